@@ -1,0 +1,449 @@
+/* dlbridge.h: the C API of dlbridge, the C library around DLPack.
+ *
+ * Generated from src/capi by build.rs; `make header` writes it.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * A `dlb_tensor` describes a buffer that somebody owns. It comes from `dlb_tensor_wrap()` (your memory),
+ * `dlb_tensor_import()` (a DLPack struct) or `dlb_python_import()` (any Python array), goes out through
+ * `dlb_tensor_export()` or `dlb_python_capsule()`, and the elements are never copied on the way.
+ *
+ * The rules, which hold for every function unless it says otherwise:
+ *
+ *  - A function that can fail returns a `dlb_status`; outputs are written only on `DLB_OK`, and
+ *    `dlb_error_message()` then says in words what was wrong and what to do.
+ *  - A pointer argument is borrowed for the call, unless it is said to be consumed. NULL is checked.
+ *  - What comes back through an `out` argument is owned by the caller. Releasing NULL is a no-op.
+ *  - Sizes in bytes are `size_t`; shapes, strides and positions are `int64_t` and count elements.
+ *  - Every function may be called from any thread. A tensor may be shared between threads.
+ *  - No exception and no panic leaves this library; a bug inside it is `DLB_ERROR_INTERNAL`.
+ */
+
+
+#ifndef DLBRIDGE_H
+#define DLBRIDGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "dlbridge/dlpack_abi.h"
+
+/* The version of this header; `dlb_version()` has that of the library that is loaded. */
+#define DLB_VERSION_MAJOR 0
+#define DLB_VERSION_MINOR 1
+#define DLB_VERSION_PATCH 0
+#define DLB_VERSION "0.1.0"
+
+/**
+ * The largest `ndim` that is accepted; a tensor with more dimensions is `DLB_ERROR_INVALID_TENSOR`.
+ */
+#define DLB_MAX_NDIM 128
+
+/**
+ * As `start` or `stop` of `dlb_tensor_slice()`: from, or to, the very end, as an omitted bound in Python.
+ */
+#define DLB_SLICE_END INT64_MIN
+
+/**
+ * A shared description of a buffer: address, shape, strides, dtype, device, and who owns the memory.
+ *
+ * Opaque. Reference-counted: `dlb_tensor_retain()` adds a reference, `dlb_tensor_release()` drops one, and with the
+ * last the owner is let go. The description never changes, so any thread may use a tensor while it holds a
+ * reference; the elements are plain shared memory and need whatever synchronisation the program gives them.
+ */
+typedef struct dlb_tensor dlb_tensor;
+
+/**
+ * What a fallible function returns: `DLB_OK` or one of the errors below. Outputs are written only on `DLB_OK`.
+ */
+typedef int32_t dlb_status;
+
+/**
+ * Lets go of a buffer: called exactly once, when its last user is gone, from whichever thread that is and with no
+ * lock held. It must not throw. It may call dlbridge.
+ */
+typedef void (*dlb_release_fn)(void *context);
+
+/**
+ * Success.
+ */
+#define DLB_OK 0
+
+/**
+ * An argument is NULL, out of range or makes no sense.
+ */
+#define DLB_ERROR_INVALID_ARGUMENT 1
+
+/**
+ * The DLPack structure is malformed.
+ */
+#define DLB_ERROR_INVALID_TENSOR 2
+
+/**
+ * Valid, but not handled by this library.
+ */
+#define DLB_ERROR_UNSUPPORTED 3
+
+/**
+ * The tensor is read-only and writing was asked for, or a struct that cannot say "read-only".
+ */
+#define DLB_ERROR_READ_ONLY 4
+
+/**
+ * Only a copy could do this, and none was asked for.
+ */
+#define DLB_ERROR_COPY_REQUIRED 5
+
+/**
+ * A value would change, and that was not allowed.
+ */
+#define DLB_ERROR_LOSSY 6
+
+/**
+ * An allocation failed.
+ */
+#define DLB_ERROR_OUT_OF_MEMORY 7
+
+/**
+ * A device driver failed; the message has the driver's name for it.
+ */
+#define DLB_ERROR_DEVICE 8
+
+/**
+ * There is no such device, driver or interpreter here.
+ */
+#define DLB_ERROR_UNAVAILABLE 9
+
+/**
+ * The time given ran out.
+ */
+#define DLB_ERROR_TIMEOUT 10
+
+/**
+ * The other side has shut down.
+ */
+#define DLB_ERROR_CLOSED 11
+
+/**
+ * A Python exception was raised; see `dlb_python_import()` for where it is then.
+ */
+#define DLB_ERROR_PYTHON 12
+
+/**
+ * A bug in this library. Nothing was harmed; please report the message.
+ */
+#define DLB_ERROR_INTERNAL 13
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that is loaded, such as `"0.1.0"`; `DLB_VERSION` is that of the header. Static, never NULL.
+ */
+const char *dlb_version(void);
+
+/**
+ * Why this thread's last failing call failed: what is wrong, with the values, and what to do about it. UTF-8.
+ *
+ * Never NULL; empty if nothing failed yet. A call that succeeds leaves it alone. Borrowed: valid until this thread
+ * calls dlbridge again.
+ */
+const char *dlb_error_message(void);
+
+/**
+ * The name of a status code, such as `"DLB_ERROR_READ_ONLY"`; `"DLB_ERROR_UNKNOWN"` for any other number. Static,
+ * never NULL.
+ */
+const char *dlb_status_name(dlb_status status);
+
+/**
+ * Writes the name of a dtype into `buffer`, as snprintf would: at most `capacity` bytes with the terminating NUL
+ * (32 are always enough for a dtype that DLPack defines). Returns the length the whole name has without the NUL.
+ *
+ * Names follow NumPy and ml_dtypes: `float32`, `uint8`, `bfloat16`, `float8_e4m3fn`, with lanes `float32x4`. What
+ * has no name comes out as `dtype(code=42, bits=8, lanes=1)`. `buffer` may be NULL if `capacity` is 0.
+ */
+size_t dlb_dtype_name(DLDataType dtype,
+                      char *buffer,
+                      size_t capacity);
+
+/**
+ * Reads a dtype from its name, as `dlb_dtype_name()` writes it. `name` is a NUL-terminated string, borrowed.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` where `name` or `out` is NULL or the name is not known.
+ */
+dlb_status dlb_dtype_parse(const char *name, DLDataType *out);
+
+/**
+ * Writes the name of a device into `buffer`, as snprintf would: `cpu`, `cuda:1`, `rocm:0`, `cuda_host`. At most
+ * `capacity` bytes with the terminating NUL (32 are always enough for a device that DLPack defines). Returns the
+ * length the whole name has without the NUL. `buffer` may be NULL if `capacity` is 0.
+ */
+size_t dlb_device_name(DLDevice device,
+                       char *buffer,
+                       size_t capacity);
+
+/**
+ * Wraps memory that somebody else owns. No copy is made.
+ *
+ * `description` is borrowed for the call; shape and strides are copied. Strides count elements, NULL strides mean
+ * row-major; `byte_offset` is added to `data`. `flags` is 0 or `DLPACK_FLAG_BITMASK_READ_ONLY`. `release` is called
+ * with `context` when the last tensor and the last export on the memory are gone; it may be NULL for memory that
+ * outlives them all. `*out` is owned by the caller: `dlb_tensor_release()`.
+ *
+ * On failure nothing is taken and `release` is not called: `DLB_ERROR_INVALID_ARGUMENT` (NULL `description` or
+ * `out`, unknown `flags`), `DLB_ERROR_INVALID_TENSOR` (a malformed description), `DLB_ERROR_UNSUPPORTED` (padded
+ * sub-byte elements), `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
+ */
+dlb_status dlb_tensor_wrap(const DLTensor *description,
+                           uint64_t flags,
+                           dlb_release_fn release,
+                           void *context,
+                           dlb_tensor **out);
+
+/**
+ * Takes over a DLPack managed tensor (the struct of DLPack 1.0 and later). No copy is made.
+ *
+ * `managed` is consumed, on success and on failure, even where `out` is NULL: its deleter is called exactly once,
+ * when the last tensor and the last export on the memory are gone, or before this returns an error. Nothing the
+ * producer says is trusted. Accepted: every 1.x version, NULL strides as row-major (whatever the minor version),
+ * negative and zero strides, any stride on dimensions of size 0 and 1, a NULL deleter, flags that are not known
+ * (dropped), dtype codes that are not known (they can be handed on but not accessed). `*out` is owned by the
+ * caller: `dlb_tensor_release()`.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `managed` or `out`), `DLB_ERROR_INVALID_TENSOR` (malformed),
+ * `DLB_ERROR_UNSUPPORTED` (a major version other than 1, of which only the deleter is touched; padded sub-byte
+ * elements), `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
+ */
+dlb_status dlb_tensor_import(DLManagedTensorVersioned *managed,
+                             dlb_tensor **out);
+
+/**
+ * Takes over a managed tensor in the struct from before DLPack 1.0. As `dlb_tensor_import()`; such a tensor cannot
+ * say that it is read-only and counts as writable.
+ */
+dlb_status dlb_tensor_import_legacy(DLManagedTensor *managed,
+                                    dlb_tensor **out);
+
+/**
+ * Hands the tensor out as a DLPack 1.3 managed tensor. No copy is made, so `IS_COPIED` is not set.
+ *
+ * `tensor` is borrowed; the export keeps the memory alive by itself. `*out` is owned by the caller, who calls its
+ * deleter (`(*out)->deleter(*out)`) once, from any thread, or gives it to a consumer who will. Each export has a
+ * header of its own: strides are never NULL for `ndim > 0` and canonical on dimensions of size 0 and 1, `data` is
+ * NULL where the tensor is empty, `byte_offset` is 0 (except where `data` is a handle: OpenCL, Vulkan, Metal,
+ * WebGPU), and `READ_ONLY` is set where the tensor is read-only.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
+ */
+dlb_status dlb_tensor_export(const dlb_tensor *tensor,
+                             DLManagedTensorVersioned **out);
+
+/**
+ * Hands the tensor out in the struct from before DLPack 1.0. As `dlb_tensor_export()`; besides, a read-only tensor
+ * is refused with `DLB_ERROR_READ_ONLY`, because that struct cannot say so.
+ */
+dlb_status dlb_tensor_export_legacy(const dlb_tensor *tensor,
+                                    DLManagedTensor **out);
+
+/**
+ * Adds a reference and returns `tensor`, so that `mine = dlb_tensor_retain(theirs)` reads well. NULL gives NULL.
+ * Thread-safe.
+ */
+dlb_tensor *dlb_tensor_retain(dlb_tensor *tensor);
+
+/**
+ * Drops a reference. With the last one the tensor is gone; with the last tensor and export on a buffer its owner is
+ * let go, on this thread. NULL is a no-op. Thread-safe.
+ */
+void dlb_tensor_release(dlb_tensor *tensor);
+
+/**
+ * The DLPack description: where the elements are and how they are laid out.
+ *
+ * Borrowed, read only, valid while the caller holds a reference. Shape and strides are not NULL for `ndim > 0`,
+ * strides are as the producer gave them, `data` is NULL where there is no element, `byte_offset` is 0 except where
+ * `data` is a handle. NULL gives NULL.
+ */
+const DLTensor *dlb_tensor_view(const dlb_tensor *tensor);
+
+/**
+ * `DLPACK_FLAG_BITMASK_READ_ONLY` or 0. NULL gives 0.
+ */
+uint64_t dlb_tensor_flags(const dlb_tensor *tensor);
+
+/**
+ * The number of elements: the product of the shape, 1 for a 0-d tensor. NULL gives 0.
+ */
+size_t dlb_tensor_size(const dlb_tensor *tensor);
+
+/**
+ * The bytes that the elements fill when packed, rounded up for sub-byte dtypes: what a copy would need, not the span
+ * that the strides reach. NULL gives 0.
+ */
+size_t dlb_tensor_nbytes(const dlb_tensor *tensor);
+
+/**
+ * Whether the elements lie packed in row-major (`order` is `'C'`) or column-major (`'F'`) order. Both hold for a
+ * tensor that is empty, 0-d or 1-d with stride 1. Any other `order` and NULL give false.
+ */
+bool dlb_tensor_is_contiguous(const dlb_tensor *tensor,
+                              char order);
+
+/**
+ * The largest power of two, in bytes, that divides the address of the first element. 0 where there is no address: an
+ * empty tensor, a handle, NULL.
+ */
+size_t dlb_tensor_alignment(const dlb_tensor *tensor);
+
+/**
+ * The address of the first element, checked for reading elements of `dtype` on the host.
+ *
+ * `*out` is borrowed and valid while the caller holds a reference; NULL where the tensor is empty. The elements lie
+ * where shape and strides say. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, or the tensor holds another dtype) and
+ * `DLB_ERROR_UNSUPPORTED` (the host cannot read the memory, the address is not aligned for the dtype, the dtype code
+ * is not known). Thread-safe.
+ */
+dlb_status dlb_tensor_data(const dlb_tensor *tensor,
+                           DLDataType dtype,
+                           const void **out);
+
+/**
+ * The address of the first element, checked for writing elements of `dtype` on the host.
+ *
+ * As `dlb_tensor_data()`; besides, fails with `DLB_ERROR_READ_ONLY` for a read-only tensor and with
+ * `DLB_ERROR_UNSUPPORTED` where strides let several indices share one element.
+ */
+dlb_status dlb_tensor_mutable_data(const dlb_tensor *tensor, DLDataType dtype, void **out);
+
+/**
+ * How many tensors are alive in this process, views included: for leak tests. Thread-safe.
+ */
+size_t dlb_live_tensors(void);
+
+/**
+ * How many exports are alive in this process: handed out, their deleter not called yet. For leak tests. Thread-safe.
+ */
+size_t dlb_live_exports(void);
+
+/**
+ * `tensor[..., start:stop:step, ...]` along `axis`, with Python's rules: negative positions count from the end,
+ * positions outside are clamped, `DLB_SLICE_END` stands for an omitted bound, `step` may be negative but not 0. A
+ * negative `axis` counts from the last.
+ *
+ * Like every view: `tensor` is borrowed, nothing is copied, `*out` shares the buffer, keeps its owner alive, inherits
+ * read-only, and is owned by the caller: `dlb_tensor_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, an
+ * axis that is not there, step 0), `DLB_ERROR_UNSUPPORTED` (packed sub-byte elements, and the view would not start on
+ * a byte), `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
+ */
+dlb_status dlb_tensor_slice(const dlb_tensor *tensor,
+                            int32_t axis,
+                            int64_t start,
+                            int64_t stop,
+                            int64_t step,
+                            dlb_tensor **out);
+
+/**
+ * `tensor[..., index, ...]` along `axis`, which disappears. A negative `index` counts from the end. A view, as
+ * `dlb_tensor_slice()` says; an index outside is `DLB_ERROR_INVALID_ARGUMENT`.
+ */
+dlb_status dlb_tensor_select(const dlb_tensor *tensor,
+                             int32_t axis,
+                             int64_t index,
+                             dlb_tensor **out);
+
+/**
+ * The axes in another order: axis `i` of the result is axis `axes[i]` of `tensor`; `{0, 3, 1, 2}` makes NCHW of NHWC.
+ * `axes` holds `ndim` values, borrowed, each axis once. A view, as `dlb_tensor_slice()` says.
+ */
+dlb_status dlb_tensor_permute(const dlb_tensor *tensor,
+                              const int64_t *axes,
+                              int32_t ndim,
+                              dlb_tensor **out);
+
+/**
+ * Broadcasts to `shape` (`ndim` values, borrowed): dimensions of size 1 grow with stride 0, missing ones appear in
+ * front. A view, as `dlb_tensor_slice()` says; where a dimension grows, indices share elements, so the result is
+ * read-only. A shape that does not broadcast is `DLB_ERROR_INVALID_ARGUMENT`.
+ */
+dlb_status dlb_tensor_expand(const dlb_tensor *tensor,
+                             const int64_t *shape,
+                             int32_t ndim,
+                             dlb_tensor **out);
+
+/**
+ * Removes `axis`, which must have size 1 (else `DLB_ERROR_INVALID_ARGUMENT`). A view, as `dlb_tensor_slice()` says.
+ */
+dlb_status dlb_tensor_squeeze(const dlb_tensor *tensor,
+                              int32_t axis,
+                              dlb_tensor **out);
+
+/**
+ * Inserts an axis of size 1 at position `axis` of the result; -1 puts it last. A view, as `dlb_tensor_slice()` says.
+ */
+dlb_status dlb_tensor_unsqueeze(const dlb_tensor *tensor,
+                                int32_t axis,
+                                dlb_tensor **out);
+
+/**
+ * The same elements in the same row-major order under another `shape` (`ndim` values, borrowed; one of them may be
+ * -1, to be worked out). A view, as `dlb_tensor_slice()` says: where the strides allow none it fails with
+ * `DLB_ERROR_COPY_REQUIRED` rather than copy. Another number of elements is `DLB_ERROR_INVALID_ARGUMENT`.
+ */
+dlb_status dlb_tensor_reshape(const dlb_tensor *tensor,
+                              const int64_t *shape,
+                              int32_t ndim,
+                              dlb_tensor **out);
+
+/**
+ * The same bytes as another dtype. Where the element sizes differ, the last dimension shrinks or grows to fit and
+ * must lie packed (stride 1). A view, as `dlb_tensor_slice()` says; where the sizes do not fit it fails with
+ * `DLB_ERROR_UNSUPPORTED`.
+ */
+dlb_status dlb_tensor_reinterpret(const dlb_tensor *tensor,
+                                  DLDataType dtype,
+                                  dlb_tensor **out);
+
+/**
+ * The same memory, marked read-only: mutable access and legacy exports are refused, and consumers are told. A view,
+ * as `dlb_tensor_slice()` says.
+ */
+dlb_status dlb_tensor_read_only(const dlb_tensor *tensor,
+                                dlb_tensor **out);
+
+/**
+ * Takes a tensor over from a Python object: anything with `__dlpack__` (NumPy, PyTorch, JAX, ...), or a DLPack
+ * capsule, which is consumed. No copy is made.
+ *
+ * `object` is a `PyObject *`, borrowed; the tensor keeps what it needs of it alive. The function takes the GIL
+ * itself, so it may be called with or without it, from any thread, also through ctypes.CDLL and cffi. The
+ * interpreter's functions are looked up in the running process: a program without Python may link this library.
+ * `*out` is owned by the caller: `dlb_tensor_release()`, which may be called without the GIL.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL; no producer; a capsule that is used, or no DLPack capsule: it is
+ * left untouched), `DLB_ERROR_UNAVAILABLE` (no interpreter in this process, or it is shutting down),
+ * `DLB_ERROR_PYTHON` (the producer raised: where the caller held the GIL the exception stays set, otherwise it is
+ * cleared; the message has its words either way), and as `dlb_tensor_import()`.
+ */
+dlb_status dlb_python_import(void *object,
+                             dlb_tensor **out);
+
+/**
+ * Exports a tensor in a Python capsule: `dltensor_versioned`, or `dltensor` where `legacy` is not 0.
+ *
+ * `tensor` is borrowed. `*out_capsule` is a new reference to a `PyObject *`, owned by the caller. A capsule that is
+ * not consumed deletes its export when it is destroyed, in native code, leaving a pending exception alone. The
+ * function takes the GIL itself, as `dlb_python_import()` does.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_READ_ONLY` (legacy, and the tensor is read-only),
+ * `DLB_ERROR_UNAVAILABLE` (no interpreter), `DLB_ERROR_OUT_OF_MEMORY`, `DLB_ERROR_PYTHON`.
+ */
+dlb_status dlb_python_capsule(const dlb_tensor *tensor,
+                              int legacy,
+                              void **out_capsule);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* DLBRIDGE_H */

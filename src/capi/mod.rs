@@ -1,0 +1,16 @@
+//! The C ABI. Bodies convert, call, convert: what a function does is written in the layers below.
+//!
+//! Every `#[no_mangle]` of the crate lives here, one file per noun, and the header is generated from these files:
+//! their comments are the reference a C programmer reads.
+#![allow(non_camel_case_types, reason = "these are the names of the C API")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "each comment is the C contract: who owns what, what may be NULL"
+)]
+
+pub mod device;
+pub mod dtype;
+pub mod python;
+pub mod status;
+pub mod tensor;
+pub mod view;

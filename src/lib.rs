@@ -1,0 +1,35 @@
+//! dlbridge is the C library around DLPack: it hands the *same buffer* between NumPy, PyTorch, C, C++, Rust and
+//! every other framework that speaks DLPack, and keeps its owner alive while anybody uses it.
+//!
+//! This is the Rust door. A [`Tensor`] is a shared, reference-counted description of a buffer somebody owns:
+//!
+//! ```
+//! use dlbridge::{Tensor, dlpack::DLDevice, tensor::dtype};
+//!
+//! let pixels = vec![0_u8; 480 * 640 * 3];
+//! let frame = Tensor::from_vec(pixels, &[480, 640, 3])?;
+//! let left = frame.slice(1, None, Some(320), 1)?; // shares the buffer and keeps it alive
+//! assert_eq!(left.shape(), [480, 320, 3]);
+//! assert_eq!(left.dtype(), dtype::U8);
+//! assert_eq!(left.device(), DLDevice::CPU);
+//!
+//! let managed = left.export()?; // a DLManagedTensorVersioned that any DLPack framework can consume
+//! let back = unsafe { Tensor::import(managed) }?;
+//! assert_eq!(back.data(), frame.data());
+//! # Ok::<(), dlbridge::Error>(())
+//! ```
+//!
+//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], then `interop`, `python` and `capi`.
+//! A layer uses only the ones below it.
+
+pub mod capi;
+
+mod error;
+mod guard;
+pub mod python;
+
+pub mod tensor;
+
+pub use dlpark::ffi as dlpack;
+pub use error::{Error, Kind, Result};
+pub use tensor::Tensor;

@@ -1,0 +1,121 @@
+//! Taking arrays over from Python: any object with `__dlpack__`, or a capsule.
+
+use super::api::{Gil, Object, Owned, api, is_usable};
+use super::capsule::{self, Abi};
+use crate::error::{Error, Result};
+use crate::tensor::{Tensor, delete_legacy, delete_versioned};
+use std::ffi::{CStr, c_void};
+use std::ptr::{NonNull, null_mut};
+
+/// The tensor that a Python object shows: a DLPack capsule, which is consumed, or an object with `__dlpack__`.
+///
+/// # Safety
+///
+/// `object` is a live Python object.
+pub unsafe fn import(object: NonNull<c_void>) -> Result<Tensor> {
+    let gil = Gil::take()?;
+    let object = object.as_ptr();
+    if capsule::is_capsule(&gil, object) {
+        return consume(&gil, object);
+    }
+    let produced = produce(&gil, object)?;
+    if capsule::is_capsule(&gil, produced.object) {
+        return consume(&gil, produced.object);
+    }
+    Err(Error::Capsule {
+        words: format!(
+            "{}.__dlpack__() returned a {} instead of a DLPack capsule; that is a bug of the producer",
+            gil.type_name(object),
+            gil.type_name(produced.object)
+        ),
+    })
+}
+
+/// Calls `__dlpack__`, asking for the versioned struct; a producer that knows no keywords is asked again without.
+fn produce(gil: &Gil, object: Object) -> Result<Owned<'_>> {
+    let api = gil.api;
+    // SAFETY: the GIL is held and `object` is alive; a new reference or NULL comes back.
+    let method = gil.own(unsafe { (api.PyObject_GetAttrString)(object, c"__dlpack__".as_ptr()) });
+    let Some(method) = method else {
+        return Err(if gil.catch(api.PyExc_AttributeError) {
+            Error::NotAnArray { type_name: gil.type_name(object) }
+        } else {
+            gil.exception()
+        });
+    };
+    // SAFETY: the GIL is held; the formats match the arguments; new references or NULL come back.
+    let (nothing, keywords) = unsafe {
+        let keywords = (api.Py_BuildValue)(c"{s:(ii)}".as_ptr(), c"max_version".as_ptr(), 1, 3);
+        (gil.own((api.Py_BuildValue)(c"()".as_ptr())), gil.own(keywords))
+    };
+    let (Some(nothing), Some(keywords)) = (nothing, keywords) else {
+        return Err(gil.exception());
+    };
+    // SAFETY: the GIL is held; `PyObject_Call` borrows its arguments and takes NULL for "no keywords".
+    let call = |keywords| gil.own(unsafe { (api.PyObject_Call)(method.object, nothing.object, keywords) });
+    let mut produced = call(keywords.object);
+    if produced.is_none() && gil.catch(api.PyExc_TypeError) {
+        produced = call(null_mut());
+    }
+    produced.ok_or_else(|| gil.exception())
+}
+
+/// Takes over what is in a capsule. A capsule that holds no DLPack tensor, or no longer, is left untouched.
+fn consume(gil: &Gil, capsule: Object) -> Result<Tensor> {
+    let Some((abi, managed)) = capsule::open(gil, capsule) else {
+        return Err(refusal(gil, capsule));
+    };
+    // From here on the tensor is ours: the capsule will not delete it any more, whatever goes wrong.
+    // SAFETY: the GIL is held and `capsule` is one; the name is static.
+    if unsafe { (gil.api.PyCapsule_SetName)(capsule, abi.used_name().as_ptr()) } != 0 {
+        return Err(gil.exception());
+    }
+    // SAFETY: the capsule held a live managed tensor of this ABI, whose ownership the new name passes to us. The
+    // release functions end in its deleter, but for an interpreter that is gone.
+    unsafe {
+        match abi {
+            Abi::Versioned => Tensor::import_with(managed.cast(), release_versioned),
+            Abi::Legacy => Tensor::import_legacy_with(managed.cast(), release_legacy),
+        }
+    }
+}
+
+/// Why a capsule cannot be consumed, from its name.
+fn refusal(gil: &Gil, capsule: Object) -> Error {
+    // SAFETY: the GIL is held and `capsule` is one; its name is NULL or lives as long as the capsule.
+    let name = unsafe { (gil.api.PyCapsule_GetName)(capsule).as_ref() }.map(|name| {
+        // SAFETY: capsule names are terminated strings.
+        unsafe { CStr::from_ptr(name) }
+    });
+    let used = [Abi::Versioned, Abi::Legacy].iter().any(|abi| name == Some(abi.used_name()));
+    let words = if used {
+        "the DLPack capsule was consumed already; call __dlpack__() again for a new one".to_owned()
+    } else {
+        let name = name.map_or("NULL".into(), |name| format!("{name:?}"));
+        format!(
+            "the capsule is named {name}, not \"dltensor_versioned\" or \"dltensor\"; pass the result of __dlpack__()"
+        )
+    };
+    Error::Capsule { words }
+}
+
+/// Whether a producer that lives in Python may still be told to let go. Once the interpreter is gone, or is going
+/// and this thread is not part of it, its memory is leaked instead: the producer's deleter would ask for the GIL,
+/// which then ends or hangs the thread.
+fn may_delete() -> bool {
+    api().is_ok_and(is_usable)
+}
+
+unsafe extern "C" fn release_versioned(managed: *mut c_void) {
+    if may_delete() {
+        // SAFETY: called once with the managed tensor that `consume` took over.
+        unsafe { delete_versioned(managed) }
+    }
+}
+
+unsafe extern "C" fn release_legacy(managed: *mut c_void) {
+    if may_delete() {
+        // SAFETY: called once with the managed tensor that `consume` took over.
+        unsafe { delete_legacy(managed) }
+    }
+}

@@ -1,0 +1,94 @@
+//! Devices: which exist, whose memory the host can read, which hand out handles instead of addresses.
+
+use crate::dlpack::{DLDevice, DLDeviceType};
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// Every device type of DLPack 1.3 with its name.
+const NAMES: [(DLDeviceType, &str); 16] = [
+    (DLDeviceType::CPU, "cpu"),
+    (DLDeviceType::CUDA, "cuda"),
+    (DLDeviceType::CUDAHOST, "cuda_host"),
+    (DLDeviceType::OPENCL, "opencl"),
+    (DLDeviceType::VULKAN, "vulkan"),
+    (DLDeviceType::METAL, "metal"),
+    (DLDeviceType::VPI, "vpi"),
+    (DLDeviceType::ROCM, "rocm"),
+    (DLDeviceType::ROCMHOST, "rocm_host"),
+    (DLDeviceType::EXTDEV, "ext_dev"),
+    (DLDeviceType::CUDAMANAGED, "cuda_managed"),
+    (DLDeviceType::ONEAPI, "oneapi"),
+    (DLDeviceType::WEBGPU, "webgpu"),
+    (DLDeviceType::HEXAGON, "hexagon"),
+    (DLDeviceType::MAIA, "maia"),
+    (DLDeviceType::TRN, "trn"),
+];
+
+/// Whether a thread of the host can read and write the memory through its address.
+pub const fn is_host(device: DLDevice) -> bool {
+    matches!(
+        device.device_type,
+        DLDeviceType::CPU | DLDeviceType::CUDAHOST | DLDeviceType::ROCMHOST | DLDeviceType::CUDAMANAGED
+    )
+}
+
+/// Whether `data` is a handle there: no arithmetic on it, positions are kept in `byte_offset`.
+pub const fn has_handles(device: DLDevice) -> bool {
+    matches!(
+        device.device_type,
+        DLDeviceType::OPENCL | DLDeviceType::VULKAN | DLDeviceType::METAL | DLDeviceType::WEBGPU
+    )
+}
+
+/// Refuses unknown types and negative ids; host and managed memory comes back with id 0, as DLPack has it.
+pub(crate) fn check(device: DLDevice) -> Result<DLDevice> {
+    if !device.device_type.is_known() || device.device_id < 0 {
+        return Err(Error::UnknownDevice { device: Name(device).to_string() });
+    }
+    Ok(if is_host(device) { DLDevice { device_id: 0, ..device } } else { device })
+}
+
+/// A device that displays as its name: `cpu`, `cuda:1`.
+pub struct Name(pub DLDevice);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DLDevice { device_type, device_id } = self.0;
+        match NAMES.iter().find(|(known, _)| *known == device_type) {
+            Some((_, name)) if is_host(self.0) => write!(f, "{name}"),
+            Some((_, name)) => write!(f, "{name}:{device_id}"),
+            None => write!(f, "device(type={}, id={device_id})", device_type.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cover_every_known_type() {
+        for code in 0..32 {
+            let device = DLDevice { device_type: DLDeviceType(code), device_id: 1 };
+            assert_eq!(
+                device.device_type.is_known(),
+                NAMES.iter().any(|(known, _)| known.0 == code),
+                "{code}"
+            );
+        }
+        assert_eq!(Name(DLDevice::CPU).to_string(), "cpu");
+        assert_eq!(Name(DLDevice::cuda(1)).to_string(), "cuda:1");
+        let odd = DLDevice { device_type: DLDeviceType(5), device_id: 2 };
+        assert_eq!(Name(odd).to_string(), "device(type=5, id=2)");
+    }
+
+    #[test]
+    fn p23_host_and_managed_memory_has_id_zero() {
+        for kind in
+            [DLDeviceType::CPU, DLDeviceType::CUDAHOST, DLDeviceType::ROCMHOST, DLDeviceType::CUDAMANAGED]
+        {
+            assert_eq!(check(DLDevice { device_type: kind, device_id: 3 }).unwrap().device_id, 0);
+        }
+        assert_eq!(check(DLDevice::cuda(3)).unwrap().device_id, 3);
+    }
+}

@@ -1,0 +1,104 @@
+//! Handing tensors out as DLPack structs. Every export has its own header and keeps the tensor alive.
+
+use super::{Tensor, layout};
+use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLTensor};
+use crate::error::{Error, Result};
+use crate::guard::guard_silent;
+use dlpark::{DlpackFlags, ManagedTensorBase};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicIsize, Ordering};
+
+/// Exports whose deleter was not called yet.
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+/// Exports whose deleter was not called yet; what a leak test compares before and after.
+pub fn live() -> usize {
+    usize::try_from(LIVE.load(Ordering::Relaxed)).unwrap_or(0)
+}
+
+/// The heap block behind an export; `ndim` sizes and `ndim` strides follow it in the same allocation.
+#[repr(C)]
+struct Export<M> {
+    managed: M,
+    tensor: Tensor,
+}
+
+fn block_layout<M>(ndim: usize) -> Layout {
+    let size = size_of::<Export<M>>() + ndim * 2 * size_of::<i64>();
+    // At most MAX_NDIM dimensions: this cannot fail.
+    Layout::from_size_align(size, align_of::<Export<M>>())
+        .unwrap_or_else(|_| handle_alloc_error(Layout::new::<u64>()))
+}
+
+impl Tensor {
+    /// Exports the tensor as DLPack 1.3. The receiver owns the result and calls its deleter once, from any thread.
+    ///
+    /// Strides are always there, canonical on dimensions of size 0 and 1, `data` is NULL where the tensor is empty,
+    /// and `READ_ONLY` is set where the tensor is read-only. Nothing is copied, so `IS_COPIED` is not set.
+    pub fn export(&self) -> Result<NonNull<DLManagedTensorVersioned>> {
+        self.export_as(self.flags())
+    }
+
+    /// Exports the tensor in the struct from before DLPack 1.0, which cannot say "read-only": a read-only tensor is
+    /// refused.
+    pub fn export_legacy(&self) -> Result<NonNull<DLManagedTensor>> {
+        if self.is_read_only() {
+            let remedy =
+                "ask for a versioned export (max_version (1, 3)), which can say read-only, or export a copy";
+            return Err(Error::ReadOnly { action: "a legacy export", remedy });
+        }
+        self.export_as(DlpackFlags::empty())
+    }
+
+    fn export_as<M: ManagedTensorBase>(&self, flags: DlpackFlags) -> Result<NonNull<M>> {
+        let ndim = self.ndim();
+        let layout = block_layout::<M>(ndim);
+        // SAFETY: the layout is never of size 0.
+        let block = NonNull::new(unsafe { alloc(layout) }.cast::<Export<M>>());
+        let block = block.ok_or(Error::OutOfMemory { bytes: layout.size() })?;
+        // SAFETY: the block has room for 2 * `ndim` values behind the fixed part, and is ours alone.
+        let strides = unsafe {
+            let shape = block.as_ptr().add(1).cast::<i64>();
+            let strides = shape.add(ndim);
+            shape.copy_from_nonoverlapping(self.shape().as_ptr(), ndim);
+            strides.copy_from_nonoverlapping(self.strides().as_ptr(), ndim);
+            std::slice::from_raw_parts_mut(strides, ndim)
+        };
+        layout::canonicalise(self.shape(), strides);
+        let view = DLTensor {
+            // SAFETY: as above; the shape follows the fixed part.
+            shape: unsafe { block.as_ptr().add(1) }.cast(),
+            strides: strides.as_mut_ptr(),
+            ..*self.view()
+        };
+        let mut managed = M::from_parts(view, block.as_ptr().cast(), Some(delete::<M>));
+        // SAFETY: IS_COPIED, the flag that promises something, is never among a tensor's flags.
+        unsafe { managed.set_flags_unchecked(flags) };
+        // SAFETY: the block is large and aligned enough for `Export<M>`.
+        unsafe { block.as_ptr().write(Export { managed, tensor: self.clone() }) };
+        LIVE.fetch_add(1, Ordering::Relaxed);
+        Ok(block.cast())
+    }
+}
+
+/// The deleter of every export: frees the header, then drops its reference to the tensor. Needs no lock, no
+/// interpreter and no particular thread, and never unwinds.
+///
+/// # Safety
+///
+/// `managed` came from `export_as::<M>`, and this is the first call.
+unsafe extern "C" fn delete<M: ManagedTensorBase>(managed: *mut M) {
+    if managed.is_null() {
+        return;
+    }
+    guard_silent(|| {
+        // SAFETY: `managed` is the first field of the block that `export_as` made.
+        let Export { tensor, .. } = unsafe { managed.cast::<Export<M>>().read() };
+        // SAFETY: allocated for the tensor's dimensions; the header's own `ndim` is not trusted, a consumer may
+        // have changed it.
+        unsafe { dealloc(managed.cast(), block_layout::<M>(tensor.ndim())) };
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+        drop(tensor);
+    });
+}

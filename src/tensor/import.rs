@@ -1,0 +1,204 @@
+//! Taking tensors over: wrapped foreign buffers and both DLPack structs. Nothing a producer says is trusted.
+
+use super::draft::{Draft, Place};
+use super::{MAX_NDIM, Owner, Tensor, device, dtype, layout};
+use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLTensor};
+use crate::error::{Error, Result};
+use dlpark::DlpackFlags;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+impl Tensor {
+    /// Wraps memory that somebody else owns; `owner` is dropped when the last tensor on it is gone.
+    ///
+    /// NULL strides mean row-major. On failure nothing is taken: `owner` comes back inside the error pair.
+    ///
+    /// # Safety
+    ///
+    /// `description` points to readable shape and strides of `ndim` values, and every element it describes stays
+    /// valid memory until `owner` is dropped. Without `READ_ONLY` in `flags` it must be writable.
+    pub unsafe fn wrap<O: Send + 'static>(
+        description: &DLTensor,
+        flags: DlpackFlags,
+        owner: O,
+    ) -> std::result::Result<Self, (Error, O)> {
+        unsafe extern "C" fn release<O>(context: *mut c_void) {
+            // SAFETY: `context` is the box made below, released once.
+            crate::guard::guard_silent(|| drop(unsafe { Box::from_raw(context.cast::<O>()) }));
+        }
+        let context = Box::into_raw(Box::new(owner)).cast::<c_void>();
+        let foreign = Owner::Foreign { release: release::<O>, context };
+        // SAFETY: the caller vouches for the description.
+        unsafe { build(description, flags, foreign) }.map_err(|error| {
+            // SAFETY: `build` failed, so it did not run `release` and the box is still ours.
+            (error, *unsafe { Box::from_raw(context.cast::<O>()) })
+        })
+    }
+
+    /// Wraps foreign memory with a C release function, or with none where the memory outlives every tensor.
+    /// On failure nothing is taken and `release` is not called.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tensor::wrap`]; besides, `release` may be called once with `context`, from any thread.
+    pub unsafe fn wrap_foreign(
+        description: &DLTensor,
+        flags: DlpackFlags,
+        release: Option<super::ReleaseFn>,
+        context: *mut c_void,
+    ) -> Result<Self> {
+        let owner = match release {
+            Some(release) => Owner::Foreign { release, context },
+            None => Owner::Nobody,
+        };
+        // SAFETY: the caller vouches for the description.
+        unsafe { build(description, flags, owner) }
+    }
+
+    /// Takes over a versioned managed tensor. Always takes ownership: on failure its deleter has been called.
+    ///
+    /// Accepted: any 1.x version, NULL strides as row-major whatever the minor version, any stride on dimensions
+    /// of size 0 or 1, a NULL deleter, unknown flags (which are dropped). Of another major version nothing but
+    /// the deleter is touched.
+    ///
+    /// # Safety
+    ///
+    /// `managed` points to a live `DLManagedTensorVersioned` that the caller owns, and its deleter may be called
+    /// once from any thread.
+    pub unsafe fn import(managed: NonNull<DLManagedTensorVersioned>) -> Result<Self> {
+        // SAFETY: the caller owns `managed`; this adopts it with a releaser that calls its deleter once.
+        unsafe { Self::import_with(managed, delete_versioned) }
+    }
+
+    /// [`Tensor::import`] with a release function of its own, which gets `managed` as its context and must end in
+    /// its deleter.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tensor::import`]; `release` may be called once with `managed`, from any thread.
+    pub(crate) unsafe fn import_with(
+        managed: NonNull<DLManagedTensorVersioned>,
+        release: super::ReleaseFn,
+    ) -> Result<Self> {
+        let raw = managed.as_ptr();
+        let owner = Owner::Foreign { release, context: raw.cast() };
+        // SAFETY: version, context, deleter and flags are the prefix that every major version keeps; the tensor
+        // behind them is looked at only if the major version is ours.
+        let built = unsafe {
+            let version = (*raw).version;
+            if version.major == DLPACK_MAJOR_VERSION {
+                build(&(*raw).dl_tensor, (*raw).flags, owner)
+            } else {
+                Err(Error::Version { major: version.major, minor: version.minor })
+            }
+        };
+        // SAFETY: `build` runs no release function on failure, so this is the one call.
+        built.inspect_err(|_| unsafe { release(raw.cast()) })
+    }
+
+    /// Takes over a legacy managed tensor. Always takes ownership: on failure its deleter has been called.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tensor::import`].
+    pub unsafe fn import_legacy(managed: NonNull<DLManagedTensor>) -> Result<Self> {
+        // SAFETY: the caller owns `managed`; this adopts it with a releaser that calls its deleter once.
+        unsafe { Self::import_legacy_with(managed, delete_legacy) }
+    }
+
+    /// [`Tensor::import_legacy`] with a release function of its own.
+    ///
+    /// # Safety
+    ///
+    /// As for `import_with`.
+    pub(crate) unsafe fn import_legacy_with(
+        managed: NonNull<DLManagedTensor>,
+        release: super::ReleaseFn,
+    ) -> Result<Self> {
+        let raw = managed.as_ptr();
+        let owner = Owner::Foreign { release, context: raw.cast() };
+        // SAFETY: the caller owns a live structure.
+        let built = unsafe { build(&(*raw).dl_tensor, DlpackFlags::empty(), owner) };
+        // SAFETY: `build` runs no release function on failure, so this is the one call.
+        built.inspect_err(|_| unsafe { release(raw.cast()) })
+    }
+}
+
+/// Calls the deleter of a `DLManagedTensorVersioned`, if it has one.
+///
+/// # Safety
+///
+/// `context` is a managed tensor whose deleter was not called yet.
+pub(crate) unsafe extern "C" fn delete_versioned(context: *mut c_void) {
+    let managed = context.cast::<DLManagedTensorVersioned>();
+    // SAFETY: the caller owns `managed`; the deleter lies in the prefix that every version keeps.
+    unsafe {
+        if let Some(deleter) = (*managed).deleter {
+            deleter(managed);
+        }
+    }
+}
+
+/// Calls the deleter of a legacy `DLManagedTensor`, if it has one.
+///
+/// # Safety
+///
+/// `context` is a managed tensor whose deleter was not called yet.
+pub(crate) unsafe extern "C" fn delete_legacy(context: *mut c_void) {
+    let managed = context.cast::<DLManagedTensor>();
+    // SAFETY: the caller owns `managed`.
+    unsafe {
+        if let Some(deleter) = (*managed).deleter {
+            deleter(managed);
+        }
+    }
+}
+
+/// Checks a description and builds the tensor. On failure the owner's release function is not called.
+///
+/// # Safety
+///
+/// Shape and strides, where not NULL, are readable for `ndim` values.
+unsafe fn build(description: &DLTensor, flags: DlpackFlags, owner: Owner) -> Result<Tensor> {
+    let ndim = description.ndim;
+    let Some(ndim) = usize::try_from(ndim).ok().filter(|&ndim| ndim <= MAX_NDIM) else {
+        return Err(Error::Ndim { ndim: ndim.into(), limit: MAX_NDIM });
+    };
+    if ndim > 0 && description.shape.is_null() {
+        return Err(Error::NullShape { ndim: description.ndim });
+    }
+    // SAFETY: the caller vouches for `ndim` readable values behind each pointer that is not NULL.
+    let shape = unsafe { values(description.shape, ndim) }.unwrap_or(&[]);
+    // SAFETY: as above.
+    let strides = unsafe { values(description.strides, ndim) };
+    dtype::check(description.dtype)?;
+    if flags.contains(DlpackFlags::IS_SUBBYTE_TYPE_PADDED) && description.dtype.bits < 8 {
+        return Err(Error::PaddedSubByte { dtype: dtype::Name(description.dtype).to_string() });
+    }
+    let device = device::check(description.device)?;
+    let extent = layout::measure(shape, strides, dtype::item_bits(description.dtype))?;
+    if extent.size != 0 && description.data.is_null() {
+        return Err(Error::NullData { shape: shape.to_vec() });
+    }
+    let place = Place {
+        data: description.data,
+        byte_offset: description.byte_offset,
+        device,
+        dtype: description.dtype,
+        flags,
+    };
+    Draft::new(shape, strides)?.finish(place, extent, owner)
+}
+
+/// The `count` values at `pointer`, or `None` where it is NULL or there are none.
+///
+/// # Safety
+///
+/// `pointer`, where not NULL, is readable for `count` values that nobody changes meanwhile.
+unsafe fn values<'a>(pointer: *const i64, count: usize) -> Option<&'a [i64]> {
+    if pointer.is_null() || count == 0 {
+        return None;
+    }
+    // SAFETY: promised by the caller.
+    Some(unsafe { std::slice::from_raw_parts(pointer, count) })
+}

@@ -1,0 +1,217 @@
+//! The tensor: an immutable description of a buffer somebody else owns, counted atomically, shared between threads.
+
+pub mod device;
+pub mod dtype;
+
+mod access;
+mod draft;
+mod export;
+mod import;
+mod layout;
+mod view;
+mod wrap;
+
+pub use dtype::Element;
+pub use export::live as live_exports;
+pub(crate) use import::{delete_legacy, delete_versioned};
+
+use crate::dlpack::{DLDataType, DLDevice, DLTensor};
+use dlpark::DlpackFlags;
+use std::ffi::c_void;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+
+/// The largest number of dimensions handled: twice what NumPy and PyTorch allow.
+pub const MAX_NDIM: usize = 128;
+
+/// Called once when the last user of a buffer is gone; from any thread, with no lock held. It must not unwind.
+pub type ReleaseFn = unsafe extern "C" fn(context: *mut c_void);
+
+/// Tensors alive in this process.
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+/// Tensors alive in this process, views included; what a leak test compares before and after.
+pub fn live_tensors() -> usize {
+    usize::try_from(LIVE.load(Ordering::Relaxed)).unwrap_or(0)
+}
+
+/// What keeps the memory alive.
+pub(crate) enum Owner {
+    /// Nobody: memory that outlives every tensor.
+    Nobody,
+    /// Whoever gave us a function to call at the end.
+    Foreign { release: ReleaseFn, context: *mut c_void },
+    /// The tensor this one is a view of; never itself a view, so that no chain builds up.
+    Root(Tensor),
+}
+
+/// The heap block behind a [`Tensor`]; `ndim` sizes and `ndim` strides follow it in the same allocation.
+#[repr(C)]
+struct Inner {
+    /// First, so that a `dlb_tensor *` is also the address of its `DLTensor`. Its `byte_offset` is 0 but for
+    /// devices with handles, its `data` NULL where the tensor is empty, its strides never NULL where it is not 0-d.
+    view: DLTensor,
+    count: AtomicUsize,
+    flags: DlpackFlags,
+    size: i64,
+    nbytes: i64,
+    owner: Owner,
+}
+
+/// A shared description of a buffer: shape, strides, dtype, device, and who owns the memory.
+///
+/// Cloning counts a reference; the last drop releases the owner. The description never changes, so it may be used
+/// from any thread; the elements are plain shared memory, as they are in NumPy and PyTorch.
+pub struct Tensor(NonNull<Inner>);
+
+// SAFETY: the block is immutable but for its atomic count, and whoever gives an `Owner::Foreign` promises that its
+// release function may run on any thread.
+unsafe impl Send for Tensor {}
+// SAFETY: as above; shared access reads immutable fields only.
+unsafe impl Sync for Tensor {}
+
+impl Clone for Tensor {
+    fn clone(&self) -> Self {
+        // Relaxed is enough: the caller holds a reference already, so the block cannot go away meanwhile.
+        self.inner().count.fetch_add(1, Ordering::Relaxed);
+        Tensor(self.0)
+    }
+}
+
+impl Drop for Tensor {
+    fn drop(&mut self) {
+        if self.inner().count.fetch_sub(1, Ordering::Release) == 1 {
+            // Pairs with the release above, in every thread that dropped a reference before us. A load rather than
+            // a fence, because race checkers understand it.
+            self.inner().count.load(Ordering::Acquire);
+            // SAFETY: the count was 1, so this was the last reference and nobody else can reach the block.
+            unsafe { draft::destroy(self.0) }
+        }
+    }
+}
+
+impl Tensor {
+    fn inner(&self) -> &Inner {
+        // SAFETY: a `Tensor` holds a reference, so the block is alive and, its count apart, immutable.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Gives the reference away as a raw pointer; [`Tensor::from_raw`] takes it back.
+    pub fn into_raw(self) -> *mut c_void {
+        std::mem::ManuallyDrop::new(self).0.as_ptr().cast()
+    }
+
+    /// Takes a reference back from [`Tensor::into_raw`].
+    ///
+    /// # Safety
+    ///
+    /// `raw` came from [`Tensor::into_raw`], and the reference it stands for is taken back once.
+    pub unsafe fn from_raw(raw: *mut c_void) -> Self {
+        // SAFETY: `into_raw` never gives NULL.
+        Tensor(unsafe { NonNull::new_unchecked(raw.cast()) })
+    }
+
+    /// The DLPack view: borrowed, valid while the tensor lives. `byte_offset` is 0 except on devices that hand out
+    /// handles, strides are never NULL for `ndim > 0`.
+    pub fn view(&self) -> &DLTensor {
+        &self.inner().view
+    }
+
+    /// Sizes of the dimensions, in elements.
+    pub fn shape(&self) -> &[i64] {
+        let view = self.view();
+        // SAFETY: `Draft` points shape at `ndim` initialised values in the same block.
+        unsafe { std::slice::from_raw_parts(view.shape, view.ndim as usize) }
+    }
+
+    /// Steps along the dimensions, in elements.
+    pub fn strides(&self) -> &[i64] {
+        let view = self.view();
+        // SAFETY: `Draft` points strides at `ndim` initialised values in the same block.
+        unsafe { std::slice::from_raw_parts(view.strides, view.ndim as usize) }
+    }
+
+    /// Number of dimensions.
+    pub fn ndim(&self) -> usize {
+        self.view().ndim as usize
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DLDataType {
+        self.view().dtype
+    }
+
+    /// Where the memory is. Host and managed memory has id 0.
+    pub fn device(&self) -> DLDevice {
+        self.view().device
+    }
+
+    /// Address of the first element; NULL where there is none, a handle on devices that have those.
+    pub fn data(&self) -> *mut c_void {
+        self.view().data
+    }
+
+    /// `READ_ONLY` or nothing: what survives every view and every export.
+    pub fn flags(&self) -> DlpackFlags {
+        self.inner().flags
+    }
+
+    /// Whether writing through this tensor is forbidden.
+    pub fn is_read_only(&self) -> bool {
+        self.flags().contains(DlpackFlags::READ_ONLY)
+    }
+
+    /// Number of elements.
+    pub fn size(&self) -> usize {
+        self.inner().size as usize
+    }
+
+    /// Bytes the elements fill when packed, not the span that the strides reach.
+    pub fn nbytes(&self) -> usize {
+        self.inner().nbytes as usize
+    }
+
+    /// Whether the elements lie packed in row-major (C) order.
+    pub fn is_row_major(&self) -> bool {
+        layout::is_row_major(self.shape(), self.strides())
+    }
+
+    /// Whether the elements lie packed in column-major (Fortran) order.
+    pub fn is_column_major(&self) -> bool {
+        layout::is_column_major(self.shape(), self.strides())
+    }
+
+    /// The largest power of two that divides the address of the first element; 0 where there is no address (an
+    /// empty tensor, a handle).
+    pub fn alignment(&self) -> usize {
+        let address = self.data() as usize;
+        if address == 0 || device::has_handles(self.device()) { 0 } else { 1 << address.trailing_zeros() }
+    }
+
+    /// References held to this tensor, for tests and diagnostics: another thread may change it at any time.
+    pub fn reference_count(&self) -> usize {
+        self.inner().count.load(Ordering::Relaxed)
+    }
+
+    /// The tensor that owns the memory: itself, or what it is a view of.
+    fn root(&self) -> &Tensor {
+        match &self.inner().owner {
+            Owner::Root(root) => root,
+            _ => self,
+        }
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tensor")
+            .field("shape", &self.shape())
+            .field("strides", &self.strides())
+            .field("dtype", &format_args!("{}", dtype::Name(self.dtype())))
+            .field("device", &format_args!("{}", device::Name(self.device())))
+            .field("data", &self.data())
+            .field("flags", &self.flags())
+            .finish()
+    }
+}
