@@ -58,9 +58,12 @@ impl Tensor {
     pub unsafe fn as_slice<T: Element>(&self) -> Result<&[T]> {
         let data = self.data_as(T::DTYPE)?;
         self.check_row_major()?;
+        if data.is_null() {
+            return Ok(&[]);
+        }
         // SAFETY: `data` is aligned and holds `size` elements of T, which the tensor keeps alive; that nobody
         // writes is promised by the caller.
-        Ok(if data.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(data.cast(), self.size()) } })
+        Ok(unsafe { std::slice::from_raw_parts(data.cast(), self.size()) })
     }
 
     /// The elements as a mutable slice, where they lie packed in row-major order.
@@ -76,12 +79,11 @@ impl Tensor {
     pub unsafe fn as_mut_slice<T: Element>(&self) -> Result<&mut [T]> {
         let data = self.data_mut_as(T::DTYPE)?;
         self.check_row_major()?;
+        if data.is_null() {
+            return Ok(&mut []);
+        }
         // SAFETY: as for `as_slice`; exclusive use is promised by the caller.
-        Ok(if data.is_null() {
-            &mut []
-        } else {
-            unsafe { std::slice::from_raw_parts_mut(data.cast(), self.size()) }
-        })
+        Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), self.size()) })
     }
 
     fn check_row_major(&self) -> Result<()> {
