@@ -1,40 +1,93 @@
 # The two commands a newcomer needs: `make demo` and `make test`. Everything they want is made on the way.
-# `make help` lists the rest.
 
 CARGO ?= cargo
 CC    ?= cc
 CXX   ?= c++
+# The Python that .venv is made from. If it has torch, that torch is used and none is fetched.
+PYTHON ?= python3
 
-ROOT  := $(CURDIR)
-VENV  := $(ROOT)/.venv
-# The interpreter that the Python side runs on: ours, or the user's with `make test PYTHON=...`.
-PYTHON ?= $(VENV)/bin/python
+ROOT := $(CURDIR)
+VENV := $(ROOT)/.venv
+PY   := $(VENV)/bin/python
 
 # Where each build of the library lies: optimised, with debug assertions, and with Rust under AddressSanitizer.
 LIB_RELEASE := $(ROOT)/target/release
 LIB_DEBUG   := $(ROOT)/target/debug
 LIB_ASAN    := $(ROOT)/target/asan/x86_64-unknown-linux-gnu/debug
 
-C_WARNINGS   := -Wall -Wextra -Wpedantic -Werror
-INCLUDE      := -I$(ROOT)/include
+C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
+INCLUDE    := -I$(ROOT)/include
 
-.PHONY: lib lib-debug lib-asan
+.DEFAULT_GOAL := help
+.PHONY: help demo test lib lib-debug lib-asan header package test-python lint-python bench-handoff clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
+	@$(PY) examples/demo/demo.py build/demo
+
+test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python ## everything
+	@echo "all tests passed"
+
+# --- the library ---
 
 lib: ## the shared and static library, optimised, in target/release
-	@$(CARGO) build --quiet --release
+	@$(call need,$(CARGO),a Rust toolchain)
+	@$(CARGO) build --quiet --release --lib
 	@$(call soname_link,$(LIB_RELEASE))
 
 lib-debug: ## the same with debug assertions, in target/debug
-	@$(CARGO) build --quiet
+	@$(call need,$(CARGO),a Rust toolchain)
+	@$(CARGO) build --quiet --lib
 	@$(call soname_link,$(LIB_DEBUG))
 
 lib-asan: ## the same with the Rust side under AddressSanitizer, in target/asan
+	@$(call need,$(CARGO),a Rust toolchain)
 	@RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
 	    $(CARGO) build --quiet --lib --target x86_64-unknown-linux-gnu
 	@$(call soname_link,$(LIB_ASAN))
 
+header: lib ## include/dlbridge.h from src/capi
+	@cp "$$(ls -t target/release/build/dlbridge-*/out/dlbridge.h | head -1)" include/dlbridge.h
+
 # A program linked to the library looks for its soname: lay that link beside it. build.rs decides the name.
 soname_link = ln -sf libdlbridge.so $(1)/$$(readelf -d $(1)/libdlbridge.so | sed -n 's/.*soname: \[\(.*\)\]/\1/p')
 
-include tests/c/tests.mk
-include tests/cpp/tests.mk
+# need PROGRAM,WHAT-TO-INSTALL
+need = command -v $(firstword $(1)) >/dev/null || { echo "$(firstword $(1)) is missing; install $(2)" >&2; exit 1; }
+
+# --- Python ---
+
+$(VENV)/.ready: tests/requirements.txt tests/environment.sh
+	@$(call need,$(PYTHON),python3 with python3-venv)
+	@tests/environment.sh $(PYTHON)
+	@touch $@
+
+package: lib $(VENV)/.ready ## the Python package, built and installed in .venv
+	@DLBRIDGE_LIBRARY=$(LIB_RELEASE)/libdlbridge.so $(PY) -m pip install --quiet --disable-pip-version-check \
+	    --no-deps --no-build-isolation ./bindings/python
+
+test-python: package ## the Python tests and the Python examples
+	$(PY) -m pytest -q tests/python
+	$(PY) examples/python_package.py
+	$(PY) examples/python_ctypes.py $(LIB_RELEASE)/libdlbridge.so
+	$(PY) examples/python_cffi.py $(LIB_RELEASE)/libdlbridge.so
+	$(PY) examples/demo/demo.py build/demo
+
+lint-python: $(VENV)/.ready ## formatting, lints and types of the Python code
+	@$(VENV)/bin/ruff check -q bindings tests examples
+	@$(VENV)/bin/ruff format -q --check bindings tests examples
+	@cd bindings/python && $(VENV)/bin/mypy src hatch_build.py
+
+# --- the rest: each folder has its rules beside its files ---
+
+-include tests/rust.mk
+-include tests/c/tests.mk
+-include tests/cpp/tests.mk
+-include benches/handoff.mk
+
+bench-handoff: bench-handoff-cpp ## what a hand-off costs, beside dlpark and libtorch
+
+clean: ## everything that was built, .venv included
+	rm -rf build target .venv

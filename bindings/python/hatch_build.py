@@ -1,0 +1,37 @@
+"""Puts the shared library and the C and C++ headers into the wheel, and gives it the tag of its platform.
+
+Needs cargo and the repository around this folder. `DLBRIDGE_LIBRARY` names a shared library to take instead of
+building one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER_FOLDERS = (ROOT / "include", ROOT / "bindings" / "cpp" / "include")
+
+
+def shared_library() -> Path:
+    if given := os.environ.get("DLBRIDGE_LIBRARY"):
+        return Path(given)
+    subprocess.run(["cargo", "build", "--release", "--lib"], cwd=ROOT, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "libdlbridge.so"
+
+
+class LibraryHook(BuildHookInterface[Any]):
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{platform}"
+        include = build_data["force_include"]
+        include[str(shared_library())] = "dlbridge/libdlbridge.so"
+        for folder in HEADER_FOLDERS:
+            for header in sorted(folder.rglob("*.h*")):
+                include[str(header)] = f"dlbridge/include/{header.relative_to(folder)}"

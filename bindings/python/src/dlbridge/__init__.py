@@ -1,0 +1,60 @@
+"""One buffer through NumPy, PyTorch, C, C++ and Rust, without a copy.
+
+>>> import dlbridge, numpy as np
+>>> a = np.arange(6.0)
+>>> t = dlbridge.to_torch(a)              # a torch.Tensor on the memory of `a`
+>>> dlbridge.to_numpy(t) is not a         # a new ndarray, on the same memory again
+True
+
+Importing this package imports neither NumPy nor torch.
+"""
+
+from ._convert import from_dlpack, to_numpy, to_torch
+from ._errors import (
+    ClosedError,
+    CopyRequiredError,
+    DeviceError,
+    Error,
+    InternalError,
+    InvalidArgumentError,
+    InvalidTensorError,
+    LossyError,
+    NotAnArrayError,
+    OutOfMemoryError,
+    ProducerError,
+    ReadOnlyError,
+    TimedOutError,
+    UnavailableError,
+    UnsupportedError,
+)
+from ._library import get_include, get_library, live_exports, live_tensors, version
+from ._tensor import Tensor
+
+__version__ = version()
+
+__all__ = [
+    "ClosedError",
+    "CopyRequiredError",
+    "DeviceError",
+    "Error",
+    "InternalError",
+    "InvalidArgumentError",
+    "InvalidTensorError",
+    "LossyError",
+    "NotAnArrayError",
+    "OutOfMemoryError",
+    "ProducerError",
+    "ReadOnlyError",
+    "Tensor",
+    "TimedOutError",
+    "UnavailableError",
+    "UnsupportedError",
+    "__version__",
+    "from_dlpack",
+    "get_include",
+    "get_library",
+    "live_exports",
+    "live_tensors",
+    "to_numpy",
+    "to_torch",
+]

@@ -1,0 +1,46 @@
+"""`python -m dlbridge info`: what is installed, and where."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib import metadata
+
+import dlbridge
+
+FRAMEWORKS = ("numpy", "torch", "jax", "cupy", "tensorflow", "pyarrow", "ml_dtypes")
+
+
+def info() -> None:
+    rows = [
+        ("dlbridge", dlbridge.__version__),
+        ("DLPack", "1.3"),
+        ("library", dlbridge.get_library()),
+        ("include", dlbridge.get_include()),
+        ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
+        ("platform", platform.platform()),
+        ("alive", f"{dlbridge.live_tensors()} tensors, {dlbridge.live_exports()} exports"),
+    ]
+    rows += [(name, _version(name)) for name in FRAMEWORKS]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+
+
+def _version(distribution: str) -> str:
+    """The installed version, read without importing the package."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m dlbridge", description=dlbridge.__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="command")
+    commands.add_parser("info", help="print versions and paths").set_defaults(run=info)
+    parser.parse_args().run()
+
+
+if __name__ == "__main__":
+    main()

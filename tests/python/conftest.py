@@ -1,0 +1,39 @@
+"""Fixtures: every test must leave as many tensors and exports alive as it found."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dlbridge
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    gc.collect()
+    before = dlbridge.live_tensors(), dlbridge.live_exports()
+    yield
+    gc.collect()
+    assert (dlbridge.live_tensors(), dlbridge.live_exports()) == before, "tensors or exports leaked"
+
+
+@pytest.fixture(scope="session")
+def native_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = tmp_path_factory.mktemp("native") / "native.so"
+    source = Path(__file__).with_name("native.c")
+    command = [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([*command, f"-I{ROOT / 'include'}", "-o", library, source], check=True)
+    return library
+
+
+@pytest.fixture(scope="session")
+def native(native_path: Path) -> ctypes.PyDLL:
+    return ctypes.PyDLL(str(native_path))

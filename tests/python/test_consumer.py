@@ -1,0 +1,196 @@
+"""dlbridge as a DLPack consumer. Test names carry the numbers of the compatibility list in the README."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import dlbridge
+from dlpack_structs import NAMES, NEW_CAPSULE, USED_NAMES, Legacy, Producer, Versioned, name_of
+
+SHAPE = (ctypes.c_int64 * 2)(2, 3)
+DATA = (ctypes.c_float * 6)(*range(6))
+
+
+def fill(managed: Any, native: ctypes.PyDLL) -> None:
+    tensor = managed.dl_tensor
+    tensor.data = ctypes.addressof(DATA)
+    tensor.device.device_type = 1
+    tensor.ndim = 2
+    tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes = 2, 32, 1
+    tensor.shape = ctypes.cast(SHAPE, ctypes.POINTER(ctypes.c_int64))
+    managed.deleter = ctypes.cast(native.count_deletion, ctypes.c_void_p).value
+
+
+def versioned(native: ctypes.PyDLL, **changes: Any) -> tuple[Any, Versioned]:
+    """A capsule, and the struct in it, which the caller keeps alive."""
+    managed = Versioned(major=1, minor=3)
+    fill(managed, native)
+    for name, value in changes.items():
+        setattr(managed if hasattr(managed, name) else managed.dl_tensor, name, value)
+    return NEW_CAPSULE(ctypes.addressof(managed), NAMES[0], None), managed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a33_versioned_and_legacy(native: ctypes.PyDLL, name: bytes) -> None:
+    managed: Any = Versioned(major=1, minor=3) if name == NAMES[0] else Legacy()
+    fill(managed, native)
+    deleted = native.deletions_so_far()
+    capsule = NEW_CAPSULE(ctypes.addressof(managed), name, None)
+    tensor = dlbridge.from_dlpack(capsule)
+    assert name_of(capsule) in USED_NAMES
+    assert (tensor.shape, tensor.strides, tensor.dtype) == ((2, 3), (3, 1), "float32")
+    assert native.deletions_so_far() == deleted
+    del tensor
+    assert native.deletions_so_far() == deleted + 1
+
+
+def test_a34_a_higher_minor_version_and_unknown_flags(native: ctypes.PyDLL) -> None:
+    capsule, _managed = versioned(native, minor=77, flags=1 << 40)
+    assert dlbridge.from_dlpack(capsule).shape == (2, 3)
+
+
+def test_a44_producers_that_take_no_keywords() -> None:
+    array = np.arange(6.0)
+    tensor = dlbridge.from_dlpack(Producer(array.__dlpack__))
+    assert tensor.data_ptr == array.ctypes.data
+
+
+def test_a45_zero_copy_through_every_hop() -> None:
+    array = np.zeros((4, 5), "float32")
+    tensor = dlbridge.from_dlpack(array)
+    as_torch = dlbridge.to_torch(tensor)
+    back = dlbridge.to_numpy(as_torch)
+    assert array.ctypes.data == tensor.data_ptr == as_torch.data_ptr() == back.ctypes.data
+    array[1, 2] = 7
+    as_torch[3, 4] = 9
+    assert back[1, 2] == 7
+    assert as_torch[1, 2] == 7
+    assert array[3, 4] == 9
+
+
+def test_a45_torch_to_numpy_and_back() -> None:
+    source = torch.arange(12, dtype=torch.int64).reshape(3, 4).t()
+    array = dlbridge.to_numpy(source)
+    assert array.ctypes.data == source.data_ptr()
+    assert array.shape == (4, 3)
+    assert array.strides == (8, 32)
+    array[2, 1] = -5
+    assert source[2, 1] == -5
+    assert dlbridge.to_torch(array).data_ptr() == source.data_ptr()
+
+
+def test_a37_negative_and_zero_strides_are_kept() -> None:
+    array = np.arange(12.0).reshape(3, 4)
+    reversed_ = dlbridge.from_dlpack(array[::-1, ::-2])
+    assert reversed_.strides == (-4, -2)
+    assert np.array_equal(dlbridge.to_numpy(reversed_), array[::-1, ::-2])
+    expanded = dlbridge.from_dlpack(torch.arange(3).expand(5, 3))
+    assert expanded.strides == (0, 1)
+
+
+def test_a42_a_read_only_source_stays_so() -> None:
+    array = np.arange(3.0)
+    array.flags.writeable = False
+    tensor = dlbridge.from_dlpack(array)
+    assert tensor.readonly
+    assert not dlbridge.to_numpy(tensor).flags.writeable
+
+
+MALFORMED = {
+    "r46_major_0": ({"major": 0}, "DLPack 0.3"),
+    "r46_major_2": ({"major": 2}, "DLPack 2.3"),
+    "r47_ndim_negative": ({"ndim": -1}, "-1"),
+    "r47_ndim_above_the_limit": ({"ndim": 129}, "129"),
+    "r48_null_shape": ({"shape": None}, "shape is NULL"),
+    "r53_null_data": ({"data": None}, "data is NULL"),
+    "r52_offset_overflow": ({"byte_offset": 2**64 - 1}, "address space"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_r_malformed_tensors_are_deleted_once(native: ctypes.PyDLL, case: str) -> None:
+    changes, words = MALFORMED[case]
+    capsule, _managed = versioned(native, **changes)
+    deleted = native.deletions_so_far()
+    with pytest.raises(dlbridge.Error, match=words):
+        dlbridge.from_dlpack(Producer(capsule))
+    assert native.deletions_so_far() == deleted + 1
+    # 62: it was renamed before anything could fail, so its destructor would not delete it again.
+    assert name_of(capsule) == USED_NAMES[0]
+
+
+def test_61_a_used_capsule_is_an_error_and_stays_untouched(native: ctypes.PyDLL) -> None:
+    capsule, _managed = versioned(native)
+    deleted = native.deletions_so_far()
+    tensor = dlbridge.from_dlpack(capsule)
+    for producer in (capsule, Producer(capsule)):
+        with pytest.raises(dlbridge.InvalidArgumentError, match="consumed already"):
+            dlbridge.from_dlpack(producer)
+    assert native.deletions_so_far() == deleted
+    del tensor
+    assert native.deletions_so_far() == deleted + 1
+
+
+def test_61_a_wrongly_named_capsule_is_an_error_and_stays_untouched(native: ctypes.PyDLL) -> None:
+    for name in (b"dltensor_v2", None):
+        managed = Versioned(major=1)
+        fill(managed, native)
+        deleted = native.deletions_so_far()
+        capsule = NEW_CAPSULE(ctypes.addressof(managed), name, None)
+        with pytest.raises(dlbridge.InvalidArgumentError, match="named"):
+            dlbridge.from_dlpack(capsule)
+        assert native.deletions_so_far() == deleted
+
+
+@pytest.mark.parametrize("thing", [None, 1, "text", [1, 2, 3], {"a": 1}, object(), b"bytes", np.zeros])
+def test_an_object_that_is_no_array(thing: Any) -> None:
+    with pytest.raises(dlbridge.NotAnArrayError, match="asarray") as caught:
+        dlbridge.from_dlpack(thing)
+    assert isinstance(caught.value, TypeError)
+    assert type(thing).__name__ in str(caught.value)
+
+
+def test_a_producer_that_raises_is_named_and_chained() -> None:
+    def fail() -> None:
+        raise RuntimeError("the camera is off")
+
+    with pytest.raises(dlbridge.ProducerError, match="RuntimeError: the camera is off") as caught:
+        dlbridge.from_dlpack(Producer(fail))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(dlbridge.ProducerError, match="detach"):
+        dlbridge.from_dlpack(torch.ones(2, requires_grad=True))
+
+
+def test_a_keyboard_interrupt_passes_through() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dlbridge.from_dlpack(Producer(interrupt))
+
+
+@pytest.mark.parametrize("nonsense", [None, 42, "capsule", (1, 2)])
+def test_a_producer_that_returns_nonsense(nonsense: Any) -> None:
+    with pytest.raises(dlbridge.Error, match="instead of a DLPack capsule"):
+        dlbridge.from_dlpack(Producer(lambda: nonsense))
+
+
+def test_a_dlpack_attribute_that_is_not_callable() -> None:
+    class Odd:
+        __dlpack__ = 3
+
+    with pytest.raises(dlbridge.ProducerError, match="not callable"):
+        dlbridge.from_dlpack(Odd())
+
+
+def test_the_negative_bit_of_torch_is_refused() -> None:
+    source = torch.tensor([1 + 2j]).conj().imag
+    assert source.is_neg()
+    with pytest.raises(dlbridge.UnsupportedError, match="resolve_neg"):
+        dlbridge.from_dlpack(source)
+    assert dlbridge.to_numpy(source.resolve_neg())[0] == -2

@@ -1,0 +1,191 @@
+"""dlbridge as a DLPack producer. Test names carry the numbers of the compatibility list in the README."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dlbridge
+from dlpack_structs import delete, legacy_in, name_of, take, versioned_in
+
+
+def tensor_of(*shape: int, dtype: str = "float32") -> dlbridge.Tensor:
+    return dlbridge.from_dlpack(np.arange(np.prod(shape), dtype=dtype).reshape(shape))
+
+
+def readonly_array() -> np.ndarray[Any, Any]:
+    array = np.arange(6.0)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("max_version", [(1, 0), (1, 1), (1, 3), (1, 99)])
+def test_p01_max_version_1_gets_a_versioned_tensor(max_version: tuple[int, int]) -> None:
+    capsule = tensor_of(2, 3).__dlpack__(max_version=max_version)
+    assert name_of(capsule) == b"dltensor_versioned"
+    managed = versioned_in(capsule)
+    assert (managed.major, managed.minor) == (1, 3)
+
+
+@pytest.mark.parametrize("max_version", [None, (0, 8), (0, 0)])
+def test_p02_no_or_old_max_version_gets_a_legacy_tensor(max_version: tuple[int, int] | None) -> None:
+    capsule = tensor_of(2, 3).__dlpack__(max_version=max_version)
+    assert name_of(capsule) == b"dltensor"
+    assert legacy_in(capsule).dl_tensor.ndim == 2
+
+
+def test_p02_no_keywords_at_all_is_legacy() -> None:
+    assert name_of(tensor_of(1).__dlpack__()) == b"dltensor"
+
+
+def test_p03_legacy_of_read_only_is_a_buffer_error() -> None:
+    tensor = dlbridge.from_dlpack(readonly_array())
+    with pytest.raises(BufferError, match="read-only") as caught:
+        tensor.__dlpack__()
+    assert isinstance(caught.value, dlbridge.ReadOnlyError)
+
+
+def test_p04_max_version_2_gets_1_3() -> None:
+    managed = versioned_in(tensor_of(2).__dlpack__(max_version=(2, 0)))
+    assert (managed.major, managed.minor) == (1, 3)
+
+
+@pytest.mark.parametrize("bad", [1, "1.0", (1,), (1, 0, 0), (1.0, 0), ("1", "0"), [1, 0], (True, 0), ()])
+def test_p05_malformed_max_version_is_a_type_error(bad: Any) -> None:
+    with pytest.raises(TypeError, match="max_version"):
+        tensor_of(2).__dlpack__(max_version=bad)
+
+
+def test_p06_p07_p08_strides_0d_and_empty() -> None:
+    empty = versioned_in(tensor_of(0, 3).__dlpack__(max_version=(1, 3))).dl_tensor
+    assert not empty.data
+    assert empty.strides[:2] == [3, 1]
+    scalar = versioned_in(dlbridge.from_dlpack(np.array(7.0)).__dlpack__(max_version=(1, 3))).dl_tensor
+    assert scalar.ndim == 0
+    assert scalar.data
+
+
+def test_p11_read_only_survives_every_export() -> None:
+    tensor = dlbridge.from_dlpack(readonly_array())
+    for _ in range(3):
+        assert versioned_in(tensor.__dlpack__(max_version=(1, 3))).flags == 1
+        tensor = dlbridge.from_dlpack(tensor.__dlpack__(max_version=(1, 3)))[::2]
+    assert not np.from_dlpack(tensor).flags.writeable
+
+
+def test_p15_every_export_has_its_own_header_and_keeps_the_source() -> None:
+    array = np.arange(6.0)
+    watch = weakref.ref(array)
+    tensor = dlbridge.from_dlpack(array)
+    first, second = (take(tensor.__dlpack__(max_version=(1, 3))) for _ in range(2))
+    assert ctypes.addressof(first) != ctypes.addressof(second)
+    assert ctypes.addressof(first.dl_tensor.shape.contents) != ctypes.addressof(second.dl_tensor.shape.contents)
+    del array, tensor
+    delete(first)
+    gc.collect()
+    assert watch() is not None
+    delete(second)
+    gc.collect()
+    assert watch() is None
+
+
+@pytest.mark.parametrize("max_version", [(1, 3), None])
+def test_p16_an_unconsumed_capsule_deletes_once(max_version: tuple[int, int] | None) -> None:
+    array = np.arange(6.0)
+    watch = weakref.ref(array)
+    tensor = dlbridge.from_dlpack(array)
+    before = dlbridge.live_exports()
+    capsule = tensor.__dlpack__(max_version=max_version)
+    assert dlbridge.live_exports() == before + 1
+    del array, tensor
+    assert watch() is not None
+    del capsule
+    assert dlbridge.live_exports() == before
+    assert watch() is None
+
+
+def test_p16_a_consumed_capsule_never_deletes() -> None:
+    tensor = tensor_of(3)
+    capsule = tensor.__dlpack__(max_version=(1, 3))
+    again = dlbridge.from_dlpack(capsule)
+    live = dlbridge.live_exports()
+    del capsule
+    assert dlbridge.live_exports() == live
+    del again
+
+
+def test_p17_the_deleter_runs_on_a_plain_thread(native: ctypes.PyDLL, native_path: Path) -> None:
+    array = np.arange(6.0)
+    watch = weakref.ref(array)
+    managed = take(dlbridge.from_dlpack(array).__dlpack__(max_version=(1, 3)))
+    del array
+    # CDLL lets go of the GIL, so that the thread's deleter, which ends in NumPy's, can take it.
+    released = ctypes.CDLL(str(native_path))
+    assert released.delete_on_plain_thread(ctypes.c_void_p(ctypes.addressof(managed))) == 0
+    assert watch() is None
+
+
+AFTER_THE_END = """
+import ctypes, sys
+import numpy as np
+import dlbridge
+from dlpack_structs import take
+native = ctypes.PyDLL(sys.argv[1])
+managed = take(dlbridge.from_dlpack(np.arange(1000.0)).__dlpack__(max_version=(1, 3)))
+native.delete_at_exit(ctypes.c_void_p(ctypes.addressof(managed)))
+kept = dlbridge.from_dlpack(np.arange(10.0))  # and one that module teardown finds
+capsule = kept.__dlpack__(max_version=(1, 3))
+"""
+
+
+def test_p19_after_the_interpreter_has_finalised(native_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", AFTER_THE_END, str(native_path)],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "deleted after the interpreter\n", "")
+
+
+def test_p20_a_destroyed_capsule_leaves_a_pending_exception(native: ctypes.PyDLL) -> None:
+    native.exception_survives_drop.argtypes = [ctypes.c_void_p]
+    for max_version in ((1, 3), None):
+        capsule = dlbridge.from_dlpack(np.arange(6.0)).__dlpack__(max_version=max_version)
+        address = id(capsule)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(capsule))
+        del capsule
+        assert native.exception_survives_drop(address) == 1
+
+
+def test_p22_dlpack_device_equals_the_capsule() -> None:
+    tensor = tensor_of(2)
+    device = versioned_in(tensor.__dlpack__(max_version=(1, 3))).dl_tensor.device
+    assert tensor.__dlpack_device__() == (device.device_type, device.device_id)
+
+
+def test_p23_host_memory_has_id_0() -> None:
+    assert tensor_of(2).__dlpack_device__() == (1, 0)
+
+
+@pytest.mark.parametrize("stream", [0, 1, 2, -1, 12345])
+def test_p24_cpu_with_a_stream_is_an_error(stream: int) -> None:
+    with pytest.raises(dlbridge.Error, match=str(stream)):
+        tensor_of(2).__dlpack__(stream=stream)
+
+
+def test_p14_p29_copies_and_other_devices_are_buffer_errors() -> None:
+    with pytest.raises(BufferError, match="copy"):
+        tensor_of(2).__dlpack__(copy=True)
+    with pytest.raises(BufferError, match="device"):
+        tensor_of(2).__dlpack__(dl_device=(2, 0))
+    assert tensor_of(2).__dlpack__(dl_device=(1, 0), copy=False) is not None
