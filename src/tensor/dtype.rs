@@ -6,6 +6,7 @@
 use crate::dlpack::{DLDataType, DLDataTypeCode};
 use crate::error::{Error, Result};
 use std::fmt;
+use std::str::FromStr;
 
 const fn of(code: DLDataTypeCode, bits: u8) -> DLDataType {
     DLDataType { code, bits, lanes: 1 }
@@ -87,21 +88,25 @@ pub const fn alignment(dtype: DLDataType) -> usize {
 /// Refuses zero bits or lanes and widths that a known code cannot have (1-bit bool, 8-bit float4, 7-bit float).
 /// An unknown code passes: it can be handed on, only typed access to it is refused.
 pub(crate) fn check(dtype: DLDataType) -> Result<()> {
-    let possible = match dtype.code.0 {
-        0 | 1 => matches!(dtype.bits, 1..=8 | 16 | 32 | 64 | 128),
-        2 => matches!(dtype.bits, 16 | 32 | 64 | 128),
-        3 => dtype.bits.is_multiple_of(8),
-        4 => dtype.bits == 16,
-        5 => matches!(dtype.bits, 32 | 64 | 128),
-        6..=14 => dtype.bits == 8,
-        15 | 16 => dtype.bits == 6,
-        17 => dtype.bits == 4,
-        _ => true,
-    };
-    if possible && dtype.bits != 0 && dtype.lanes != 0 {
+    if has_possible_bits(dtype) && dtype.lanes != 0 {
         Ok(())
     } else {
         Err(Error::ImpossibleDtype { dtype: Name(dtype).to_string() })
+    }
+}
+
+/// Whether the code goes with the bits of one lane.
+const fn has_possible_bits(DLDataType { code, bits, .. }: DLDataType) -> bool {
+    match code.0 {
+        0 | 1 => matches!(bits, 1..=8 | 16 | 32 | 64 | 128),
+        2 => matches!(bits, 16 | 32 | 64 | 128),
+        3 => bits != 0 && bits.is_multiple_of(8),
+        4 => bits == 16,
+        5 => matches!(bits, 32 | 64 | 128),
+        6..=14 => bits == 8,
+        15 | 16 => bits == 6,
+        17 => bits == 4,
+        _ => bits != 0,
     }
 }
 
@@ -112,7 +117,7 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Name(DLDataType { code: DLDataTypeCode(code), bits, lanes }) = *self;
         match STEMS.get(usize::from(code)) {
-            Some(stem) if check(DLDataType { lanes: 1, ..self.0 }).is_ok() => {
+            Some(stem) if has_possible_bits(self.0) && lanes != 0 => {
                 write!(f, "{stem}")?;
                 if code < FIRST_FIXED {
                     write!(f, "{bits}")?;
@@ -126,30 +131,32 @@ impl fmt::Display for Name {
 
 /// Reads a name as [`Name`] writes it.
 pub fn parse(name: &str) -> Result<DLDataType> {
-    let unknown = || Error::UnknownDtypeName { name: name.to_owned() };
-    let (base, lanes) = match name.rsplit_once('x') {
-        Some((base, digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-            (base, digits.parse().map_err(|_| unknown())?)
-        }
-        _ => (name, 1),
-    };
-    let fixed_bits = |code: u8| match code {
-        6..=14 => 8,
-        15 | 16 => 6,
-        _ => 4,
-    };
-    let found = STEMS.iter().zip(0_u8..).find_map(|(stem, code)| {
-        let rest = base.strip_prefix(stem)?;
-        let bits = match (code < FIRST_FIXED, rest) {
-            (false, "") => fixed_bits(code),
-            (true, digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+    // The whole name comes first: "complex64" is not 64 lanes of "comple".
+    let dtype = scalar(name).or_else(|| {
+        let (base, lanes) = name.rsplit_once('x')?;
+        Some(DLDataType { lanes: number(lanes)?, ..scalar(base)? })
+    });
+    let dtype = dtype.filter(|&dtype| check(dtype).is_ok());
+    dtype.ok_or_else(|| Error::UnknownDtypeName { name: name.to_owned() })
+}
+
+/// A name without lanes; the bits are not checked.
+fn scalar(name: &str) -> Option<DLDataType> {
+    STEMS.iter().zip(0_u8..).find_map(|(stem, code)| {
+        let bits = match (code, name.strip_prefix(stem)?) {
+            (..FIRST_FIXED, digits) => number(digits)?,
+            (6..=14, "") => 8,
+            (15 | 16, "") => 6,
+            (_, "") => 4,
             _ => return None,
         };
-        Some(DLDataType { code: DLDataTypeCode(code), bits, lanes })
-    });
-    let dtype = found.ok_or_else(unknown)?;
-    check(dtype).map_err(|_| unknown())?;
-    Ok(dtype)
+        Some(DLDataType { code: DLDataTypeCode(code), bits, lanes: 1 })
+    })
+}
+
+/// Decimal digits and nothing else, no sign either.
+fn number<T: FromStr>(digits: &str) -> Option<T> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// Rust types that can view the elements of a tensor.
