@@ -57,7 +57,9 @@ fn span(shape: &[i64], strides: &[i64], item_bits: u32) -> Option<(i64, i64)> {
         }
     }
     let lowest = (i128::from(low) * i128::from(item_bits)).div_euclid(8);
-    Some((i64::try_from(lowest).ok()?, bytes(high, item_bits)?))
+    let (low, high) = (i64::try_from(lowest).ok()?, bytes(high, item_bits)?);
+    // The way from end to end must fit as well: a view may start at either.
+    high.checked_sub(low).map(|_| (low, high))
 }
 
 #[cold]
@@ -70,12 +72,12 @@ fn overflow(shape: &[i64], strides: &[i64], item_bits: u32) -> Error {
     Error::StrideOverflow { shape: shape.to_vec(), strides: strides.to_vec(), item_bits }
 }
 
-/// Row-major strides of a shape that [`measure`] accepted.
+/// Row-major strides of a shape. They saturate where [`measure`] would refuse it.
 pub(crate) fn row_major(shape: &[i64], strides: &mut [i64]) {
     let mut stride = 1_i64;
     for (extent, slot) in shape.iter().zip(strides).rev() {
         *slot = stride;
-        stride *= extent.max(&1);
+        stride = stride.saturating_mul(*extent.max(&1));
     }
 }
 
@@ -198,3 +200,6 @@ pub(crate) fn restride(shape: &[i64], strides: &[i64], new_shape: &[i64], new_st
 fn next_outer(shape: &[i64], strides: &[i64], axis: usize) -> i64 {
     strides.get(axis + 1).map_or(1, |&inner| inner.saturating_mul(shape[axis + 1]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,13 +143,14 @@ impl Tensor {
         };
         let mut draft = Draft::new(self.shape(), Some(self.strides()))?;
         if old_bits != new_bits {
+            let empty = self.size() == 0;
             let (shape, strides) = draft.parts();
             let (Some((extent, outer_shape)), Some((stride, outer_strides))) =
                 (shape.split_last_mut(), strides.split_last_mut())
             else {
                 return Err(refuse("a 0-d tensor cannot change its element size; unsqueeze it first"));
             };
-            if *extent > 1 && *stride != 1 {
+            if *extent > 1 && *stride != 1 && !empty {
                 return Err(refuse("the last dimension is not packed (its stride is not 1); copy it first"));
             }
             let row_bits = extent.checked_mul(old_bits).filter(|bits| bits % new_bits == 0);
@@ -159,7 +160,7 @@ impl Tensor {
             for (stride, extent) in outer_strides.iter_mut().zip(outer_shape) {
                 let bits = stride.checked_mul(old_bits).filter(|bits| bits % new_bits == 0);
                 // A stride that is never taken may round.
-                let never = *extent <= 1 || self.size() == 0;
+                let never = *extent <= 1 || empty;
                 *stride = match bits {
                     Some(bits) => bits / new_bits,
                     None if never => 1,
