@@ -53,16 +53,16 @@ impl Tensor {
     ///
     /// # Safety
     ///
-    /// Nobody writes to the buffer while the slice is in use: not through another tensor, not from Python, not
-    /// from C.
+    /// The memory is what the tensor says, which is its producer's word. Nobody writes to it while the slice is in
+    /// use: not through another tensor, not from Python, not from C.
     pub unsafe fn as_slice<T: Element>(&self) -> Result<&[T]> {
         let data = self.data_as(T::DTYPE)?;
         self.check_row_major()?;
         if data.is_null() {
             return Ok(&[]);
         }
-        // SAFETY: `data` is aligned and holds `size` elements of T, which the tensor keeps alive; that nobody
-        // writes is promised by the caller.
+        // SAFETY: `data` is aligned and holds `size` elements of T, which the tensor keeps alive; that
+        // it is there and nobody writes is promised by the caller.
         Ok(unsafe { std::slice::from_raw_parts(data.cast(), self.size()) })
     }
 
@@ -70,8 +70,8 @@ impl Tensor {
     ///
     /// # Safety
     ///
-    /// Nobody else reads or writes the buffer while the slice is in use: not through another tensor or another
-    /// slice, not from Python, not from C.
+    /// The memory is what the tensor says, which is its producer's word. Nobody else reads or writes it while the
+    /// slice is in use: not through another tensor or another slice, not from Python, not from C.
     #[allow(
         clippy::mut_from_ref,
         reason = "the tensor is a shared handle; exclusivity is the caller's promise"

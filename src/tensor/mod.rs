@@ -28,6 +28,12 @@ pub const MAX_NDIM: usize = 128;
 /// Called once when the last user of a buffer is gone; from any thread, with no lock held. It must not unwind.
 pub type ReleaseFn = unsafe extern "C" fn(context: *mut c_void);
 
+/// References that may be leaked before the process is stopped: one more turn and a live tensor would be freed.
+const MAX_COUNT: usize = isize::MAX as usize;
+
+// Sizes, spans and addresses are reckoned in 63 bits.
+const _: () = assert!(usize::BITS == 64, "dlbridge is written for 64-bit systems");
+
 /// Tensors alive in this process.
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
@@ -74,7 +80,9 @@ unsafe impl Sync for Tensor {}
 impl Clone for Tensor {
     fn clone(&self) -> Self {
         // Relaxed is enough: the caller holds a reference already, so the block cannot go away meanwhile.
-        self.inner().count.fetch_add(1, Ordering::Relaxed);
+        if self.inner().count.fetch_add(1, Ordering::Relaxed) > MAX_COUNT {
+            std::process::abort();
+        }
         Tensor(self.0)
     }
 }
