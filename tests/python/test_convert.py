@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +219,7 @@ def test_a_framework_that_is_missing_is_unavailable(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "meta_path", [])
     with pytest.raises(dlbridge.UnavailableError, match="pip install numpy"):
         dlbridge.to_numpy(torch.zeros(1))
+
+
+def test_the_package_and_the_library_have_one_version() -> None:
+    assert metadata.version("dlbridge") == dlbridge.__version__
