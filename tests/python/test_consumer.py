@@ -113,18 +113,18 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_r_malformed_tensors_are_deleted_once(native: ctypes.PyDLL, case: str) -> None:
+def test_r46_r47_r48_r52_r53_c62_malformed_tensors_are_deleted_once(native: ctypes.PyDLL, case: str) -> None:
     changes, words = MALFORMED[case]
     capsule, _managed = versioned(native, **changes)
     deleted = native.deletions_so_far()
     with pytest.raises(dlbridge.Error, match=words):
         dlbridge.from_dlpack(Producer(capsule))
     assert native.deletions_so_far() == deleted + 1
-    # 62: it was renamed before anything could fail, so its destructor would not delete it again.
+    # c62: it was renamed before anything could fail, so its destructor would not delete it again.
     assert name_of(capsule) == USED_NAMES[0]
 
 
-def test_61_a_used_capsule_is_an_error_and_stays_untouched(native: ctypes.PyDLL) -> None:
+def test_c61_a_used_capsule_is_an_error_and_stays_untouched(native: ctypes.PyDLL) -> None:
     capsule, _managed = versioned(native)
     deleted = native.deletions_so_far()
     tensor = dlbridge.from_dlpack(capsule)
@@ -136,7 +136,7 @@ def test_61_a_used_capsule_is_an_error_and_stays_untouched(native: ctypes.PyDLL)
     assert native.deletions_so_far() == deleted + 1
 
 
-def test_61_a_wrongly_named_capsule_is_an_error_and_stays_untouched(native: ctypes.PyDLL) -> None:
+def test_c61_a_wrongly_named_capsule_is_an_error_and_stays_untouched(native: ctypes.PyDLL) -> None:
     for name in (b"dltensor_v2", None):
         managed = Versioned(major=1)
         fill(managed, native)
