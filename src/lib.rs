@@ -26,6 +26,7 @@ pub mod capi;
 
 mod error;
 mod guard;
+pub mod interop;
 pub mod python;
 
 pub mod tensor;

@@ -1,0 +1,3 @@
+//! Conversions for Rust users, to and from the tensor types of other crates.
+
+pub mod dlpark;
