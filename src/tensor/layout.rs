@@ -48,8 +48,8 @@ fn bytes(elements: i64, item_bits: u32) -> Option<i64> {
 fn span(shape: &[i64], strides: &[i64], item_bits: u32) -> Option<(i64, i64)> {
     let (mut low, mut high) = (0_i64, 1_i64);
     for (&extent, &stride) in shape.iter().zip(strides) {
-        // A dimension of size 1 is never stepped along, so its stride may be anything.
-        let reach = (extent - 1).checked_mul(if extent == 1 { 0 } else { stride })?;
+        // A dimension of size 1 is never stepped along: whatever its stride, this is 0.
+        let reach = (extent - 1).checked_mul(stride)?;
         if reach < 0 {
             low = low.checked_add(reach)?;
         } else {
@@ -159,46 +159,30 @@ pub(crate) fn restride(shape: &[i64], strides: &[i64], new_shape: &[i64], new_st
         row_major(new_shape, new_strides);
         return true;
     }
-    // Group the old dimensions into runs that step evenly; each run is cut anew, innermost first.
-    let mut axis = shape.len();
-    let mut new_axis = new_shape.len();
-    while new_axis > 0 || axis > 0 {
-        while axis > 0 && shape[axis - 1] == 1 {
-            axis -= 1;
-        }
-        let Some(inner) = axis.checked_sub(1) else {
-            // Only dimensions of size 1 are left to place.
-            for slot in (0..new_axis).rev() {
-                new_strides[slot] = next_outer(new_shape, new_strides, slot);
-            }
-            return true;
-        };
-        let (mut run, mut stride) = (shape[inner], strides[inner]);
-        axis = inner;
-        while axis > 0 && (shape[axis - 1] == 1 || Some(strides[axis - 1]) == strides[inner].checked_mul(run))
-        {
-            axis -= 1;
-            run *= shape[axis];
-        }
+    let mut slot = new_shape.len();
+    // Cuts `run` elements, each `stride` after the one before, into new dimensions.
+    let mut cut = |run: i64, mut stride: i64| {
         let mut filled = 1_i64;
-        while new_axis > 0 && (filled < run || new_shape[new_axis - 1] == 1) {
-            new_axis -= 1;
-            filled *= new_shape[new_axis];
-            if filled > run || run % filled != 0 {
+        while slot > 0 && (filled < run || new_shape[slot - 1] == 1) {
+            slot -= 1;
+            new_strides[slot] = stride;
+            filled *= new_shape[slot];
+            stride = stride.saturating_mul(new_shape[slot]);
+        }
+        filled == run
+    };
+    // Group the old dimensions into the longest such runs, innermost first.
+    let (mut run, mut step) = (1_i64, 1_i64);
+    for (&extent, &stride) in shape.iter().zip(strides).rev().filter(|&(&extent, _)| extent > 1) {
+        if run == 1 || step.checked_mul(run) != Some(stride) {
+            if !cut(run, step) {
                 return false;
             }
-            new_strides[new_axis] = stride;
-            stride = stride.saturating_mul(new_shape[new_axis]);
+            (run, step) = (1, stride);
         }
-        if filled != run {
-            return false;
-        }
+        run *= extent;
     }
-    true
-}
-
-fn next_outer(shape: &[i64], strides: &[i64], axis: usize) -> i64 {
-    strides.get(axis + 1).map_or(1, |&inner| inner.saturating_mul(shape[axis + 1]))
+    cut(run, step)
 }
 
 #[cfg(test)]

@@ -211,9 +211,9 @@ impl Tensor {
         Ok(place)
     }
 
-    /// The stride of an axis, 0 where it is never stepped along: a stray value there could overflow.
+    /// The stride of an axis, 0 where there is no element to step to: a stray value there could overflow.
     fn step(&self, axis: usize) -> i64 {
-        if self.shape()[axis] == 1 || self.size() == 0 { 0 } else { self.strides()[axis] }
+        if self.size() == 0 { 0 } else { self.strides()[axis] }
     }
 
     fn axis(&self, axis: i64) -> Result<usize> {
@@ -242,7 +242,7 @@ fn slice_bounds(extent: i64, start: Option<i64>, stop: Option<i64>, step: i64) -
         _ => (-1, extent - 1),
     };
     let clamp = |position: i64| {
-        let position = if position < 0 { position.saturating_add(extent).max(-1) } else { position };
+        let position = if position < 0 { position.saturating_add(extent) } else { position };
         position.clamp(lowest, highest)
     };
     let (from, to) = if step > 0 { (lowest, highest) } else { (highest, lowest) };

@@ -213,6 +213,12 @@ fn packed_rows_and_their_bytes() {
         assert!(tensor.reinterpret(dtype::U8).is_err());
         assert_eq!(tensor.reshape(&[20]).unwrap().reinterpret(dtype::U8).unwrap().shape(), [10]);
     });
+    // Backwards: the element before the first is in the upper half of the byte before.
+    accepted(&Sample::of(&[4]).strides(&[-1]).dtype(17, 4, 1), |tensor| {
+        let error = tensor.select(0, 1).unwrap_err();
+        assert!(error.to_string().contains("start at bit 4"), "{error}");
+        assert_eq!(tensor.select(0, 2).unwrap().data() as usize, 0x0f_ffff);
+    });
     accepted(&Sample::of(&[2, 4]).dtype(15, 6, 1), |tensor| {
         assert_eq!(tensor.reinterpret(dtype::U8).unwrap().shape(), [2, 3]);
     });
