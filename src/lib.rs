@@ -32,5 +32,5 @@ pub mod python;
 pub mod tensor;
 
 pub use dlpark::ffi as dlpack;
-pub use error::{Error, Kind, Result};
+pub use error::{Error, Kind, Refusal, Result};
 pub use tensor::Tensor;

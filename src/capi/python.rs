@@ -56,3 +56,23 @@ pub unsafe extern "C" fn dlb_python_capsule(
         Ok(())
     })
 }
+
+/// Makes the module that the Python package is built on: builtin functions and the type `Tensor`. For the package;
+/// other callers have `dlb_python_import()`.
+///
+/// `exceptions` is a borrowed tuple of 15 exception classes: by status code, then the one for objects that are no
+/// arrays. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
+/// `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
+/// `DLB_ERROR_PYTHON`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_python_module(exceptions: *mut c_void, out_module: *mut *mut c_void) -> dlb_status {
+    status(|| {
+        let exceptions = NonNull::new(exceptions).ok_or(Error::Null { what: "exceptions" })?;
+        let out = required(out_module, "out_module")?.cast_mut();
+        // SAFETY: not NULL, so a live tuple of classes, as the caller promises.
+        let module = unsafe { python::module(exceptions) }?;
+        // SAFETY: not NULL, so a place to write to.
+        unsafe { out.write(module.as_ptr()) };
+        Ok(())
+    })
+}

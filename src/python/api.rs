@@ -1,10 +1,10 @@
-//! CPython's C API, looked up in the running process the first time it is needed, and the GIL.
+//! CPython's C API, looked up in the running process the first time it is needed.
 //!
 //! Only functions that treat objects as opaque are used, all of them exported by every CPython from 3.9 on.
 #![allow(non_snake_case, reason = "fields are named after the functions they point to")]
 
 use crate::error::{Error, Result};
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -12,7 +12,75 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 pub(super) type Object = *mut c_void;
 pub(super) type Destructor = unsafe extern "C" fn(Object);
 
-macro_rules! functions {
+/// `PyMethodDef`.
+#[repr(C)]
+pub(super) struct MethodDef {
+    pub name: *const c_char,
+    pub function: *const c_void,
+    pub flags: c_int,
+    pub doc: *const c_char,
+}
+
+// SAFETY: only static tables of constants, read by CPython.
+unsafe impl Sync for MethodDef {}
+
+/// `PyGetSetDef`.
+#[repr(C)]
+pub(super) struct GetSetDef {
+    pub name: *const c_char,
+    pub get: Option<unsafe extern "C" fn(Object, *mut c_void) -> Object>,
+    pub set: *const c_void,
+    pub doc: *const c_char,
+    pub closure: *mut c_void,
+}
+
+// SAFETY: only static tables of constants, read by CPython.
+unsafe impl Sync for GetSetDef {}
+
+/// `PyMemberDef`.
+#[repr(C)]
+pub(super) struct MemberDef {
+    pub name: *const c_char,
+    pub kind: c_int,
+    pub offset: isize,
+    pub flags: c_int,
+    pub doc: *const c_char,
+}
+
+/// `PyType_Slot`.
+#[repr(C)]
+pub(super) struct Slot {
+    pub slot: c_int,
+    pub value: *mut c_void,
+}
+
+/// `PyType_Spec`.
+#[repr(C)]
+pub(super) struct Spec {
+    pub name: *const c_char,
+    pub basicsize: c_int,
+    pub itemsize: c_int,
+    pub flags: c_uint,
+    pub slots: *mut Slot,
+}
+
+/// `Py_buffer`, whose layout is part of the stable ABI.
+#[repr(C)]
+pub(super) struct Buffer {
+    pub buf: *mut c_void,
+    pub object: Object,
+    pub len: isize,
+    pub itemsize: isize,
+    pub readonly: c_int,
+    pub ndim: c_int,
+    pub format: *const c_char,
+    pub shape: *const isize,
+    pub strides: *const isize,
+    pub suboffsets: *const isize,
+    pub internal: *mut c_void,
+}
+
+macro_rules! symbols {
     ($($name:ident: $type:ty,)*) => {
         /// The functions found; each field has the name and the signature of the C function.
         pub(super) struct Api {
@@ -48,32 +116,79 @@ macro_rules! functions {
     };
 }
 
-functions! {
+symbols! {
+    // The interpreter and the GIL
     Py_IsInitialized: unsafe extern "C" fn() -> c_int,
+    Py_AddPendingCall: unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void) -> c_int, *mut c_void) -> c_int,
     PyGILState_Ensure: unsafe extern "C" fn() -> c_int,
     PyGILState_Release: unsafe extern "C" fn(c_int),
     PyGILState_Check: unsafe extern "C" fn() -> c_int,
+    PyInterpreterState_Get: unsafe extern "C" fn() -> *mut c_void,
+    PyInterpreterState_Main: unsafe extern "C" fn() -> *mut c_void,
+    // Objects
+    Py_IncRef: unsafe extern "C" fn(Object),
     Py_DecRef: unsafe extern "C" fn(Object),
     Py_BuildValue: unsafe extern "C" fn(*const c_char, ...) -> Object,
-    PyObject_GetAttrString: unsafe extern "C" fn(Object, *const c_char) -> Object,
-    PyObject_Call: unsafe extern "C" fn(Object, Object, Object) -> Object,
     PyObject_Type: unsafe extern "C" fn(Object) -> Object,
     PyObject_Str: unsafe extern "C" fn(Object) -> Object,
+    PyObject_IsTrue: unsafe extern "C" fn(Object) -> c_int,
+    PyObject_GetAttr: unsafe extern "C" fn(Object, Object) -> Object,
+    PyObject_GetAttrString: unsafe extern "C" fn(Object, *const c_char) -> Object,
+    PyObject_SetAttrString: unsafe extern "C" fn(Object, *const c_char, Object) -> c_int,
+    PyObject_Call: unsafe extern "C" fn(Object, Object, Object) -> Object,
+    PyObject_CallFunctionObjArgs: unsafe extern "C" fn(Object, ...) -> Object,
+    PyObject_ClearWeakRefs: unsafe extern "C" fn(Object),
+    PyObject_Free: unsafe extern "C" fn(*mut c_void),
+    PyType_GenericAlloc: unsafe extern "C" fn(Object, isize) -> Object,
+    PyType_FromSpec: unsafe extern "C" fn(*mut Spec) -> Object,
+    PyType_IsSubtype: unsafe extern "C" fn(Object, Object) -> c_int,
+    PyCMethod_New: unsafe extern "C" fn(*const MethodDef, Object, Object, Object) -> Object,
+    PyModule_New: unsafe extern "C" fn(*const c_char) -> Object,
+    PyImport_ImportModule: unsafe extern "C" fn(*const c_char) -> Object,
+    PyImport_GetModuleDict: unsafe extern "C" fn() -> Object,
+    PyDict_GetItemString: unsafe extern "C" fn(Object, *const c_char) -> Object,
+    // Values
     PyUnicode_AsUTF8AndSize: unsafe extern "C" fn(Object, *mut isize) -> *const c_char,
+    PyUnicode_FromStringAndSize: unsafe extern "C" fn(*const c_char, isize) -> Object,
+    PyUnicode_InternFromString: unsafe extern "C" fn(*const c_char) -> Object,
+    PyLong_AsLongLong: unsafe extern "C" fn(Object) -> i64,
+    PyLong_FromLongLong: unsafe extern "C" fn(i64) -> Object,
+    PyLong_FromVoidPtr: unsafe extern "C" fn(*mut c_void) -> Object,
+    PyBool_FromLong: unsafe extern "C" fn(c_long) -> Object,
+    PyTuple_New: unsafe extern "C" fn(isize) -> Object,
+    PyTuple_Size: unsafe extern "C" fn(Object) -> isize,
+    PyTuple_GetItem: unsafe extern "C" fn(Object, isize) -> Object,
+    PyTuple_SetItem: unsafe extern "C" fn(Object, isize, Object) -> c_int,
+    // Exceptions
+    PyErr_Occurred: unsafe extern "C" fn() -> Object,
     PyErr_Fetch: unsafe extern "C" fn(*mut Object, *mut Object, *mut Object),
     PyErr_Restore: unsafe extern "C" fn(Object, Object, Object),
     PyErr_NormalizeException: unsafe extern "C" fn(*mut Object, *mut Object, *mut Object),
     PyErr_ExceptionMatches: unsafe extern "C" fn(Object) -> c_int,
+    PyErr_GivenExceptionMatches: unsafe extern "C" fn(Object, Object) -> c_int,
     PyErr_Clear: unsafe extern "C" fn(),
+    PyErr_SetString: unsafe extern "C" fn(Object, *const c_char),
+    PyException_SetCause: unsafe extern "C" fn(Object, Object),
+    PyException_SetTraceback: unsafe extern "C" fn(Object, Object) -> c_int,
+    // Capsules and buffers
     PyCapsule_New: unsafe extern "C" fn(*mut c_void, *const c_char, Option<Destructor>) -> Object,
     PyCapsule_IsValid: unsafe extern "C" fn(Object, *const c_char) -> c_int,
     PyCapsule_GetPointer: unsafe extern "C" fn(Object, *const c_char) -> *mut c_void,
     PyCapsule_GetName: unsafe extern "C" fn(Object) -> *const c_char,
     PyCapsule_SetName: unsafe extern "C" fn(Object, *const c_char) -> c_int,
-    // Data, not functions: the address of a `PyObject *`, and of the type object itself.
+    PyObject_CheckBuffer: unsafe extern "C" fn(Object) -> c_int,
+    PyObject_GetBuffer: unsafe extern "C" fn(Object, *mut Buffer, c_int) -> c_int,
+    PyBuffer_Release: unsafe extern "C" fn(*mut Buffer),
+    // Data, not functions: the address of a `PyObject *`, and of the object itself.
     PyExc_TypeError: *mut Object,
     PyExc_AttributeError: *mut Object,
+    PyExc_Exception: *mut Object,
     PyCapsule_Type: Object,
+    PyBaseObject_Type: Object,
+    PyLong_Type: Object,
+    PyTuple_Type: Object,
+    _Py_NoneStruct: Object,
+    _Py_TrueStruct: Object,
 }
 
 /// The address of an exported name of this process, wherever it was loaded from.
@@ -102,63 +217,4 @@ pub(super) fn api() -> Result<&'static Api> {
     // Threads that race here leak one small table each, once per process.
     FOUND.store(std::ptr::from_ref(api).cast_mut(), Ordering::Release);
     Ok(api)
-}
-
-/// Whether the interpreter is up and running, so that Python code may run on this thread.
-///
-/// While it shuts down only a thread that holds the GIL already may: asking for it would end or hang the thread.
-pub(super) fn is_usable(api: &Api) -> bool {
-    // SAFETY: these three may be called at any time, from any thread, with or without the GIL.
-    unsafe {
-        let finalizing = api.is_finalizing.is_some_and(|is_finalizing| is_finalizing() != 0);
-        (api.Py_IsInitialized)() != 0 && (!finalizing || (api.PyGILState_Check)() != 0)
-    }
-}
-
-/// The GIL, held while this lives.
-pub(super) struct Gil {
-    pub api: &'static Api,
-    state: c_int,
-    /// Whether the caller of ours held the GIL already, so that an exception can be left for it to see.
-    pub caller_holds: bool,
-}
-
-impl Gil {
-    pub fn take() -> Result<Gil> {
-        let api = api()?;
-        if !is_usable(api) {
-            let what = "the Python interpreter is not running; call Py_Initialize first, and nothing after Py_Finalize";
-            return Err(Error::Unavailable { what: what.into() });
-        }
-        // SAFETY: the interpreter runs; both calls are allowed from any thread, and `drop` gives the state back.
-        unsafe {
-            let caller_holds = (api.PyGILState_Check)() != 0;
-            Ok(Gil { api, state: (api.PyGILState_Ensure)(), caller_holds })
-        }
-    }
-
-    /// Adopts a new reference that an API function returned; `None` where it returned NULL with an exception set.
-    pub fn own(&self, object: Object) -> Option<Owned<'_>> {
-        (!object.is_null()).then_some(Owned { object, gil: self })
-    }
-}
-
-impl Drop for Gil {
-    fn drop(&mut self) {
-        // SAFETY: pairs with the call in `take`, on the same thread (a raw pointer inside keeps `Gil` there).
-        unsafe { (self.api.PyGILState_Release)(self.state) }
-    }
-}
-
-/// A counted reference to a Python object, dropped with the GIL held.
-pub(super) struct Owned<'gil> {
-    pub object: Object,
-    gil: &'gil Gil,
-}
-
-impl Drop for Owned<'_> {
-    fn drop(&mut self) {
-        // SAFETY: the reference is ours, and the borrowed `Gil` is still held.
-        unsafe { (self.gil.api.Py_DecRef)(self.object) }
-    }
 }

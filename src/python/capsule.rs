@@ -1,6 +1,7 @@
 //! DLPack capsules: made, opened and destroyed by native code only.
 
-use super::api::{Api, Gil, Object, api};
+use super::api::{Api, Object, api};
+use super::gil::Gil;
 use crate::error::Result;
 use crate::guard::guard_silent;
 use crate::tensor::{Tensor, delete_legacy, delete_versioned};
@@ -35,7 +36,11 @@ impl Abi {
 /// A new capsule with an export of the tensor: versioned, or legacy for consumers older than DLPack 1.0. A new
 /// reference. Unless it is consumed, it deletes the export when it is destroyed.
 pub fn capsule(tensor: &Tensor, legacy: bool) -> Result<NonNull<c_void>> {
-    let gil = Gil::take()?;
+    with_gil(&Gil::take()?, tensor, legacy)
+}
+
+/// [`capsule`] for who holds the GIL already.
+pub(super) fn with_gil(gil: &Gil, tensor: &Tensor, legacy: bool) -> Result<NonNull<c_void>> {
     let (abi, managed) = if legacy {
         (Abi::Legacy, tensor.export_legacy()?.cast::<c_void>())
     } else {

@@ -1,30 +1,52 @@
-//! Python exceptions as errors, and the names of things for messages.
+//! Between Python exceptions and errors, both ways.
 
-use super::api::{Gil, Object};
-use crate::error::Error;
+use super::api::Object;
+use super::gil::Gil;
+use super::module;
+use crate::error::{Error, Kind};
+use std::ffi::CString;
 use std::ptr::null_mut;
 
+/// An exception that was set: type, value, traceback.
+pub(super) struct Pending([Object; 3]);
+
 impl Gil {
+    /// Takes the exception away that is set, if one is.
+    pub(super) fn set_aside(&self) -> Pending {
+        let (mut kind, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
+        // SAFETY: the GIL is held; the places are ours, and what is put there is ours to give back or drop.
+        unsafe { (self.api.PyErr_Fetch)(&mut kind, &mut value, &mut traceback) };
+        Pending([kind, value, traceback])
+    }
+
+    /// Sets it again.
+    pub(super) fn put_back(&self, Pending([kind, value, traceback]): Pending) {
+        // SAFETY: the GIL is held; the references are given away. NULLs clear.
+        unsafe { (self.api.PyErr_Restore)(kind, value, traceback) }
+    }
+
+    /// Forgets the exception that is set, if one is.
+    pub(super) fn clear(&self) {
+        // SAFETY: the GIL is held.
+        unsafe { (self.api.PyErr_Clear)() }
+    }
+
     /// The exception that is set, as an error. It stays set where the caller of ours held the GIL and can see it;
     /// otherwise it is cleared, because nobody would, and its words are all that is left.
     pub(super) fn exception(&self) -> Error {
-        let (mut kind, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
-        // SAFETY: the GIL is held; the three places are ours, and what is put there is ours to give back or drop.
-        unsafe {
-            (self.api.PyErr_Fetch)(&mut kind, &mut value, &mut traceback);
-            if kind.is_null() {
-                return Error::Python { words: "no exception, although it reported failure".into() };
-            }
-            (self.api.PyErr_NormalizeException)(&mut kind, &mut value, &mut traceback);
+        let Pending([mut kind, mut value, mut traceback]) = self.set_aside();
+        if kind.is_null() {
+            return Error::Python { words: "no exception, although it reported failure".into() };
         }
-        let words = format!("{}: {}", self.attribute_text(kind, c"__name__"), self.text(value));
-        // SAFETY: as above; `PyErr_Restore` takes the three references over, `Py_DecRef` ignores NULL.
-        unsafe {
-            if self.caller_holds {
-                (self.api.PyErr_Restore)(kind, value, traceback);
-            } else {
-                [kind, value, traceback].into_iter().for_each(|object| (self.api.Py_DecRef)(object));
-            }
+        // SAFETY: the GIL is held, and the three are what `PyErr_Fetch` gave.
+        unsafe { (self.api.PyErr_NormalizeException)(&mut kind, &mut value, &mut traceback) };
+        let words = format!("{}: {}", self.name(kind), self.text(value));
+        let pending = Pending([kind, value, traceback]);
+        if self.caller_holds {
+            self.put_back(pending);
+        } else {
+            // SAFETY: the GIL is held; `Py_DecRef` ignores NULL.
+            pending.0.into_iter().for_each(|object| unsafe { (self.api.Py_DecRef)(object) });
         }
         Error::Python { words }
     }
@@ -32,53 +54,44 @@ impl Gil {
     /// Whether the exception that is set is of this type; if so it is cleared.
     pub(super) fn catch(&self, kind: *mut Object) -> bool {
         // SAFETY: the GIL is held, an exception is set, and `kind` is the address of a static exception type.
-        unsafe {
-            let caught = (self.api.PyErr_ExceptionMatches)(*kind) != 0;
-            if caught {
-                (self.api.PyErr_Clear)();
-            }
-            caught
+        let caught = unsafe { (self.api.PyErr_ExceptionMatches)(*kind) != 0 };
+        if caught {
+            self.clear();
         }
+        caught
     }
+}
 
-    /// The name of an object's type.
-    pub(super) fn type_name(&self, object: Object) -> String {
-        // SAFETY: the GIL is held and `object` is alive; a new reference comes back.
-        match self.own(unsafe { (self.api.PyObject_Type)(object) }) {
-            Some(kind) => self.attribute_text(kind.object, c"__name__"),
-            None => self.no_words(),
+/// Raises an error as the exception class of the package that stands for it. What a producer raised becomes the cause
+/// of a `ProducerError`; what is no `Exception` (a keyboard interrupt) passes through.
+pub(super) fn raise(gil: &Gil, error: &Error) {
+    let pending = gil.set_aside();
+    let Pending([kind, value, traceback]) = pending;
+    // SAFETY: the GIL is held; NULL is no exception.
+    let foreign = error.kind() == Kind::Python
+        && !kind.is_null()
+        && unsafe { (gil.api.PyErr_GivenExceptionMatches)(kind, *gil.api.PyExc_Exception) == 0 };
+    if foreign {
+        return gil.put_back(pending);
+    }
+    let mut words = error.to_string().into_bytes();
+    words.retain(|&byte| byte != 0);
+    let words = CString::new(words).unwrap_or_default();
+    // SAFETY: the GIL is held; the class and the words live on.
+    unsafe { (gil.api.PyErr_SetString)(module::exception_class(gil, error), words.as_ptr()) };
+    if value.is_null() {
+        return;
+    }
+    let Pending([mut new_kind, mut new_value, mut new_traceback]) = gil.set_aside();
+    // SAFETY: the GIL is held; the cause's reference is given away, and so are those that are put back.
+    unsafe {
+        (gil.api.PyErr_NormalizeException)(&mut new_kind, &mut new_value, &mut new_traceback);
+        if !traceback.is_null() {
+            (gil.api.PyException_SetTraceback)(value, traceback);
         }
+        (gil.api.PyException_SetCause)(new_value, value);
+        (gil.api.Py_DecRef)(kind);
+        (gil.api.Py_DecRef)(traceback);
     }
-
-    fn attribute_text(&self, object: Object, name: &std::ffi::CStr) -> String {
-        // SAFETY: the GIL is held and `object` is alive; a new reference or NULL comes back.
-        match self.own(unsafe { (self.api.PyObject_GetAttrString)(object, name.as_ptr()) }) {
-            Some(value) => self.text(value.object),
-            None => self.no_words(),
-        }
-    }
-
-    /// `str(object)`.
-    fn text(&self, object: Object) -> String {
-        // SAFETY: the GIL is held; `PyObject_Str` takes NULL too; a new reference or NULL comes back.
-        let Some(text) = self.own(unsafe { (self.api.PyObject_Str)(object) }) else {
-            return self.no_words();
-        };
-        let mut length = 0;
-        // SAFETY: the GIL is held and `text` is a str; the bytes live as long as it does.
-        let utf8 = unsafe { (self.api.PyUnicode_AsUTF8AndSize)(text.object, &mut length) };
-        if utf8.is_null() {
-            return self.no_words();
-        }
-        // SAFETY: CPython gives `length` bytes of UTF-8.
-        let bytes = unsafe { std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize) };
-        String::from_utf8_lossy(bytes).into_owned()
-    }
-
-    /// For an object that cannot even be described: drops the exception that this raised.
-    fn no_words(&self) -> String {
-        // SAFETY: the GIL is held.
-        unsafe { (self.api.PyErr_Clear)() };
-        "(no description)".into()
-    }
+    gil.put_back(Pending([new_kind, new_value, new_traceback]));
 }

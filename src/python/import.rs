@@ -1,26 +1,75 @@
 //! Taking arrays over from Python: any object with `__dlpack__`, or a capsule.
 
-use super::api::{Gil, Object, Owned, api, is_usable};
+use super::api::{Object, api};
+use super::buffer;
 use super::capsule::{self, Abi};
-use crate::error::{Error, Result};
+use super::exchange;
+use super::gil::{Gil, Owned, is_usable};
+use super::kind::{self, Kind};
+use super::object;
+use super::torch::Torch;
+use crate::dlpack::DLPackExchangeAPI;
+use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, delete_legacy, delete_versioned};
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 
-/// The tensor that a Python object shows: a DLPack capsule, which is consumed, or an object with `__dlpack__`.
+/// The tensor that a Python object shows, whatever kind of array it is; a DLPack capsule is consumed.
 ///
 /// # Safety
 ///
 /// `object` is a live Python object.
 pub unsafe fn import(object: NonNull<c_void>) -> Result<Tensor> {
     let gil = Gil::take()?;
-    let object = object.as_ptr();
-    if capsule::is_capsule(&gil, object) {
-        return consume(&gil, object);
+    tensor_from(&gil, object.as_ptr())
+}
+
+/// [`import`] for who holds the GIL already.
+pub(super) fn tensor_from(gil: &Gil, object: Object) -> Result<Tensor> {
+    match kind::of(gil, object) {
+        // SAFETY: the GIL is held, and `object` is alive for this call.
+        Kind::Tensor => unsafe { object::tensor_in(gil, object) }.cloned(),
+        // SAFETY: the GIL is held and `object` is an ndarray.
+        Kind::Numpy(numpy) => unsafe { numpy.read(gil, object) },
+        Kind::Torch(table) => from_torch(gil, table, object),
+        // SAFETY: the GIL is held, and the type of `object` offers this table.
+        Kind::Exchange(table) => unsafe { exchange::import(gil, table, object) },
+        Kind::Capsule => consume(gil, object),
+        Kind::Masked => Err(Error::Refused(Refusal::Masked { count: gil.masked_count(object) })),
+        Kind::TorchSubclass => Err(Error::Refused(Refusal::TorchSubclass { type_name: gil.type_name(object) })),
+        Kind::Other => from_other(gil, object),
     }
-    let produced = produce(&gil, object)?;
-    if capsule::is_capsule(&gil, produced.object) {
-        return consume(&gil, produced.object);
+}
+
+fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> Result<Tensor> {
+    let torch = Torch::get(gil)?;
+    torch.check(gil, object)?;
+    let tensor = match table {
+        // SAFETY: the GIL is held, and the type of `object` offers this table.
+        Some(table) => unsafe { exchange::import(gil, table, object) },
+        None => produce(gil, object).and_then(|produced| from_produced(gil, object, &produced)),
+    };
+    match tensor {
+        Ok(tensor) => torch.check_conj(gil, object, tensor.view()).map(|()| tensor),
+        Err(Error::Python { .. }) => Err(torch.diagnose(gil, object)),
+        Err(error) => Err(error),
+    }
+}
+
+/// A producer with `__dlpack__`; else memory that `__array_interface__` or the buffer protocol shows.
+fn from_other(gil: &Gil, object: Object) -> Result<Tensor> {
+    match produce(gil, object) {
+        Ok(produced) => from_produced(gil, object, &produced),
+        Err(Error::NotAnArray { type_name }) => {
+            buffer::import(gil, object).unwrap_or(Err(Error::NotAnArray { type_name }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn from_produced(gil: &Gil, object: Object, produced: &Owned) -> Result<Tensor> {
+    if capsule::is_capsule(gil, produced.object) {
+        return consume(gil, produced.object);
     }
     Err(Error::Capsule {
         words: format!(
@@ -32,7 +81,7 @@ pub unsafe fn import(object: NonNull<c_void>) -> Result<Tensor> {
 }
 
 /// Calls `__dlpack__`, asking for the versioned struct; a producer that knows no keywords is asked again without.
-fn produce(gil: &Gil, object: Object) -> Result<Owned<'_>> {
+fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Owned<'gil>> {
     let api = gil.api;
     // SAFETY: the GIL is held and `object` is alive; a new reference or NULL comes back.
     let method = gil.own(unsafe { (api.PyObject_GetAttrString)(object, c"__dlpack__".as_ptr()) });
@@ -106,7 +155,10 @@ fn may_delete() -> bool {
     api().is_ok_and(is_usable)
 }
 
-unsafe extern "C" fn release_versioned(managed: *mut c_void) {
+/// # Safety
+///
+/// `managed` is a versioned managed tensor whose deleter was not called yet.
+pub(super) unsafe extern "C" fn release_versioned(managed: *mut c_void) {
     if may_delete() {
         // SAFETY: called once with the managed tensor that `consume` took over.
         unsafe { delete_versioned(managed) }

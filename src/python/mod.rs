@@ -2,9 +2,22 @@
 //! library links to no Python and serves every one.
 
 mod api;
+mod buffer;
+mod builtin;
 mod capsule;
+mod convert;
 mod error;
+mod exchange;
+mod gil;
 mod import;
+mod kind;
+mod module;
+mod numpy;
+mod object;
+mod release;
+mod text;
+mod torch;
 
 pub use capsule::capsule;
 pub use import::import;
+pub use module::module;

@@ -9,7 +9,6 @@ True
 Importing this package imports neither NumPy nor torch.
 """
 
-from ._convert import from_dlpack, to_numpy, to_torch
 from ._errors import (
     ClosedError,
     CopyRequiredError,
@@ -27,8 +26,12 @@ from ._errors import (
     UnavailableError,
     UnsupportedError,
 )
-from ._library import get_include, get_library, live_exports, live_tensors, version
+from ._library import get_include, get_library, live_exports, live_tensors, native, version
 from ._tensor import Tensor
+
+from_dlpack = native.from_dlpack
+to_numpy = native.to_numpy
+to_torch = native.to_torch
 
 __version__ = version()
 

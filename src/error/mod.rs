@@ -1,5 +1,9 @@
 //! What can go wrong, and the words for it: what is wrong, with the values, then the call that mends it.
 
+mod refusal;
+
+pub use refusal::Refusal;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -105,6 +109,8 @@ pub enum Error {
     Unavailable { what: String },
     Capsule { words: String },
     NotAnArray { type_name: String },
+    // What a Python object cannot be handed over for
+    Refused(Refusal),
     Python { words: String },
     Panic { words: String },
 }
@@ -153,6 +159,7 @@ impl Error {
             ReshapeCopies { .. } => Kind::CopyRequired,
             OutOfMemory { .. } => Kind::OutOfMemory,
             Unavailable { .. } => Kind::Unavailable,
+            Refused(refusal) => refusal.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
         }
@@ -315,6 +322,7 @@ impl fmt::Display for Error {
                 f,
                 "a {type_name} is no DLPack producer: it has no __dlpack__ method and is no DLPack capsule; pass numpy.asarray(x)"
             ),
+            Refused(refusal) => refusal.fmt(f),
             Python { words } => write!(f, "the producer raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }

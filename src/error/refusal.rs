@@ -1,0 +1,113 @@
+//! Why a Python object is not handed over, in the words of the one who has it: what is wrong, then the Python call.
+
+use super::Kind;
+use std::fmt;
+
+/// What Python callers are told beyond what DLPack itself can get wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+pub enum Refusal {
+    // Arguments
+    NotOurs { type_name: String },
+    NoConstructor,
+    Signature { words: String },
+    UnknownReadOnly { given: String },
+    Stream { stream: String, why: &'static str },
+    // Arrays whose memory does not show what they mean
+    Torch { what: &'static str, call: &'static str },
+    TorchSubclass { type_name: String },
+    Masked { count: String },
+    // Layouts and dtypes that the other side has no way to say
+    NegativeStride { axis: usize, stride: i64 },
+    ReadOnlyTorch,
+    ByteStride { axis: usize, stride: i64, item: usize },
+    ByteOrder { dtype: String },
+    NumpyDtype { dtype: String },
+    NoNumpyDtype { dtype: String, bits: u32 },
+    BufferFormat { format: String },
+    // What would need work that was not asked for
+    NotHostNumpy { device: String },
+    OtherDevice { have: String, wanted: String },
+    NoCopy { remedy: &'static str },
+    NoCast { have: String, wanted: String },
+}
+
+impl Refusal {
+    /// The kind, whose number is the C status code.
+    pub const fn kind(&self) -> Kind {
+        use Refusal::*;
+        match self {
+            NotOurs { .. } | NoConstructor | Signature { .. } | UnknownReadOnly { .. } | Stream { .. } => {
+                Kind::InvalidArgument
+            }
+            ReadOnlyTorch => Kind::ReadOnly,
+            NoCopy { .. } | NoCast { .. } => Kind::CopyRequired,
+            _ => Kind::Unsupported,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Refusal::*;
+        match self {
+            NotOurs { type_name } => write!(f, "a {type_name} is no dlbridge.Tensor; call dlbridge.from_dlpack(x)"),
+            NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x)"),
+            Signature { words } => f.write_str(words),
+            UnknownReadOnly { given } => write!(f, "readonly is {given:?}; pass \"error\", \"copy\" or \"alias\""),
+            Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
+            Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
+            TorchSubclass { type_name } => write!(
+                f,
+                "a {type_name} is a subclass of torch.Tensor and may mean something else than its memory; call x.as_subclass(torch.Tensor) if it does not"
+            ),
+            Masked { count } => write!(
+                f,
+                "the array is masked ({count} elements are), and the mask would be lost; call x.filled(value), or x.data to ignore the mask"
+            ),
+            NegativeStride { axis, stride } => write!(
+                f,
+                "axis {axis} has the negative stride {stride}, which torch cannot represent; pass numpy.ascontiguousarray(x)"
+            ),
+            ReadOnlyTorch => f.write_str(
+                "the source is read-only and torch cannot tell its users; pass readonly=\"copy\" for memory of its own, or readonly=\"alias\" to share it and never write",
+            ),
+            ByteStride { axis, stride, item } => write!(
+                f,
+                "axis {axis} steps {stride} bytes, no multiple of the {item} bytes of an element, which DLPack cannot say; pass numpy.ascontiguousarray(x)"
+            ),
+            ByteOrder { dtype } => write!(
+                f,
+                "dtype {dtype} is not in the byte order of this machine; pass x.astype(x.dtype.newbyteorder(\"=\"))"
+            ),
+            NumpyDtype { dtype } => write!(
+                f,
+                "dtype {dtype} has no DLPack type; convert it, for example x.astype(\"float64\") or x.view(\"int64\")"
+            ),
+            NoNumpyDtype { dtype, bits } if *bits < 8 => {
+                write!(f, "NumPy has no packed {dtype}; take the bytes with x.view(\"uint8\")")
+            }
+            NoNumpyDtype { dtype, bits } => write!(
+                f,
+                "NumPy has no {dtype}; run pip install ml_dtypes, or take the bytes with dlbridge.to_numpy(dlbridge.from_dlpack(x).view(\"uint{bits}\"))"
+            ),
+            BufferFormat { format } => write!(
+                f,
+                "the buffer has the format {format:?}, which has no DLPack type; pass numpy.asarray(x) converted to a numeric dtype"
+            ),
+            NotHostNumpy { device } => {
+                write!(f, "the data is on {device} and NumPy reads host memory; call x.cpu() first")
+            }
+            OtherDevice { have, wanted } => write!(
+                f,
+                "the data is on device {have}, not on {wanted}; move it with the framework it came from"
+            ),
+            NoCopy { remedy } => write!(f, "copy=True is not handled here; {remedy}"),
+            NoCast { have, wanted } => write!(
+                f,
+                "{have} cannot become {wanted} without a cast, and none is hidden; cast it with .astype or .to first"
+            ),
+        }
+    }
+}

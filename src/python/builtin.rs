@@ -1,0 +1,123 @@
+//! Functions that CPython calls: their arguments, and the way an error becomes an exception.
+
+use super::api::{Object, api};
+use super::error::raise;
+use super::gil::Gil;
+use super::release::drain;
+use crate::error::{Error, Refusal, Result};
+use crate::guard::guard;
+use std::ffi::c_int;
+use std::ptr::null_mut;
+
+/// METH_FASTCALL | METH_KEYWORDS.
+pub(super) const KEYWORDS: c_int = 0x80 | 0x02;
+
+/// Runs the body of a function that CPython called: a new reference, or NULL with an exception set.
+pub(super) fn answer(body: impl FnOnce(&Gil) -> Result<Object>) -> Object {
+    let Ok(api) = api() else { return null_mut() };
+    // SAFETY: CPython calls functions with the GIL held.
+    let gil = unsafe { Gil::held(api) };
+    // SAFETY: as above.
+    unsafe { drain(api) };
+    guard(|| body(&gil)).unwrap_or_else(|error| {
+        raise(&gil, &error);
+        null_mut()
+    })
+}
+
+/// The arguments of a METH_FASTCALL | METH_KEYWORDS function: positional values, then those of the keywords.
+pub(super) struct Arguments {
+    pub values: *const Object,
+    pub count: isize,
+    pub names: Object,
+}
+
+impl Arguments {
+    /// Exactly `N` positional arguments, and the keywords that were passed (NULL where not), borrowed.
+    #[inline]
+    pub fn parse<const N: usize, const K: usize>(
+        &self,
+        gil: &Gil,
+        function: &'static str,
+        keywords: [&'static str; K],
+    ) -> Result<([Object; N], [Object; K])> {
+        if self.count != N as isize {
+            return Err(Error::Refused(Refusal::Signature {
+                words: format!("{function}() takes {N} positional arguments but {} were given", self.count),
+            }));
+        }
+        // SAFETY: CPython passes `count` values, and one more for each name.
+        let value = |index: usize| unsafe { *self.values.add(index) };
+        let positional = std::array::from_fn(value);
+        let mut named = [null_mut(); K];
+        if !self.names.is_null() {
+            // SAFETY: the GIL is held, and names are a tuple of strings.
+            let count = unsafe { (gil.api.PyTuple_Size)(self.names) };
+            for index in 0..count {
+                // SAFETY: as above; a borrowed reference.
+                let name = unsafe { (gil.api.PyTuple_GetItem)(self.names, index) };
+                let place = keywords.iter().position(|keyword| gil.says(name, keyword));
+                let place = place.ok_or_else(|| Error::Refused(Refusal::Signature {
+                    words: format!("{function}() got an unexpected keyword argument '{}'", gil.text(name)),
+                }))?;
+                named[place] = value(N + index as usize);
+            }
+        }
+        Ok((positional, named))
+    }
+}
+
+impl Gil {
+    /// Whether a `str` reads like this.
+    fn says(&self, string: Object, text: &str) -> bool {
+        let mut length = 0;
+        // SAFETY: the GIL is held and `string` is a str.
+        let utf8 = unsafe { (self.api.PyUnicode_AsUTF8AndSize)(string, &mut length) };
+        // SAFETY: CPython gives `length` bytes.
+        !utf8.is_null() && unsafe { std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize) } == text.as_bytes()
+    }
+
+    /// An integer argument.
+    pub(super) fn index(&self, value: Object) -> Result<i64> {
+        // SAFETY: the GIL is held; -1 may be a value or an error.
+        let number = unsafe { (self.api.PyLong_AsLongLong)(value) };
+        // SAFETY: as above.
+        if number == -1 && unsafe { !(self.api.PyErr_Occurred)().is_null() } {
+            self.clear();
+            return Err(Error::Refused(Refusal::Signature { words: format!("{} is no integer that fits 64 bits", self.text(value)) }));
+        }
+        Ok(number)
+    }
+
+    /// Whether a value is true.
+    pub(super) fn truth(&self, value: Object) -> Result<bool> {
+        // SAFETY: the GIL is held.
+        match unsafe { (self.api.PyObject_IsTrue)(value) } {
+            -1 => Err(self.exception()),
+            truth => Ok(truth != 0),
+        }
+    }
+
+    /// A tuple of two integers, bools not among them.
+    pub(super) fn pair(&self, value: Object, what: &'static str) -> Result<(i64, i64)> {
+        let refuse = || Error::Refused(Refusal::Signature {
+            words: format!("{what} is {}; pass a tuple of two integers such as (1, 3), or None", self.text(value)),
+        });
+        let is = |object: Object, wanted: Object| {
+            // SAFETY: the GIL is held and `object` is alive.
+            let found = self.own(unsafe { (self.api.PyObject_Type)(object) });
+            found.is_some_and(|found| found.object == wanted)
+        };
+        // SAFETY: the GIL is held; each call is made only if the one before found a tuple.
+        unsafe {
+            if !is(value, self.api.PyTuple_Type) || (self.api.PyTuple_Size)(value) != 2 {
+                return Err(refuse());
+            }
+            let (first, second) = ((self.api.PyTuple_GetItem)(value, 0), (self.api.PyTuple_GetItem)(value, 1));
+            if [first, second].into_iter().all(|part| is(part, self.api.PyLong_Type)) {
+                return Ok((self.index(first)?, self.index(second)?));
+            }
+        }
+        Err(refuse())
+    }
+}

@@ -1,0 +1,148 @@
+//! `from_dlpack`, `to_numpy`, `to_torch`: the functions that users call.
+
+use super::api::Object;
+use super::builtin::Arguments;
+use super::gil::Gil;
+use super::import::tensor_from;
+use super::kind::{self, Kind};
+use super::numpy::Numpy;
+use super::object;
+use super::torch::Torch;
+use crate::error::{Error, Refusal, Result};
+use crate::tensor::{Tensor, device};
+use std::ffi::{CStr, c_void};
+use std::ptr::null_mut;
+
+pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([source], [wanted, copy]) = arguments.parse(gil, "from_dlpack", ["device", "copy"])?;
+    if is_true(gil, copy)? {
+        return Err(Error::Refused(Refusal::NoCopy { remedy: "copy before, for example numpy.array(x) or x.clone()" }));
+    }
+    if let Kind::Tensor = kind::of(gil, source)
+        && wanted.is_null()
+    {
+        return Ok(gil.share(source).into_raw());
+    }
+    let tensor = tensor_from(gil, source)?;
+    check_device(gil, &tensor, wanted)?;
+    object::wrap(gil, tensor)
+}
+
+pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([source], [copy, dtype]) = arguments.parse(gil, "to_numpy", ["copy", "dtype"])?;
+    let numpy = Numpy::get(gil)?;
+    let array = match kind::of(gil, source) {
+        Kind::Numpy(_) => gil.share(source),
+        Kind::Torch(Some(table)) => {
+            let torch = Torch::get(gil)?;
+            // SAFETY: the GIL is held and `source` is a torch.Tensor.
+            let view = unsafe { torch.view(gil, table, source) }?;
+            torch.check(gil, source)?;
+            match view {
+                Some(view) if device::is_host(view.device) => {
+                    torch.check_conj(gil, source, &view)?;
+                    numpy.array(gil, &view, true, Some(source))?
+                }
+                _ => array_of(gil, numpy, source)?,
+            }
+        }
+        _ => array_of(gil, numpy, source)?,
+    };
+    check_dtype(gil, array.object, dtype)?;
+    if is_true(gil, copy)? { call(gil, array.object, c"copy") } else { Ok(array.into_raw()) }
+}
+
+/// An array over our own tensor of any source.
+fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, source: Object) -> Result<super::gil::Owned<'gil>> {
+    let tensor = tensor_from(gil, source)?;
+    if !device::is_host(tensor.device()) {
+        return Err(Error::Refused(Refusal::NotHostNumpy { device: device::Name(tensor.device()).to_string() }));
+    }
+    let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
+    numpy.array(gil, tensor.view(), !tensor.is_read_only(), Some(holder.object))
+}
+
+pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let keywords = ["copy", "readonly", "dtype", "device"];
+    let ([source], [copy, readonly, dtype, wanted]) = arguments.parse(gil, "to_torch", keywords)?;
+    let (copy, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
+    let torch = Torch::get(gil)?;
+    if let Kind::Torch(_) | Kind::TorchSubclass = kind::of(gil, source) {
+        check_dtype(gil, source, dtype)?;
+        return if copy { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
+    }
+    let tensor = tensor_from(gil, source)?;
+    check_device(gil, &tensor, wanted)?;
+    if tensor.is_read_only() && !copy && read_only == ReadOnly::Error {
+        return Err(Error::Refused(Refusal::ReadOnlyTorch));
+    }
+    let made = gil.own(torch.make(gil, &tensor)?).ok_or_else(|| gil.exception())?;
+    check_dtype(gil, made.object, dtype)?;
+    let must_copy = copy || (tensor.is_read_only() && read_only == ReadOnly::Copy);
+    if must_copy { call(gil, made.object, c"clone") } else { Ok(made.into_raw()) }
+}
+
+/// What a read-only source becomes in torch, which cannot represent it.
+#[derive(PartialEq, Eq)]
+enum ReadOnly {
+    Error,
+    Copy,
+    Alias,
+}
+
+impl ReadOnly {
+    fn from(gil: &Gil, argument: Object) -> Result<Self> {
+        if argument.is_null() {
+            return Ok(ReadOnly::Error);
+        }
+        match gil.text(argument).as_str() {
+            "error" => Ok(ReadOnly::Error),
+            "copy" => Ok(ReadOnly::Copy),
+            "alias" => Ok(ReadOnly::Alias),
+            other => Err(Error::Refused(Refusal::UnknownReadOnly { given: other.to_owned() })),
+        }
+    }
+}
+
+/// An argument that was passed and is true.
+fn is_true(gil: &Gil, argument: Object) -> Result<bool> {
+    if argument.is_null() { Ok(false) } else { gil.truth(argument) }
+}
+
+fn is_absent(gil: &Gil, argument: Object) -> bool {
+    argument.is_null() || argument == gil.api._Py_NoneStruct
+}
+
+/// A device can only be confirmed: by name or by DLPack pair.
+fn check_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
+    if is_absent(gil, wanted) {
+        return Ok(());
+    }
+    let device = tensor.device();
+    let (name, text) = (device::Name(device).to_string(), gil.text(wanted));
+    if text == name || text == format!("({}, {})", device.device_type.0, device.device_id) {
+        return Ok(());
+    }
+    Err(Error::Refused(Refusal::OtherDevice { have: name, wanted: text }))
+}
+
+/// A dtype can only be confirmed: there is no cast, and never a hidden one.
+fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
+    if is_absent(gil, wanted) {
+        return Ok(());
+    }
+    let plain = |text: String| text.trim_start_matches("torch.").to_owned();
+    let have = plain(gil.attribute_text(array, c"dtype"));
+    let asked = gil.utf8(wanted).or_else(|| gil.attribute(wanted, c"__name__").ok().map(|name| gil.text(name.object)));
+    gil.clear();
+    let asked = plain(asked.unwrap_or_else(|| gil.text(wanted)));
+    if asked == have { Ok(()) } else { Err(Error::Refused(Refusal::NoCast { have, wanted: asked })) }
+}
+
+/// `object.method()`.
+fn call(gil: &Gil, object: Object, method: &CStr) -> Result<Object> {
+    let method = gil.attribute(object, method).map_err(|_| gil.exception())?;
+    // SAFETY: the GIL is held; the arguments end with NULL.
+    let made = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(method.object, null_mut::<c_void>()) };
+    if made.is_null() { Err(gil.exception()) } else { Ok(made) }
+}

@@ -1,0 +1,147 @@
+//! DLPack's exchange table: consumed where a type offers one, and published on our own `Tensor`.
+
+use super::api::{Object, api};
+use super::error::raise;
+use super::gil::Gil;
+use super::object;
+use crate::dlpack::{
+    DLDeviceType, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION, DLPackExchangeAPI,
+    DLPackExchangeAPIHeader, DLPackVersion, DLTensor,
+};
+use crate::error::{Error, Result};
+use crate::guard::guard;
+use crate::tensor::Tensor;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::{NonNull, null_mut};
+
+pub(super) const CAPSULE_NAME: &CStr = c"dlpack_exchange_api";
+pub(super) const ATTRIBUTE: &CStr = c"__dlpack_c_exchange_api__";
+
+/// The table that a type offers, of a major version that we can read.
+pub(super) fn table(gil: &Gil, python_type: Object) -> Option<&'static DLPackExchangeAPI> {
+    let found = gil.attribute(python_type, ATTRIBUTE).ok().and_then(|capsule| {
+        // SAFETY: the GIL is held; a capsule that is valid under this name gives its pointer.
+        unsafe {
+            let valid = (gil.api.PyCapsule_IsValid)(capsule.object, CAPSULE_NAME.as_ptr()) != 0;
+            valid.then(|| (gil.api.PyCapsule_GetPointer)(capsule.object, CAPSULE_NAME.as_ptr()))
+        }
+    });
+    gil.clear();
+    let mut header = found?.cast::<DLPackExchangeAPIHeader>();
+    // SAFETY: tables are static, and the header is the part that every version keeps.
+    while let Some(read) = unsafe { header.as_ref() } {
+        if read.version.major == DLPACK_MAJOR_VERSION {
+            // SAFETY: this major version, so this layout.
+            let table = unsafe { &*header.cast::<DLPackExchangeAPI>() };
+            return table.managed_tensor_from_py_object_no_sync.map(|_| table);
+        }
+        header = read.prev_api;
+    }
+    None
+}
+
+/// Takes a tensor over through a table. Nothing is synchronised.
+///
+/// # Safety
+///
+/// The GIL is held; `object` is alive and of the type that offers the table.
+pub(super) unsafe fn import(gil: &Gil, table: &DLPackExchangeAPI, object: Object) -> Result<Tensor> {
+    let mut managed: *mut DLManagedTensorVersioned = null_mut();
+    let status = match table.managed_tensor_from_py_object_no_sync {
+        // SAFETY: as promised by the caller; the result is owned by us.
+        Some(export) => unsafe { export(object, &mut managed) },
+        None => -1,
+    };
+    match NonNull::new(managed) {
+        // SAFETY: the producer gave us a managed tensor to own.
+        Some(managed) if status == 0 => unsafe { Tensor::import_with(managed, super::import::release_versioned) },
+        _ => Err(gil.exception()),
+    }
+}
+
+/// The table of our `Tensor`.
+static OURS: Shared = Shared(DLPackExchangeAPI {
+    header: DLPackExchangeAPIHeader {
+        version: DLPackVersion { major: DLPACK_MAJOR_VERSION, minor: DLPACK_MINOR_VERSION },
+        prev_api: null_mut(),
+    },
+    managed_tensor_allocator: Some(allocate),
+    managed_tensor_from_py_object_no_sync: Some(from_object),
+    managed_tensor_to_py_object_no_sync: Some(to_object),
+    dltensor_from_py_object_no_sync: Some(borrow_object),
+    current_work_stream: Some(work_stream),
+});
+
+/// Static memory that consumers read for ever.
+struct Shared(DLPackExchangeAPI);
+// SAFETY: constants only.
+unsafe impl Sync for Shared {}
+
+/// A new capsule with our table.
+pub(super) fn our_table(gil: &Gil) -> Result<Object> {
+    let table = std::ptr::from_ref(&OURS.0).cast_mut().cast::<c_void>();
+    // SAFETY: the GIL is held; table and name are static.
+    let capsule = unsafe { (gil.api.PyCapsule_New)(table, CAPSULE_NAME.as_ptr(), None) };
+    if capsule.is_null() { Err(gil.exception()) } else { Ok(capsule) }
+}
+
+/// Runs the body of a table function, with the GIL held by its caller; -1 with an exception set on failure.
+fn answer(body: impl FnOnce(&Gil) -> Result<()>) -> c_int {
+    let Ok(api) = api() else { return -1 };
+    // SAFETY: the table's functions are called with the GIL held, as DLPack asks for.
+    let gil = unsafe { Gil::held(api) };
+    match guard(|| body(&gil)) {
+        Ok(()) => 0,
+        Err(error) => {
+            raise(&gil, &error);
+            -1
+        }
+    }
+}
+
+unsafe extern "C" fn from_object(object: *mut c_void, out: *mut *mut DLManagedTensorVersioned) -> c_int {
+    answer(|gil| {
+        // SAFETY: the caller gives one of our tensors, and a place to write to.
+        unsafe { out.write(object::tensor_in(gil, object)?.export()?.as_ptr()) };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn to_object(managed: *mut DLManagedTensorVersioned, out: *mut *mut c_void) -> c_int {
+    answer(|gil| {
+        let managed = NonNull::new(managed).ok_or(Error::Null { what: "managed" })?;
+        // SAFETY: the caller gives the tensor away, and a place to write to.
+        unsafe { out.write(object::wrap(gil, Tensor::import(managed)?)?) };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn borrow_object(object: *mut c_void, out: *mut DLTensor) -> c_int {
+    answer(|gil| {
+        // SAFETY: the caller gives one of our tensors, and a place to write to.
+        unsafe { out.write(*object::tensor_in(gil, object)?.view()) };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn work_stream(_: DLDeviceType, _: i32, out: *mut *mut c_void) -> c_int {
+    // Nothing of ours runs on a stream, so there is none to order after.
+    // SAFETY: the caller gives a place to write to.
+    unsafe { out.write(null_mut()) };
+    0
+}
+
+/// Own memory does not exist yet, so there is none to give.
+unsafe extern "C" fn allocate(
+    _: *mut DLTensor,
+    _: *mut *mut DLManagedTensorVersioned,
+    context: *mut c_void,
+    set_error: Option<unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char)>,
+) -> c_int {
+    if let Some(set_error) = set_error {
+        let words = c"dlbridge allocates no element memory yet; allocate with the framework that computes";
+        // SAFETY: the caller's function with the caller's context; both strings are static.
+        unsafe { set_error(context, c"NotImplementedError".as_ptr(), words.as_ptr()) };
+    }
+    -1
+}

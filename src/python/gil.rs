@@ -1,0 +1,90 @@
+//! The GIL, and references that are dropped while it is held.
+
+use super::api::{Api, Object, api};
+use crate::error::{Error, Result};
+use std::ffi::c_int;
+
+/// Whether the interpreter is up and running, so that Python code may run on this thread.
+///
+/// While it shuts down only a thread that holds the GIL already may: asking for it would end or hang the thread.
+pub(super) fn is_usable(api: &Api) -> bool {
+    // SAFETY: these three may be called at any time, from any thread, with or without the GIL.
+    unsafe {
+        let finalizing = api.is_finalizing.is_some_and(|is_finalizing| is_finalizing() != 0);
+        (api.Py_IsInitialized)() != 0 && (!finalizing || (api.PyGILState_Check)() != 0)
+    }
+}
+
+/// The GIL, held while this lives.
+pub(super) struct Gil {
+    pub api: &'static Api,
+    /// What `PyGILState_Ensure` returned, to give back; nothing where CPython called us with the GIL held.
+    state: Option<c_int>,
+    /// Whether the caller of ours held the GIL already, so that an exception can be left for it to see.
+    pub caller_holds: bool,
+}
+
+impl Gil {
+    pub fn take() -> Result<Gil> {
+        let api = api()?;
+        if !is_usable(api) {
+            let what = "the Python interpreter is not running; call Py_Initialize first, and nothing after Py_Finalize";
+            return Err(Error::Unavailable { what: what.into() });
+        }
+        // SAFETY: the interpreter runs; both calls are allowed from any thread, and `drop` gives the state back.
+        unsafe {
+            let caller_holds = (api.PyGILState_Check)() != 0;
+            Ok(Gil { api, state: Some((api.PyGILState_Ensure)()), caller_holds })
+        }
+    }
+
+    /// For functions that CPython itself calls.
+    ///
+    /// # Safety
+    ///
+    /// The calling thread holds the GIL and goes on holding it while the result lives.
+    pub unsafe fn held(api: &'static Api) -> Gil {
+        Gil { api, state: None, caller_holds: true }
+    }
+
+    /// Adds a reference to an object that somebody else owns.
+    pub fn share(&self, object: Object) -> Owned<'_> {
+        // SAFETY: the GIL is held and `object` is alive.
+        unsafe { (self.api.Py_IncRef)(object) };
+        Owned { object, gil: self }
+    }
+
+    /// Adopts a new reference that an API function returned; `None` where it returned NULL with an exception set.
+    pub fn own(&self, object: Object) -> Option<Owned<'_>> {
+        (!object.is_null()).then_some(Owned { object, gil: self })
+    }
+}
+
+impl Drop for Gil {
+    fn drop(&mut self) {
+        if let Some(state) = self.state {
+            // SAFETY: pairs with the call in `take`, on the same thread (raw pointers inside keep `Gil` there).
+            unsafe { (self.api.PyGILState_Release)(state) }
+        }
+    }
+}
+
+/// A counted reference to a Python object, dropped with the GIL held.
+pub(super) struct Owned<'gil> {
+    pub object: Object,
+    gil: &'gil Gil,
+}
+
+impl Owned<'_> {
+    /// The reference, given away.
+    pub fn into_raw(self) -> Object {
+        std::mem::ManuallyDrop::new(self).object
+    }
+}
+
+impl Drop for Owned<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours, and the borrowed `Gil` is still held.
+        unsafe { (self.gil.api.Py_DecRef)(self.object) }
+    }
+}

@@ -1,0 +1,90 @@
+//! What kind of object a Python type makes: worked out once per type, then a look at a table.
+
+use super::api::Object;
+use super::exchange;
+use super::gil::Gil;
+use super::numpy::Numpy;
+use super::object;
+use super::torch;
+use crate::dlpack::DLPackExchangeAPI;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// How the buffer of an object is got at.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// Our own `Tensor`.
+    Tensor,
+    /// `numpy.ndarray` or a subclass that shows its memory as it is.
+    Numpy(&'static Numpy),
+    /// `numpy.ma.MaskedArray`, whose mask would be lost.
+    Masked,
+    /// `torch.Tensor` or `Parameter`; the table where torch is new enough to have one.
+    Torch(Option<&'static DLPackExchangeAPI>),
+    /// Any other subclass of `torch.Tensor`, which may show something else than its memory.
+    TorchSubclass,
+    /// A type that offers the exchange table.
+    Exchange(&'static DLPackExchangeAPI),
+    /// A capsule.
+    Capsule,
+    /// Anything else: asked through `__dlpack__`, `__array_interface__` or the buffer protocol.
+    Other,
+}
+
+struct Entry {
+    /// A reference that is never given up, so that the address cannot come to mean another type.
+    python_type: Object,
+    kind: Kind,
+}
+
+const SLOTS: usize = 64;
+/// Types seen, by address; a type that finds its place taken is worked out each time.
+static SEEN: [AtomicPtr<Entry>; SLOTS] = [const { AtomicPtr::new(null_mut()) }; SLOTS];
+
+/// The kind of an object.
+pub(super) fn of(gil: &Gil, object: Object) -> Kind {
+    // SAFETY: the GIL is held and `object` is alive; the new reference to its type is dropped at once: the object
+    // keeps its type alive.
+    let python_type = unsafe {
+        let python_type = (gil.api.PyObject_Type)(object);
+        (gil.api.Py_DecRef)(python_type);
+        python_type
+    };
+    let place = &SEEN[(python_type as usize >> 5) % SLOTS];
+    // SAFETY: NULL or a leaked box.
+    match unsafe { place.load(Ordering::Acquire).as_ref() } {
+        Some(entry) if entry.python_type == python_type => entry.kind,
+        taken => {
+            let kind = work_out(gil, python_type);
+            if taken.is_none() {
+                let entry = Entry { python_type: gil.share(python_type).into_raw(), kind };
+                place.store(Box::into_raw(Box::new(entry)), Ordering::Release);
+            }
+            kind
+        }
+    }
+}
+
+fn work_out(gil: &Gil, python_type: Object) -> Kind {
+    if python_type == object::tensor_type() {
+        return Kind::Tensor;
+    }
+    if python_type == gil.api.PyCapsule_Type {
+        return Kind::Capsule;
+    }
+    if let Some(numpy) = Numpy::if_imported(gil)
+        && gil.is_subtype(python_type, numpy.array_type)
+    {
+        let masked = gil.attribute(python_type, c"harden_mask").is_ok();
+        gil.clear();
+        return if masked { Kind::Masked } else { Kind::Numpy(numpy) };
+    }
+    if let Some(family) = torch::family(gil, python_type) {
+        return match family {
+            torch::Family::Plain => Kind::Torch(exchange::table(gil, python_type)),
+            torch::Family::Subclass => Kind::TorchSubclass,
+        };
+    }
+    exchange::table(gil, python_type).map_or(Kind::Other, Kind::Exchange)
+}
+

@@ -1,0 +1,103 @@
+//! What the Python package takes from the library: builtins and the `Tensor` type, made at run time.
+
+use super::api::{MethodDef, Object};
+use super::builtin::{Arguments, KEYWORDS, answer};
+use super::convert;
+use super::gil::Gil;
+use super::object;
+use crate::error::{Error, Refusal, Result};
+use std::ffi::{CStr, c_void};
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The exception classes of the package: by status code, then `NotAnArrayError`. A tuple.
+static EXCEPTIONS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+const NOT_AN_ARRAY: isize = 14;
+
+/// The class that stands for an error.
+pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
+    let index = match error {
+        // SAFETY: the address of a static exception type.
+        Error::Refused(Refusal::Signature { .. }) | Error::Refused(Refusal::NoConstructor) => return unsafe { *gil.api.PyExc_TypeError },
+        Error::NotAnArray { .. } | Error::Refused(Refusal::NotOurs { .. }) => NOT_AN_ARRAY,
+        error => error.kind() as isize,
+    };
+    // SAFETY: the GIL is held; the tuple was kept by `module`, and the class in it is borrowed from there.
+    unsafe { (gil.api.PyTuple_GetItem)(EXCEPTIONS.load(Ordering::Acquire), index) }
+}
+
+macro_rules! functions {
+    ($($name:literal, $doc:literal => $function:path;)*) => {
+        &[$(MethodDef {
+            name: { const NAME: &CStr = $name; NAME.as_ptr() },
+            function: {
+                unsafe extern "C" fn call(_: Object, values: *const Object, count: isize, names: Object) -> Object {
+                    answer(|gil| $function(gil, &Arguments { values, count, names }))
+                }
+                call as *const c_void
+            },
+            flags: KEYWORDS,
+            doc: { const DOC: &CStr = $doc; DOC.as_ptr() },
+        },)*]
+    };
+}
+
+static FUNCTIONS: &[MethodDef] = functions! {
+    c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None)\n--\n\n\
+The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
+Never copies; the owner stays alive as long as the tensor or anything made from it. `device` may only name the\n\
+device the data is on already, as a name ('cpu') or a DLPack pair.\n\n\
+>>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
+>>> t[..., ::-1].strides\n\
+(1920, 3, -1)" => convert::from_dlpack;
+    c"to_numpy", c"to_numpy(x, *, copy=None, dtype=None)\n--\n\n\
+A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own.\n\n\
+A read-only source gives a read-only array. Refused, with the call that mends it: memory that the host cannot\n\
+read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\n\
+>>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
+np.float32(6.0)" => convert::to_numpy;
+    c"to_torch", c"to_torch(x, *, copy=None, readonly='error', dtype=None, device=None)\n--\n\n\
+A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
+torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
+shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\n\
+>>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
+tensor(6., dtype=torch.float64)" => convert::to_torch;
+};
+
+/// A new module object with the functions and the `Tensor` type. `exceptions` is the tuple of exception classes.
+///
+/// # Safety
+///
+/// `exceptions` is a live tuple of 15 exception classes.
+pub unsafe fn module(exceptions: NonNull<c_void>) -> Result<NonNull<c_void>> {
+    let gil = Gil::take()?;
+    let api = gil.api;
+    // SAFETY: the GIL is held.
+    if unsafe { (api.PyInterpreterState_Get)() != (api.PyInterpreterState_Main)() } {
+        let what = "dlbridge serves the main interpreter only; import it there, not in a sub-interpreter";
+        return Err(Error::Unavailable { what: what.into() });
+    }
+    EXCEPTIONS.store(gil.share(exceptions.as_ptr()).into_raw(), Ordering::Release);
+    // SAFETY: the GIL is held; a new reference or NULL comes back.
+    let module = gil.own(unsafe { (api.PyModule_New)(c"dlbridge._native".as_ptr()) });
+    let module = module.ok_or_else(|| gil.exception())?;
+    let set = |name: *const std::ffi::c_char, value: Object| {
+        let value = gil.own(value).ok_or_else(|| gil.exception())?;
+        // SAFETY: the GIL is held; the module takes a reference of its own.
+        if unsafe { (api.PyObject_SetAttrString)(module.object, name, value.object) } != 0 {
+            return Err(gil.exception());
+        }
+        Ok(())
+    };
+    let ready = object::tensor_type();
+    let tensor_type = if ready.is_null() { object::make_type(&gil)? } else { ready };
+    // One reference for the module; the one that `make_type` gave is kept for ever.
+    set(c"Tensor".as_ptr(), gil.share(tensor_type).into_raw())?;
+    let package = gil.string("dlbridge");
+    let package = gil.own(package).ok_or_else(|| gil.exception())?;
+    for function in FUNCTIONS {
+        // SAFETY: the GIL is held; the definition is static.
+        set(function.name, unsafe { (api.PyCMethod_New)(function, null_mut(), package.object, null_mut()) })?;
+    }
+    NonNull::new(module.into_raw()).ok_or(Error::Null { what: "module" })
+}

@@ -1,0 +1,339 @@
+//! NumPy arrays, read and made through NumPy's own C API: a table in a capsule, found at run time.
+
+use super::api::Object;
+use super::gil::{Gil, Owned};
+use super::release::release_object;
+use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLTensor};
+use crate::error::{Error, Refusal, Result};
+use crate::tensor::{self, Tensor, dtype};
+use dlpark::DlpackFlags;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// What is used of the table. The slots have kept their numbers since NumPy 1.7.
+pub(super) struct Numpy {
+    /// `numpy.ndarray`.
+    pub array_type: Object,
+    descr_from_type: unsafe extern "C" fn(c_int) -> Object,
+    new_from_descr: unsafe extern "C" fn(
+        Object,
+        Object,
+        c_int,
+        *const isize,
+        *const isize,
+        *mut c_void,
+        c_int,
+        Object,
+    ) -> Object,
+    set_base: unsafe extern "C" fn(Object, Object) -> c_int,
+    /// Bytes of a `PyObject` header, behind which the fields of an array and of a dtype begin.
+    header: usize,
+}
+
+const ARRAY_TYPE: usize = 2;
+const DESCR_FROM_TYPE: usize = 45;
+const NEW_FROM_DESCR: usize = 94;
+const SET_BASE_OBJECT: usize = 282;
+const WRITEABLE: c_int = 0x400;
+const MAX_NDIM: usize = 64;
+
+/// The fields of an array behind its header: public, and compiled into every extension that uses NumPy, so they have
+/// not moved since 1.7. [`Numpy::load`] proves it on an array of its own before anything is read from another.
+#[repr(C)]
+struct ArrayFields {
+    data: *mut c_void,
+    ndim: c_int,
+    shape: *const isize,
+    strides: *const isize,
+    base: Object,
+    descr: Object,
+    flags: c_int,
+}
+
+/// The first fields of a dtype behind its header; as above.
+#[repr(C)]
+struct DescrFields {
+    scalar_type: Object,
+    kind: c_char,
+    letter: c_char,
+    byteorder: c_char,
+    flags: c_char,
+    number: c_int,
+}
+
+/// By NumPy's type number: bool, the ten C integers, float to complex long double.
+const NUMBERED: [Option<DLDataType>; 17] = {
+    const fn of(code: DLDataTypeCode, bits: usize) -> Option<DLDataType> {
+        Some(DLDataType { code, bits: bits as u8, lanes: 1 })
+    }
+    use DLDataTypeCode as Code;
+    use std::ffi::{c_long, c_longlong, c_short};
+    const SHORT: usize = 8 * size_of::<c_short>();
+    const INT: usize = 8 * size_of::<c_int>();
+    const LONG: usize = 8 * size_of::<c_long>();
+    const LONG_LONG: usize = 8 * size_of::<c_longlong>();
+    [
+        of(Code::BOOL, 8),
+        of(Code::INT, 8),
+        of(Code::UINT, 8),
+        of(Code::INT, SHORT),
+        of(Code::UINT, SHORT),
+        of(Code::INT, INT),
+        of(Code::UINT, INT),
+        of(Code::INT, LONG),
+        of(Code::UINT, LONG),
+        of(Code::INT, LONG_LONG),
+        of(Code::UINT, LONG_LONG),
+        of(Code::FLOAT, 32),
+        of(Code::FLOAT, 64),
+        None, // long double: 80 bits in 16 bytes have no DLPack type
+        of(Code::COMPLEX, 64),
+        of(Code::COMPLEX, 128),
+        None,
+    ]
+};
+const HALF: c_int = 23;
+const FIRST_USER_TYPE: c_int = 256;
+
+static LOADED: AtomicPtr<Numpy> = AtomicPtr::new(null_mut());
+
+impl Numpy {
+    /// NumPy's functions, if NumPy has been imported by anybody; it is not imported for this.
+    pub fn if_imported(gil: &Gil) -> Option<&'static Numpy> {
+        // SAFETY: NULL or a leaked box.
+        if let Some(numpy) = unsafe { LOADED.load(Ordering::Acquire).as_ref() } {
+            return Some(numpy);
+        }
+        // SAFETY: the GIL is held; both references are borrowed.
+        let imported = unsafe {
+            let modules = (gil.api.PyImport_GetModuleDict)();
+            !(gil.api.PyDict_GetItemString)(modules, c"numpy".as_ptr()).is_null()
+        };
+        if imported { Self::get(gil).ok() } else { None }
+    }
+
+    /// NumPy's functions; imports it if nobody has.
+    pub fn get(gil: &Gil) -> Result<&'static Numpy> {
+        // SAFETY: NULL or a leaked box.
+        if let Some(numpy) = unsafe { LOADED.load(Ordering::Acquire).as_ref() } {
+            return Ok(numpy);
+        }
+        let numpy = Box::leak(Box::new(Self::load(gil)?));
+        LOADED.store(numpy, Ordering::Release);
+        Ok(numpy)
+    }
+
+    fn load(gil: &Gil) -> Result<Numpy> {
+        let missing = || Error::Unavailable { what: "NumPy is not installed; run pip install numpy".into() };
+        let clear = || gil.clear();
+        let module = [c"numpy._core._multiarray_umath", c"numpy.core._multiarray_umath"].iter().find_map(|name| {
+            // SAFETY: the GIL is held; a new reference or NULL comes back.
+            gil.own(unsafe { (gil.api.PyImport_ImportModule)(name.as_ptr()) }).or_else(|| {
+                clear();
+                None
+            })
+        });
+        let module = module.ok_or_else(missing)?;
+        let capsule = gil.attribute(module.object, c"_ARRAY_API")?;
+        // SAFETY: the GIL is held; NumPy's capsule has no name, and its table is static.
+        let table = unsafe { (gil.api.PyCapsule_GetPointer)(capsule.object, null()) }.cast::<*mut c_void>();
+        if table.is_null() {
+            return Err(gil.exception());
+        }
+        // SAFETY: these slots hold these functions in every NumPy since 1.7.
+        let numpy = unsafe {
+            Numpy {
+                array_type: *table.add(ARRAY_TYPE),
+                descr_from_type: std::mem::transmute::<*mut c_void, _>(*table.add(DESCR_FROM_TYPE)),
+                new_from_descr: std::mem::transmute::<*mut c_void, _>(*table.add(NEW_FROM_DESCR)),
+                set_base: std::mem::transmute::<*mut c_void, _>(*table.add(SET_BASE_OBJECT)),
+                header: gil.header_size()?,
+            }
+        };
+        numpy.prove(gil)?;
+        Ok(numpy)
+    }
+
+    /// Makes an array of known fields and reads them back: an ABI that moved is noticed here, and not later.
+    fn prove(&self, gil: &Gil) -> Result<()> {
+        let mut data = [0_i16; 12];
+        let (shape, strides) = ([2_i64, 3], [6_i64, 2]);
+        let description = DLTensor {
+            data: data.as_mut_ptr().cast(),
+            device: DLDevice::CPU,
+            ndim: 2,
+            dtype: dtype::I16,
+            shape: shape.as_ptr().cast_mut(),
+            strides: strides.as_ptr().cast_mut(),
+            byte_offset: 0,
+        };
+        let array = self.array(gil, &description, false, None)?;
+        // SAFETY: this array is alive, and larger than its fields whatever their order.
+        let fields = unsafe { self.fields(array.object) };
+        let same = fields.data == description.data
+            && fields.ndim == 2
+            && fields.flags & WRITEABLE == 0
+            // SAFETY: checked just before: `ndim` is where it is expected, and so shape and strides are.
+            && unsafe { *fields.shape == 2 && *fields.shape.add(1) == 3 && *fields.strides == 12 && *fields.strides.add(1) == 4 }
+            // SAFETY: as above.
+            && unsafe { self.descr(fields.descr).number } == 3;
+        if same {
+            return Ok(());
+        }
+        Err(Error::Unavailable { what: "this NumPy keeps its arrays in an order dlbridge does not know; upgrade dlbridge".into() })
+    }
+
+    /// # Safety
+    ///
+    /// `array` is a live ndarray.
+    unsafe fn fields(&self, array: Object) -> &ArrayFields {
+        // SAFETY: the fields follow the header of an ndarray.
+        unsafe { &*array.cast::<u8>().add(self.header).cast::<ArrayFields>() }
+    }
+
+    /// # Safety
+    ///
+    /// `descr` is a live dtype.
+    unsafe fn descr(&self, descr: Object) -> &DescrFields {
+        // SAFETY: the fields follow the header of a dtype.
+        unsafe { &*descr.cast::<u8>().add(self.header).cast::<DescrFields>() }
+    }
+
+    /// The tensor that an array shows; it holds a reference to the array.
+    ///
+    /// # Safety
+    ///
+    /// The GIL is held and `array` is a live ndarray, or of a subclass.
+    pub unsafe fn read(&self, gil: &Gil, array: Object) -> Result<Tensor> {
+        // SAFETY: promised by the caller.
+        let fields = unsafe { self.fields(array) };
+        // SAFETY: an array has a dtype.
+        let dtype = unsafe { self.dtype(gil, fields.descr) }?;
+        let item = dtype::item_bytes(dtype).unwrap_or(1) as isize;
+        let ndim = fields.ndim as usize;
+        if ndim > MAX_NDIM {
+            return Err(Error::Ndim { ndim: ndim as i64, limit: MAX_NDIM });
+        }
+        let mut strides = [0_i64; MAX_NDIM];
+        for (axis, slot) in strides.iter_mut().enumerate().take(ndim) {
+            // SAFETY: an array has `ndim` sizes and strides.
+            let (stride, extent) = unsafe { (*fields.strides.add(axis), *fields.shape.add(axis)) };
+            *slot = if item & (item - 1) == 0 { (stride >> item.trailing_zeros()) as i64 } else { (stride / item) as i64 };
+            if *slot as isize * item != stride && extent > 1 {
+                return Err(Error::Refused(Refusal::ByteStride { axis, stride: stride as i64, item: item as usize }));
+            }
+        }
+        let description = DLTensor {
+            data: fields.data,
+            device: DLDevice::CPU,
+            ndim: fields.ndim,
+            dtype,
+            shape: fields.shape.cast::<i64>().cast_mut(),
+            strides: strides.as_mut_ptr(),
+            byte_offset: 0,
+        };
+        let flags = if fields.flags & WRITEABLE == 0 { DlpackFlags::READ_ONLY } else { DlpackFlags::empty() };
+        let owner = gil.share(array);
+        // SAFETY: NumPy keeps the memory for as long as the array, to which the tensor gets a reference of its own;
+        // `release_object` gives that back from any thread. isize and i64 are the same on the 64-bit systems served.
+        let tensor = unsafe { Tensor::wrap_foreign(&description, flags, Some(release_object), owner.object) }?;
+        owner.into_raw();
+        Ok(tensor)
+    }
+
+    /// # Safety
+    ///
+    /// The GIL is held and `descr` is a live dtype.
+    unsafe fn dtype(&self, gil: &Gil, descr: Object) -> Result<DLDataType> {
+        // SAFETY: promised by the caller.
+        let fields = unsafe { self.descr(descr) };
+        let known = match fields.number {
+            HALF => Some(DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, lanes: 1 }),
+            FIRST_USER_TYPE.. => dtype::parse(&gil.name(fields.scalar_type)).ok(),
+            number => NUMBERED.get(number as usize).copied().flatten(),
+        };
+        let swapped = if cfg!(target_endian = "little") { b'>' } else { b'<' };
+        match known {
+            Some(dtype) if fields.byteorder as u8 != swapped => Ok(dtype),
+            Some(_) => Err(Error::Refused(Refusal::ByteOrder { dtype: gil.text(descr) })),
+            None => Err(Error::Refused(Refusal::NumpyDtype { dtype: gil.text(descr) })),
+        }
+    }
+
+    /// An array on the memory that `view` describes, keeping `base` alive.
+    pub fn array<'gil>(&self, gil: &'gil Gil, view: &DLTensor, writeable: bool, base: Option<Object>) -> Result<Owned<'gil>> {
+        let ndim = view.ndim as usize;
+        if ndim > MAX_NDIM {
+            return Err(Error::TooManyAxes { ndim, limit: MAX_NDIM });
+        }
+        let item = dtype::item_bytes(view.dtype).unwrap_or(0) as isize;
+        let mut strides = [0_isize; MAX_NDIM];
+        for (axis, slot) in strides.iter_mut().enumerate().take(ndim) {
+            // SAFETY: strides of a tensor are never NULL for `ndim` > 0 and hold `ndim` values.
+            *slot = (unsafe { *view.strides.add(axis) } as isize).wrapping_mul(item);
+        }
+        let descr = self.new_descr(gil, view.dtype)?;
+        let data = if view.data.is_null() { std::ptr::dangling_mut::<u128>().cast() } else { view.data };
+        let flags = if writeable { WRITEABLE } else { 0 };
+        // SAFETY: the GIL is held; shape and strides have `ndim` values; the dtype's reference is given away; the
+        // memory lives as long as `base`, which the array is given next.
+        let array = gil.own(unsafe {
+            (self.new_from_descr)(
+                self.array_type,
+                descr,
+                view.ndim,
+                view.shape.cast::<isize>(),
+                strides.as_ptr(),
+                data,
+                flags,
+                null_mut(),
+            )
+        });
+        let array = array.ok_or_else(|| gil.exception())?;
+        if let Some(base) = base {
+            // SAFETY: the GIL is held; the reference to `base` is given away, also on failure.
+            if unsafe { (self.set_base)(array.object, gil.share(base).into_raw()) } != 0 {
+                return Err(gil.exception());
+            }
+        }
+        Ok(array)
+    }
+
+    /// A new reference to the NumPy dtype of this name; ml_dtypes has those that NumPy lacks.
+    fn new_descr(&self, gil: &Gil, wanted: DLDataType) -> Result<Object> {
+        let number = NUMBERED.iter().position(|&known| known == Some(wanted)).map(|number| number as c_int);
+        let half = DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, lanes: 1 };
+        if let Some(number) = number.or((wanted == half).then_some(HALF)) {
+            // SAFETY: the GIL is held; a new reference comes back.
+            return Ok(unsafe { (self.descr_from_type)(number) });
+        }
+        ml_dtype(gil, wanted)
+    }
+}
+
+/// A new reference to the dtype that the ml_dtypes package has for this one.
+fn ml_dtype(gil: &Gil, wanted: DLDataType) -> Result<Object> {
+    let name = dtype::Name(wanted).to_string();
+    let without = || Error::Refused(Refusal::NoNumpyDtype { dtype: name.clone(), bits: tensor::dtype::item_bits(wanted) });
+    if dtype::item_bytes(wanted).is_none() {
+        return Err(without());
+    }
+    // SAFETY: the GIL is held; new references or NULL come back.
+    let module = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"ml_dtypes".as_ptr()) });
+    let found = module.and_then(|module| gil.attribute_named(module.object, &name));
+    let Some(scalar) = found else {
+        gil.clear();
+        return Err(without());
+    };
+    // SAFETY: as above.
+    let numpy = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"numpy".as_ptr()) });
+    let numpy = numpy.ok_or_else(|| gil.exception())?;
+    let make = gil.attribute(numpy.object, c"dtype")?;
+    // SAFETY: the GIL is held; the arguments end with NULL.
+    let descr = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(make.object, scalar.object, null_mut::<c_void>()) };
+    gil.own(descr).map(Owned::into_raw).ok_or_else(|| gil.exception())
+}
+
+/// The words for an attribute that CPython looks up by a C string.
+pub(super) const BASE_SIZE: &CStr = c"__basicsize__";

@@ -1,0 +1,309 @@
+//! The Python type `Tensor`: an object header, our pointer, and room for weak references.
+
+use super::api::{GetSetDef, MemberDef, MethodDef, Object, Slot, Spec, api};
+use super::builtin::{Arguments, KEYWORDS, answer};
+use super::capsule;
+use super::exchange;
+use super::gil::Gil;
+use super::release::drain;
+use crate::error::{Error, Refusal, Result};
+use crate::guard::guard_silent;
+use crate::tensor::{Tensor, device, dtype};
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+static TYPE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+/// Where our pointer lies in an object: behind the header.
+static OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+/// The type, or NULL before [`make_type`].
+pub(super) fn tensor_type() -> Object {
+    TYPE.load(Ordering::Relaxed)
+}
+
+/// Where an object keeps its tensor.
+///
+/// # Safety
+///
+/// `object` is an instance of our type.
+unsafe fn place(object: Object) -> *mut *mut c_void {
+    // SAFETY: the type's basic size has room for a pointer there.
+    unsafe { object.cast::<u8>().add(OFFSET.load(Ordering::Relaxed)).cast() }
+}
+
+/// A new object around a tensor.
+pub(super) fn wrap(gil: &Gil, tensor: Tensor) -> Result<Object> {
+    let python_type = tensor_type();
+    if python_type.is_null() {
+        return Err(Error::Unavailable { what: "the dlbridge package is not imported; import dlbridge first".into() });
+    }
+    // SAFETY: the GIL is held; the type is ready. New memory is zeroed.
+    let object = unsafe { (gil.api.PyType_GenericAlloc)(python_type, 0) };
+    if object.is_null() {
+        return Err(gil.exception());
+    }
+    // SAFETY: a new object of our type.
+    unsafe { place(object).write(tensor.into_raw()) };
+    Ok(object)
+}
+
+/// The tensor in an object of ours, borrowed for as long as the object is.
+///
+/// # Safety
+///
+/// The GIL is held and `object` is alive for `'a`.
+pub(super) unsafe fn tensor_in<'a>(gil: &Gil, object: Object) -> Result<&'a Tensor> {
+    // SAFETY: the GIL is held and `object` is alive. The type cannot be subclassed, so it is ours or it is not.
+    let python_type = gil.own(unsafe { (gil.api.PyObject_Type)(object) });
+    if python_type.is_none_or(|python_type| python_type.object != tensor_type()) {
+        return Err(Error::Refused(Refusal::NotOurs { type_name: gil.type_name(object) }));
+    }
+    // SAFETY: an instance of ours.
+    Ok(unsafe { tensor_of(object) })
+}
+
+/// # Safety
+///
+/// `object` is an instance of our type, alive for `'a`.
+unsafe fn tensor_of<'a>(object: Object) -> &'a Tensor {
+    // SAFETY: a `Tensor` is one pointer that is never NULL, and `wrap` put one there.
+    unsafe { &*place(object).cast::<Tensor>() }
+}
+
+unsafe extern "C" fn dealloc(object: Object) {
+    guard_silent(|| {
+        let Ok(api) = api() else { return };
+        // SAFETY: CPython destroys an instance of ours, with the GIL held; it is not reachable any more.
+        unsafe {
+            drain(api);
+            let gil = Gil::held(api);
+            let pending = gil.set_aside();
+            (api.PyObject_ClearWeakRefs)(object);
+            let raw = *place(object);
+            let python_type = (api.PyObject_Type)(object);
+            (api.PyObject_Free)(object);
+            // One reference for the instance that is gone, one for the question.
+            (api.Py_DecRef)(python_type);
+            (api.Py_DecRef)(python_type);
+            if !raw.is_null() {
+                drop(Tensor::from_raw(raw));
+            }
+            gil.put_back(pending);
+        }
+    });
+}
+
+unsafe extern "C" fn refuse_new(_: Object, _: Object, _: Object) -> Object {
+    answer(|_| Err(Error::Refused(Refusal::NoConstructor)))
+}
+
+macro_rules! getters {
+    ($($name:literal, $doc:literal => |$gil:ident, $tensor:ident| $body:expr;)*) => {
+        &[$(GetSetDef {
+            name: { const NAME: &CStr = $name; NAME.as_ptr() },
+            get: Some({
+                unsafe extern "C" fn get(object: Object, _: *mut c_void) -> Object {
+                    answer(|$gil| {
+                        // SAFETY: CPython calls getters on instances, with the GIL held.
+                        let $tensor = unsafe { tensor_of(object) };
+                        Ok($body)
+                    })
+                }
+                get
+            }),
+            set: null(),
+            doc: { const DOC: &CStr = $doc; DOC.as_ptr() },
+            closure: null_mut(),
+        },)* GetSetDef { name: null(), get: None, set: null(), doc: null(), closure: null_mut() }]
+    };
+}
+
+/// A Python bool.
+fn boolean(gil: &Gil, value: bool) -> Object {
+    // SAFETY: the GIL is held.
+    unsafe { (gil.api.PyBool_FromLong)(value.into()) }
+}
+
+/// A Python int.
+fn integer(gil: &Gil, value: usize) -> Object {
+    // SAFETY: the GIL is held.
+    unsafe { (gil.api.PyLong_FromLongLong)(value as i64) }
+}
+
+static GETTERS: &[GetSetDef] = getters! {
+    c"shape", c"The sizes of the dimensions." => |gil, tensor| gil.tuple(tensor.shape());
+    c"strides", c"The steps along the dimensions, in elements (NumPy counts bytes)." => |gil, tensor| gil.tuple(tensor.strides());
+    c"ndim", c"The number of dimensions." => |gil, tensor| integer(gil, tensor.ndim());
+    c"dtype", c"The name of the element type, as NumPy and ml_dtypes write it." =>
+        |gil, tensor| gil.string(&dtype::Name(tensor.dtype()).to_string());
+    c"device", c"Where the memory is: 'cpu', 'cuda:0'." => |gil, tensor| gil.string(&device::Name(tensor.device()).to_string());
+    // SAFETY: the GIL is held.
+    c"data_ptr", c"The address of the first element; 0 where there is none." =>
+        |gil, tensor| unsafe { (gil.api.PyLong_FromVoidPtr)(tensor.data()) };
+    c"size", c"The number of elements." => |gil, tensor| integer(gil, tensor.size());
+    c"nbytes", c"The bytes the elements fill when packed." => |gil, tensor| integer(gil, tensor.nbytes());
+    c"readonly", c"Whether nobody may write to the memory through this tensor." => |gil, tensor| boolean(gil, tensor.is_read_only());
+    c"contiguous", c"Whether the elements lie packed in row-major (C) order." => |gil, tensor| boolean(gil, tensor.is_row_major());
+};
+
+macro_rules! methods {
+    ($($name:literal, $doc:literal => |$gil:ident, $tensor:ident, $arguments:ident| $body:expr;)*) => {
+        &[$(MethodDef {
+            name: { const NAME: &CStr = $name; NAME.as_ptr() },
+            function: {
+                unsafe extern "C" fn call(object: Object, args: *const Object, count: isize, names: Object) -> Object {
+                    answer(|$gil| {
+                        // SAFETY: CPython calls methods on instances, with the GIL held.
+                        let $tensor = unsafe { tensor_of(object) };
+                        let $arguments = Arguments { values: args, count, names };
+                        $body
+                    })
+                }
+                call as *const c_void
+            },
+            flags: KEYWORDS,
+            doc: { const DOC: &CStr = $doc; DOC.as_ptr() },
+        },)* MethodDef { name: null(), function: null(), flags: 0, doc: null() }]
+    };
+}
+
+static METHODS: &[MethodDef] = methods! {
+    c"__dlpack__", c"__dlpack__($self, /, *, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\n\
+A capsule with an export of this tensor, for any DLPack consumer. Nothing is copied.\n\n\
+Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is None or less: that one cannot say\n\
+'read-only', so a read-only tensor raises ReadOnlyError, a BufferError. About 50 ns." =>
+        |gil, tensor, arguments| dlpack(gil, tensor, &arguments);
+    c"__dlpack_device__", c"__dlpack_device__($self, /)\n--\n\nDLPack's device type and id." =>
+        |gil, tensor, arguments| {
+            let ([], []) = arguments.parse(gil, "__dlpack_device__", [])?;
+            let device = tensor.device();
+            Ok(gil.tuple(&[device.device_type.0.into(), device.device_id.into()]))
+        };
+    c"_slice", c"_slice($self, axis, start, stop, step, /)\n--\n\nOne axis sliced; None for an open end." =>
+        |gil, tensor, arguments| {
+            let ([axis, start, stop, step], []) = arguments.parse(gil, "_slice", [])?;
+            let bound = |value: Object| if value == gil.api._Py_NoneStruct { Ok(None) } else { gil.index(value).map(Some) };
+            wrap(gil, tensor.slice(gil.index(axis)?, bound(start)?, bound(stop)?, gil.index(step)?)?)
+        };
+    c"_select", c"_select($self, axis, index, /)\n--\n\nOne position of an axis." =>
+        |gil, tensor, arguments| {
+            let ([axis, index], []) = arguments.parse(gil, "_select", [])?;
+            wrap(gil, tensor.select(gil.index(axis)?, gil.index(index)?)?)
+        };
+    c"_unsqueeze", c"_unsqueeze($self, axis, /)\n--\n\nA new axis of size 1." =>
+        |gil, tensor, arguments| {
+            let ([axis], []) = arguments.parse(gil, "_unsqueeze", [])?;
+            wrap(gil, tensor.unsqueeze(gil.index(axis)?)?)
+        };
+    c"view", c"view($self, dtype, /)\n--\n\nThe same bytes as another dtype: t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
+        |gil, tensor, arguments| {
+            let ([name], []) = arguments.parse(gil, "view", [])?;
+            wrap(gil, tensor.reinterpret(dtype::parse(&gil.text(name))?)?)
+        };
+};
+
+/// `Tensor.__dlpack__`.
+fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
+    let keywords = ["stream", "max_version", "dl_device", "copy"];
+    let ([], [stream, max_version, dl_device, copy]) = arguments.parse(gil, "__dlpack__", keywords)?;
+    if let Some(copy) = given(gil, copy)
+        && gil.truth(copy)?
+    {
+        return Err(Error::Refused(Refusal::NoCopy { remedy: "copy on your side, for example numpy.array(tensor)" }));
+    }
+    if let Some(wanted) = given(gil, dl_device) {
+        let own = tensor.device();
+        let wanted = gil.pair(wanted, "dl_device")?;
+        if wanted != (own.device_type.0.into(), own.device_id.into()) {
+            return Err(Error::Refused(Refusal::OtherDevice { have: device::Name(own).to_string(), wanted: format!("{wanted:?}") }));
+        }
+    }
+    if let Some(stream) = given(gil, stream) {
+        check_stream(gil, tensor, stream)?;
+    }
+    let legacy = match given(gil, max_version) {
+        Some(max_version) => gil.pair(max_version, "max_version")?.0 < 1,
+        None => true,
+    };
+    Ok(capsule::with_gil(gil, tensor, legacy)?.as_ptr())
+}
+
+/// An argument that was passed and is not None.
+fn given(gil: &Gil, argument: Object) -> Option<Object> {
+    (!argument.is_null() && argument != gil.api._Py_NoneStruct).then_some(argument)
+}
+
+/// Refuses streams for host memory, and those of a device that cannot be waited on from here.
+fn check_stream(gil: &Gil, tensor: &Tensor, stream: Object) -> Result<()> {
+    let value = gil.text(stream);
+    let device = tensor.device();
+    if device::is_host(device) {
+        return Err(Error::Refused(Refusal::Stream { stream: value, why: "host memory has no streams; pass None" }));
+    }
+    match value.as_str() {
+        "1" | "-1" => Ok(()),
+        "0" => Err(Error::Refused(Refusal::Stream { stream: value, why: "0 is ambiguous; pass 1 for the legacy default stream" })),
+        _ => Err(Error::Refused(Refusal::Stream {
+            stream: value,
+            why: "it cannot be waited on; pass None or 1, or -1 and order the streams yourself",
+        })),
+    }
+}
+
+// Slot numbers and flags of the stable ABI.
+const TP_DEALLOC: c_int = 52;
+const TP_DOC: c_int = 56;
+const TP_METHODS: c_int = 64;
+const TP_MEMBERS: c_int = 72;
+const TP_GETSET: c_int = 73;
+const TP_NEW: c_int = 65;
+const TPFLAGS_DEFAULT: u32 = 1 << 18;
+const MEMBER_SSIZE: c_int = 19;
+const MEMBER_READ_ONLY: c_int = 1;
+
+const DOC: &CStr = c"A buffer that somebody owns, described: address, shape, strides, dtype, device.\n\n\
+Made by dlbridge.from_dlpack; every DLPack framework takes it through __dlpack__. It holds a reference to the owner,\n\
+copies nothing, and its description never changes, so threads may share it.";
+
+/// Makes the type, once per process. A new reference.
+pub(super) fn make_type(gil: &Gil) -> Result<Object> {
+    let header = gil.header_size()?;
+    OFFSET.store(header, Ordering::Relaxed);
+    let weak_references = MemberDef {
+        name: c"__weaklistoffset__".as_ptr(),
+        kind: MEMBER_SSIZE,
+        offset: (header + size_of::<*mut c_void>()) as isize,
+        flags: MEMBER_READ_ONLY,
+        doc: null(),
+    };
+    let end = MemberDef { name: null(), kind: 0, offset: 0, flags: 0, doc: null() };
+    let mut members = [weak_references, end];
+    let slot = |slot, value: *const c_void| Slot { slot, value: value.cast_mut() };
+    let mut slots = [
+        slot(TP_DEALLOC, dealloc as *const c_void),
+        slot(TP_NEW, refuse_new as *const c_void),
+        slot(TP_DOC, DOC.as_ptr().cast()),
+        slot(TP_METHODS, METHODS.as_ptr().cast()),
+        slot(TP_GETSET, GETTERS.as_ptr().cast()),
+        slot(TP_MEMBERS, members.as_mut_ptr().cast()),
+        slot(0, null()),
+    ];
+    let mut spec = Spec {
+        name: c"dlbridge.Tensor".as_ptr(),
+        basicsize: (header + 2 * size_of::<*mut c_void>()) as c_int,
+        itemsize: 0,
+        flags: TPFLAGS_DEFAULT,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the GIL is held; CPython copies what is not static (the spec, the slots, the members).
+    let python_type = unsafe { (gil.api.PyType_FromSpec)(&mut spec) };
+    if python_type.is_null() {
+        return Err(gil.exception());
+    }
+    let table = gil.own(exchange::our_table(gil)?).ok_or_else(|| gil.exception())?;
+    // SAFETY: the GIL is held.
+    unsafe { (gil.api.PyObject_SetAttrString)(python_type, exchange::ATTRIBUTE.as_ptr(), table.object) };
+    TYPE.store(python_type, Ordering::Release);
+    Ok(python_type)
+}

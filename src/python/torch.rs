@@ -1,0 +1,189 @@
+//! PyTorch: the checks that its own hand-over does not make, and tensors made through its exchange table.
+
+use super::api::Object;
+use super::gil::{Gil, Owned};
+use crate::dlpack::{DLDataTypeCode, DLPackExchangeAPI, DLTensor};
+use crate::error::{Error, Refusal, Result};
+use crate::tensor::{Tensor, device};
+use std::ffi::{CStr, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// What is looked up in torch once.
+pub(super) struct Torch {
+    tensor_type: Object,
+    /// The exchange table, since 2.10.
+    pub table: Option<&'static DLPackExchangeAPI>,
+    pub from_dlpack: Object,
+    tracing_state: Option<Object>,
+    is_neg: Object,
+    requires_grad: Object,
+}
+
+static LOADED: AtomicPtr<Torch> = AtomicPtr::new(null_mut());
+
+/// Where a type stands to `torch.Tensor`.
+pub(super) enum Family {
+    /// `torch.Tensor` or `torch.nn.Parameter`: what it shows is its memory.
+    Plain,
+    /// Another subclass: a fake, a distributed, a wrapped tensor may have other memory, or none.
+    Subclass,
+}
+
+/// Whether a type is torch's; torch is not imported for this.
+pub(super) fn family(gil: &Gil, python_type: Object) -> Option<Family> {
+    // SAFETY: the GIL is held; both references are borrowed.
+    let imported = unsafe {
+        !(gil.api.PyDict_GetItemString)((gil.api.PyImport_GetModuleDict)(), c"torch".as_ptr()).is_null()
+    };
+    if !imported {
+        return None;
+    }
+    let torch = Torch::get(gil).ok()?;
+    if python_type == torch.tensor_type {
+        return Some(Family::Plain);
+    }
+    if !gil.is_subtype(python_type, torch.tensor_type) {
+        return None;
+    }
+    let plain = gil.name(python_type) == "Parameter" && gil.attribute_text(python_type, c"__module__") == "torch.nn.parameter";
+    Some(if plain { Family::Plain } else { Family::Subclass })
+}
+
+impl Torch {
+    /// torch's functions; imports it if nobody has.
+    pub fn get(gil: &Gil) -> Result<&'static Torch> {
+        // SAFETY: NULL or a leaked box.
+        if let Some(torch) = unsafe { LOADED.load(Ordering::Acquire).as_ref() } {
+            return Ok(torch);
+        }
+        let torch = Box::leak(Box::new(Self::load(gil)?));
+        LOADED.store(torch, Ordering::Release);
+        Ok(torch)
+    }
+
+    fn load(gil: &Gil) -> Result<Torch> {
+        // SAFETY: the GIL is held; a new reference or NULL comes back.
+        let module = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"torch".as_ptr()) });
+        let Some(module) = module else {
+            gil.clear();
+            return Err(Error::Unavailable { what: "torch is not installed; run pip install torch".into() });
+        };
+        let tensor_type = gil.attribute(module.object, c"Tensor")?;
+        let core = gil.attribute(module.object, c"_C")?;
+        let tracing_state = gil.attribute(core.object, c"_get_tracing_state").map(Owned::into_raw).ok();
+        gil.clear();
+        Ok(Torch {
+            table: super::exchange::table(gil, tensor_type.object),
+            from_dlpack: gil.attribute(module.object, c"from_dlpack")?.into_raw(),
+            tracing_state,
+            is_neg: gil.attribute(tensor_type.object, c"is_neg")?.into_raw(),
+            requires_grad: gil.interned(c"requires_grad")?,
+            tensor_type: tensor_type.into_raw(),
+        })
+    }
+
+    /// Refuses a tensor whose memory does not show what it means: one that autograd follows, a lazily negated one,
+    /// and any while a trace is recorded, which would keep the values of today for ever.
+    pub fn check(&self, gil: &Gil, tensor: Object) -> Result<()> {
+        // SAFETY: the GIL is held; `tensor` is a live torch.Tensor; a new reference or NULL comes back.
+        let grad = gil.own(unsafe { (gil.api.PyObject_GetAttr)(tensor, self.requires_grad) });
+        if grad.ok_or_else(|| gil.exception())?.object == gil.api._Py_TrueStruct {
+            return Err(Error::Refused(Refusal::Torch { what: "requires grad", call: "x.detach()" }));
+        }
+        // SAFETY: as above; the arguments end with NULL.
+        let neg = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(self.is_neg, tensor, null_mut::<c_void>()) };
+        if gil.own(neg).ok_or_else(|| gil.exception())?.object == gil.api._Py_TrueStruct {
+            return Err(Error::Refused(Refusal::Torch { what: "has its negative bit set", call: "x.resolve_neg()" }));
+        }
+        self.check_no_trace(gil)
+    }
+
+    /// Refuses while `torch.jit.trace` records.
+    fn check_no_trace(&self, gil: &Gil) -> Result<()> {
+        let Some(tracing_state) = self.tracing_state else { return Ok(()) };
+        // SAFETY: the GIL is held; the arguments end with NULL.
+        let state = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(tracing_state, null_mut::<c_void>()) };
+        if gil.own(state).ok_or_else(|| gil.exception())?.object == gil.api._Py_NoneStruct {
+            return Ok(());
+        }
+        let call = "the conversion outside the function that torch.jit.trace records";
+        Err(Error::Refused(Refusal::Torch { what: "is being traced, and the trace would keep its present values", call }))
+    }
+
+    /// Refuses a complex tensor that is lazily conjugated.
+    pub fn check_conj(&self, gil: &Gil, tensor: Object, view: &DLTensor) -> Result<()> {
+        if view.dtype.code != DLDataTypeCode::COMPLEX || !gil.flag(tensor, c"is_conj", true) {
+            return Ok(());
+        }
+        Err(Error::Refused(Refusal::Torch { what: "has its conjugate bit set", call: "x.resolve_conj()" }))
+    }
+
+    /// Why torch would not describe a tensor: the kinds that have no plain memory, else torch's own exception.
+    pub fn diagnose(&self, gil: &Gil, tensor: Object) -> Error {
+        let error = gil.set_aside();
+        let kinds: [(&CStr, &str, &str); 5] = [
+            (c"is_sparse", "is sparse", "x.to_dense()"),
+            (c"is_sparse_csr", "is sparse", "x.to_dense()"),
+            (c"is_nested", "is nested", "x.to_padded_tensor(0)"),
+            (c"is_quantized", "is quantized", "x.dequantize()"),
+            (c"is_meta", "is on the meta device and has no data", "torch.empty_like(x, device=\"cpu\")"),
+        ];
+        for (flag, what, call) in kinds {
+            if gil.flag(tensor, flag, false) {
+                return Error::Refused(Refusal::Torch { what, call });
+            }
+        }
+        gil.put_back(error);
+        gil.exception()
+    }
+
+    /// The description of a tensor, borrowed: valid until control returns to Python.
+    ///
+    /// # Safety
+    ///
+    /// The GIL is held and `tensor` is a live `torch.Tensor`.
+    pub unsafe fn view(&self, gil: &Gil, table: &DLPackExchangeAPI, tensor: Object) -> Result<Option<DLTensor>> {
+        let Some(describe) = table.dltensor_from_py_object_no_sync else { return Ok(None) };
+        let mut view = std::mem::MaybeUninit::<DLTensor>::uninit();
+        // SAFETY: as promised by the caller.
+        if unsafe { describe(tensor, view.as_mut_ptr()) } != 0 {
+            return Err(self.diagnose(gil, tensor));
+        }
+        // SAFETY: the producer reported success, so it filled the description in.
+        Ok(Some(unsafe { view.assume_init() }))
+    }
+
+    /// A new `torch.Tensor` on the tensor's memory, through the table, or `torch.from_dlpack` where there is none.
+    pub fn make(&self, gil: &Gil, tensor: &Tensor) -> Result<Object> {
+        check_strides(tensor)?;
+        if !device::is_host(tensor.device()) || self.table.is_none() {
+            let object = super::object::wrap(gil, tensor.clone())?;
+            let object = gil.own(object).ok_or_else(|| gil.exception())?;
+            // SAFETY: the GIL is held; the arguments end with NULL.
+            let made = unsafe {
+                (gil.api.PyObject_CallFunctionObjArgs)(self.from_dlpack, object.object, null_mut::<c_void>())
+            };
+            return if made.is_null() { Err(gil.exception()) } else { Ok(made) };
+        }
+        let mut made: Object = null_mut();
+        let status = match self.table.and_then(|table| table.managed_tensor_to_py_object_no_sync) {
+            // SAFETY: the GIL is held; the export is given away, also on failure.
+            Some(adopt) => unsafe { adopt(tensor.export()?.as_ptr(), &mut made) },
+            None => -1,
+        };
+        if status != 0 || made.is_null() { Err(gil.exception()) } else { Ok(made) }
+    }
+}
+
+/// Refuses what torch cannot represent, before torch sees it: some versions abort the process on a negative stride.
+fn check_strides(tensor: &Tensor) -> Result<()> {
+    let steps = tensor.shape().iter().zip(tensor.strides()).enumerate();
+    for (axis, (&extent, &stride)) in steps {
+        if stride < 0 && extent > 1 {
+            return Err(Error::Refused(Refusal::NegativeStride { axis, stride }));
+        }
+    }
+    let ndim = tensor.ndim();
+    if ndim > 64 { Err(Error::TooManyAxes { ndim, limit: 64 }) } else { Ok(()) }
+}
