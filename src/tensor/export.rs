@@ -82,6 +82,24 @@ impl Tensor {
     }
 }
 
+/// The tensor that owns the memory behind an export of ours, `None` for anybody else's.
+///
+/// Importing our own export refers to this owner rather than to the export: thousands of hand-overs back and forth
+/// would otherwise be undone in a recursion as deep.
+///
+/// # Safety
+///
+/// `managed` points to a live structure.
+pub(super) unsafe fn root<M: ManagedTensorBase>(managed: NonNull<M>) -> Option<Tensor> {
+    // SAFETY: promised by the caller.
+    let deleter = unsafe { managed.as_ref() }.deleter()?;
+    if !std::ptr::fn_addr_eq(deleter, delete::<M> as unsafe extern "C" fn(*mut M)) {
+        return None;
+    }
+    // SAFETY: this deleter is only right for the first field of a block that `export_as` made.
+    Some(unsafe { managed.cast::<Export<M>>().as_ref() }.tensor.root().clone())
+}
+
 /// The deleter of every export: frees the header, then drops its reference to the tensor. Needs no lock, no
 /// interpreter and no particular thread, and never unwinds.
 ///

@@ -1,10 +1,10 @@
 //! Taking tensors over: wrapped foreign buffers and both DLPack structs. Nothing a producer says is trusted.
 
 use super::draft::{Draft, Place};
-use super::{MAX_NDIM, Owner, Tensor, device, dtype, layout};
+use super::{MAX_NDIM, Owner, Tensor, device, dtype, export, layout};
 use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLTensor};
 use crate::error::{Error, Result};
-use dlpark::DlpackFlags;
+use dlpark::{DlpackFlags, ManagedTensorBase};
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
@@ -59,12 +59,13 @@ impl Tensor {
     ///
     /// Accepted: any 1.x version, NULL strides as row-major whatever the minor version, any stride on dimensions
     /// of size 0 or 1, a NULL deleter, unknown flags (which are dropped). Of another major version nothing but
-    /// the deleter is touched.
+    /// the deleter is touched. An export of this library is undone: it is deleted at once, and the tensor shares
+    /// its owner.
     ///
     /// # Safety
     ///
     /// `managed` points to a live `DLManagedTensorVersioned` that the caller owns, and its deleter may be called
-    /// once from any thread.
+    /// once from any thread. Shape and strides, where not NULL, are readable for `ndim` values.
     pub unsafe fn import(managed: NonNull<DLManagedTensorVersioned>) -> Result<Self> {
         // SAFETY: the caller owns `managed`; this adopts it with a releaser that calls its deleter once.
         unsafe { Self::import_with(managed, delete_versioned) }
@@ -80,20 +81,16 @@ impl Tensor {
         managed: NonNull<DLManagedTensorVersioned>,
         release: super::ReleaseFn,
     ) -> Result<Self> {
-        let raw = managed.as_ptr();
-        let owner = Owner::Foreign { release, context: raw.cast() };
-        // SAFETY: version, context, deleter and flags are the prefix that every major version keeps; the tensor
+        // SAFETY: version, context, deleter and flags are the prefix that every major version keeps; what lies
         // behind them is looked at only if the major version is ours.
-        let built = unsafe {
-            let version = (*raw).version;
+        unsafe {
+            let version = (*managed.as_ptr()).version;
             if version.major == DLPACK_MAJOR_VERSION {
-                build(&(*raw).dl_tensor, (*raw).flags, owner)
-            } else {
-                Err(Error::Version { major: version.major, minor: version.minor })
+                return adopt(managed, release);
             }
-        };
-        // SAFETY: `build` runs no release function on failure, so this is the one call.
-        built.inspect_err(|_| unsafe { release(raw.cast()) })
+            release(managed.as_ptr().cast());
+            Err(Error::Version { major: version.major, minor: version.minor })
+        }
     }
 
     /// Takes over a legacy managed tensor. Always takes ownership: on failure its deleter has been called.
@@ -115,13 +112,29 @@ impl Tensor {
         managed: NonNull<DLManagedTensor>,
         release: super::ReleaseFn,
     ) -> Result<Self> {
-        let raw = managed.as_ptr();
-        let owner = Owner::Foreign { release, context: raw.cast() };
-        // SAFETY: the caller owns a live structure.
-        let built = unsafe { build(&(*raw).dl_tensor, DlpackFlags::empty(), owner) };
-        // SAFETY: `build` runs no release function on failure, so this is the one call.
-        built.inspect_err(|_| unsafe { release(raw.cast()) })
+        // SAFETY: promised by the caller.
+        unsafe { adopt(managed, release) }
     }
+}
+
+/// Makes a tensor of a managed tensor whose layout is known, and calls `release` if that fails.
+///
+/// # Safety
+///
+/// As for `import_with`.
+unsafe fn adopt<M: ManagedTensorBase>(managed: NonNull<M>, release: super::ReleaseFn) -> Result<Tensor> {
+    let context = managed.as_ptr().cast();
+    // SAFETY: the caller owns a live structure.
+    let (header, root) = unsafe { (managed.as_ref(), export::root(managed)) };
+    let ours = root.is_some();
+    let owner = root.map_or(Owner::Foreign { release, context }, Owner::Root);
+    // SAFETY: the caller vouches for the description.
+    let built = unsafe { build(header.tensor(), header.flags(), owner) };
+    if ours || built.is_err() {
+        // SAFETY: neither a failed `build` nor a tensor on the root of an export of ours calls it again.
+        unsafe { release(context) };
+    }
+    built
 }
 
 /// Calls the deleter of a `DLManagedTensorVersioned`, if it has one.

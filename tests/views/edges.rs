@@ -1,8 +1,8 @@
 //! Views where the arithmetic is at its edge: empty, vast, packed, handles, stray strides, a million deep.
 
-use crate::common::{Sample, accepted, alone, dtype as dtype_of};
+use crate::common::{Abi, Exported, Sample, accepted, alive, alone, dtype as dtype_of};
 use crate::model::{counting, elements};
-use dlbridge::dlpack::{DLDevice, DLDeviceType};
+use dlbridge::dlpack::{DLDevice, DLDeviceType, DLManagedTensor, DLManagedTensorVersioned};
 use dlbridge::tensor::{dtype, live_tensors};
 use dlbridge::{Kind, Tensor};
 use std::ptr::null_mut;
@@ -122,7 +122,7 @@ fn empty_tensors_with_absurd_strides_have_views() {
     }
 }
 
-fn drop_export(managed: std::ptr::NonNull<dlbridge::dlpack::DLManagedTensorVersioned>) {
+fn drop_export(managed: std::ptr::NonNull<DLManagedTensorVersioned>) {
     // SAFETY: a fresh export, imported once.
     drop(unsafe { Tensor::import(managed) }.unwrap());
 }
@@ -249,10 +249,30 @@ fn a_million_views_of_views() {
     assert!(left.into_iter().eq(0..12));
 }
 
+/// The same for a tensor that goes out and comes back a million times.
+#[test]
+fn a_million_hand_overs_to_ourselves() {
+    fn check<M: Abi>() {
+        let before = alive();
+        let produced = Sample::of(&[4]).produce::<M>();
+        let mut tensor = produced.import().unwrap();
+        for _ in 0..1_000_000 {
+            tensor = Exported::<M>::of(&tensor).unwrap().import().unwrap();
+        }
+        assert_eq!(alive(), (before.0 + 2, before.1), "the owner and the last");
+        assert_eq!(produced.deletions(), 0);
+        drop(tensor);
+        assert_eq!(produced.deletions(), 1);
+    }
+    let _alone = alone();
+    check::<DLManagedTensorVersioned>();
+    check::<DLManagedTensor>();
+}
+
 #[test]
 fn many_views_keep_the_owner_until_the_last_is_gone() {
     let _alone = alone();
-    let produced = Sample::of(&[8, 8]).produce::<dlbridge::dlpack::DLManagedTensor>();
+    let produced = Sample::of(&[8, 8]).produce::<DLManagedTensor>();
     let tensor = produced.import().unwrap();
     let mut views: Vec<Tensor> = (0..100_000).map(|i| tensor.select(0, i % 8).unwrap()).collect();
     drop(tensor);
