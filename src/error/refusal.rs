@@ -21,6 +21,7 @@ pub enum Refusal {
     // Layouts and dtypes that the other side has no way to say
     NegativeStride { axis: usize, stride: i64 },
     ReadOnlyTorch,
+    TooManyAxes { ndim: usize, framework: &'static str },
     ByteStride { axis: usize, stride: i64, item: usize },
     ByteOrder { dtype: String },
     NumpyDtype { dtype: String },
@@ -70,6 +71,9 @@ impl fmt::Display for Refusal {
                 f,
                 "axis {axis} has the negative stride {stride}, which torch cannot represent; pass numpy.ascontiguousarray(x)"
             ),
+            TooManyAxes { ndim, framework } => {
+                write!(f, "the tensor has {ndim} dimensions and {framework} takes 64; reshape it first")
+            }
             ReadOnlyTorch => f.write_str(
                 "the source is read-only and torch cannot tell its users; pass readonly=\"copy\" for memory of its own, or readonly=\"alias\" to share it and never write",
             ),

@@ -265,7 +265,7 @@ impl Numpy {
     pub fn array<'gil>(&self, gil: &'gil Gil, view: &DLTensor, writeable: bool, base: Option<Object>) -> Result<Owned<'gil>> {
         let ndim = view.ndim as usize;
         if ndim > MAX_NDIM {
-            return Err(Error::TooManyAxes { ndim, limit: MAX_NDIM });
+            return Err(Error::Refused(Refusal::TooManyAxes { ndim, framework: "NumPy" }));
         }
         let item = dtype::item_bytes(view.dtype).unwrap_or(0) as isize;
         let mut strides = [0_isize; MAX_NDIM];

@@ -185,5 +185,5 @@ fn check_strides(tensor: &Tensor) -> Result<()> {
         }
     }
     let ndim = tensor.ndim();
-    if ndim > 64 { Err(Error::TooManyAxes { ndim, limit: 64 }) } else { Ok(()) }
+    if ndim > 64 { Err(Error::Refused(Refusal::TooManyAxes { ndim, framework: "torch" })) } else { Ok(()) }
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from dlbridge._library import DLTensor
 
 NEW_CAPSULE = ctypes.pythonapi.PyCapsule_New
 NEW_CAPSULE.restype = ctypes.py_object
@@ -24,6 +23,26 @@ _SET_NAME.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 NAMES = (b"dltensor_versioned", b"dltensor")
 USED_NAMES = (b"used_dltensor_versioned", b"used_dltensor")
+
+
+class DLDevice(ctypes.Structure):
+    _fields_ = (("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32))
+
+
+class DLDataType(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16))
+
+
+class DLTensor(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device", DLDevice),
+        ("ndim", ctypes.c_int32),
+        ("dtype", DLDataType),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
 
 
 class Versioned(ctypes.Structure):

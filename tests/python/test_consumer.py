@@ -147,7 +147,7 @@ def test_c61_a_wrongly_named_capsule_is_an_error_and_stays_untouched(native: cty
         assert native.deletions_so_far() == deleted
 
 
-@pytest.mark.parametrize("thing", [None, 1, "text", [1, 2, 3], {"a": 1}, object(), b"bytes", np.zeros])
+@pytest.mark.parametrize("thing", [None, 1, "text", [1, 2, 3], {"a": 1}, object(), np.zeros])
 def test_an_object_that_is_no_array(thing: Any) -> None:
     with pytest.raises(dlbridge.NotAnArrayError, match="asarray") as caught:
         dlbridge.from_dlpack(thing)
@@ -162,8 +162,6 @@ def test_a_producer_that_raises_is_named_and_chained() -> None:
     with pytest.raises(dlbridge.ProducerError, match="RuntimeError: the camera is off") as caught:
         dlbridge.from_dlpack(Producer(fail))
     assert isinstance(caught.value.__cause__, RuntimeError)
-    with pytest.raises(dlbridge.ProducerError, match="detach"):
-        dlbridge.from_dlpack(torch.ones(2, requires_grad=True))
 
 
 def test_a_keyboard_interrupt_passes_through() -> None:

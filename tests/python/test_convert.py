@@ -31,7 +31,7 @@ def test_tensor_says_what_it_is() -> None:
 def test_tensor_cannot_be_made_or_subclassed() -> None:
     with pytest.raises(TypeError, match="from_dlpack"):
         dlbridge.Tensor()
-    with pytest.raises(TypeError, match="subclass"):
+    with pytest.raises(TypeError, match="base type"):
         type("Mine", (dlbridge.Tensor,), {})
 
 
@@ -97,14 +97,6 @@ def test_every_numpy_dtype_goes_there_and_back(dtype: str) -> None:
     assert back.dtype == array.dtype
     assert np.array_equal(back, array)
     assert back.ctypes.data == array.ctypes.data
-
-
-def test_bfloat16_to_numpy_names_the_view_to_take() -> None:
-    source = torch.tensor([1.0, 2.0], dtype=torch.bfloat16)
-    with pytest.raises(dlbridge.UnsupportedError, match=r'view\("uint16"\)'):
-        dlbridge.to_numpy(source)
-    bits = dlbridge.to_numpy(dlbridge.from_dlpack(source).view("uint16"))
-    assert bits.tolist() == [0x3F80, 0x4000]
 
 
 def test_read_only_to_torch_is_the_callers_choice() -> None:
@@ -212,13 +204,10 @@ def test_include_library_and_info() -> None:
     assert f"numpy         {np.__version__}" in printed
 
 
-def test_a_framework_that_is_missing_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numpy", None)
-    monkeypatch.delitem(sys.modules, "numpy")
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.setattr(sys, "meta_path", [])
-    with pytest.raises(dlbridge.UnavailableError, match="pip install numpy"):
-        dlbridge.to_numpy(torch.zeros(1))
+def test_a_framework_that_is_missing_is_unavailable() -> None:
+    code = "import sys; sys.modules['torch'] = None; import dlbridge, array; dlbridge.to_torch(array.array('f', [1]))"
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "UnavailableError: torch is not installed; run pip install torch" in failed.stderr
 
 
 def test_the_package_and_the_library_have_one_version() -> None:
