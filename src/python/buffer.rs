@@ -10,6 +10,7 @@ use crate::tensor::{Tensor, dtype};
 use dlpark::DlpackFlags;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::MaybeUninit;
+use std::ptr::null_mut;
 
 /// PyBUF_FULL_RO: strided memory with a format, writable or not.
 const FULL_RO: c_int = 0x0100 | 0x0010 | 0x0008 | 0x0004;
@@ -32,7 +33,7 @@ fn from_array_interface(gil: &Gil, object: Object) -> Result<Tensor> {
     let module = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"numpy".as_ptr()) });
     let module = module.ok_or_else(|| gil.exception())?;
     let asarray = gil.attribute(module.object, c"asarray").map_err(|_| gil.exception())?;
-    let null = std::ptr::null_mut::<c_void>();
+    let null = null_mut::<c_void>();
     // SAFETY: as above; the arguments end with NULL.
     let array = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(asarray.object, object, null) };
     let array = gil.own(array).ok_or_else(|| gil.exception())?;
@@ -63,7 +64,8 @@ struct View {
     data: *mut c_void,
     dtype: DLDataType,
     shape: Vec<i64>,
-    strides: Vec<i64>,
+    /// `None` for row-major.
+    strides: Option<Vec<i64>>,
 }
 
 impl View {
@@ -77,7 +79,7 @@ impl View {
             ndim: self.shape.len() as i32,
             dtype: self.dtype,
             shape: self.shape.as_ptr().cast_mut(),
-            strides: self.strides.as_ptr().cast_mut(),
+            strides: self.strides.as_ref().map_or(null_mut(), |strides| strides.as_ptr().cast_mut()),
             byte_offset: 0,
         };
         // SAFETY: the exporter keeps the memory until the buffer is released, which `release_buffer` does.
@@ -89,22 +91,21 @@ impl View {
 ///
 /// `buffer` was filled in by an exporter.
 unsafe fn describe(buffer: &Buffer) -> Result<(View, DlpackFlags)> {
-    let ndim = buffer.ndim as usize;
-    // SAFETY: asked for with PyBUF_FULL_RO, so shape, strides and format are there (for 0-d none are needed).
-    let (shape, strides) = unsafe {
-        if ndim == 0 {
-            (&[][..], &[][..])
-        } else {
-            (std::slice::from_raw_parts(buffer.shape, ndim), std::slice::from_raw_parts(buffer.strides, ndim))
-        }
+    let item = buffer.itemsize;
+    // SAFETY: shape and strides, where not NULL, have `ndim` values. Some exporters (ctypes) leave strides out
+    // although they were asked for, which means row-major, and simple ones the shape too.
+    let list = |values: *const isize| unsafe {
+        (!values.is_null()).then(|| std::slice::from_raw_parts(values, buffer.ndim as usize))
     };
+    let flat = [if item > 0 { buffer.len / item } else { 0 }];
+    let shape = list(buffer.shape).unwrap_or(if buffer.ndim == 0 { &[] } else { &flat });
     // SAFETY: NULL means unsigned bytes; else a terminated string.
     let format = if buffer.format.is_null() { c"B" } else { unsafe { CStr::from_ptr(buffer.format) } };
     let format = format.to_string_lossy();
     let refuse = || Error::Refused(Refusal::BufferFormat { format: format.to_string() });
     let indirect = !buffer.suboffsets.is_null();
     let dtype = format_dtype(&format, buffer.itemsize).filter(|_| !indirect).ok_or_else(refuse)?;
-    let item = buffer.itemsize;
+    let strides = list(buffer.strides).unwrap_or(&[]);
     if let Some(axis) = strides.iter().position(|stride| stride % item != 0) {
         let stride = strides[axis] as i64;
         return Err(Error::Refused(Refusal::ByteStride { axis, stride, item: item as usize }));
@@ -114,7 +115,7 @@ unsafe fn describe(buffer: &Buffer) -> Result<(View, DlpackFlags)> {
         data: buffer.buf,
         dtype,
         shape: shape.iter().map(|&extent| extent as i64).collect(),
-        strides: strides.iter().map(|&stride| (stride / item) as i64).collect(),
+        strides: list(buffer.strides).map(|strides| strides.iter().map(|&stride| (stride / item) as i64).collect()),
     };
     Ok((view, flags))
 }
