@@ -148,7 +148,8 @@ fn first_element(place: &Place, extent: layout::Extent) -> Result<(*mut c_void, 
     let handle = device::has_handles(place.device);
     let base = if handle { 0 } else { place.data as u64 };
     let start = base.checked_add(place.byte_offset).ok_or_else(overflow)?;
-    start.checked_add_signed(extent.low).ok_or_else(overflow)?;
+    // No element lies at address 0: a view that starts there could not be told from an empty one.
+    start.checked_add_signed(extent.low).filter(|&lowest| handle || lowest != 0).ok_or_else(overflow)?;
     start.checked_add_signed(extent.high).ok_or_else(overflow)?;
     Ok(if handle {
         (place.data, place.byte_offset)

@@ -174,7 +174,7 @@ pub(crate) fn restride(shape: &[i64], strides: &[i64], new_shape: &[i64], new_st
     // Group the old dimensions into the longest such runs, innermost first.
     let (mut run, mut step) = (1_i64, 1_i64);
     for (&extent, &stride) in shape.iter().zip(strides).rev().filter(|&(&extent, _)| extent > 1) {
-        if run == 1 || step.checked_mul(run) != Some(stride) {
+        if step.checked_mul(run) != Some(stride) {
             if !cut(run, step) {
                 return false;
             }

@@ -127,6 +127,7 @@ fn r52_overflow_of_data_and_byte_offset() {
     refuse(0x1000, u64::MAX - 0x100f, [1]);
     refuse(usize::MAX - 3, 0, [1]);
     refuse(8, 0, [-1]);
+    refuse(12, 0, [-1]);
     refuse(0x1000, 0, [-(1 << 20)]);
     let device = DLDevice { device_type: DLDeviceType::METAL, device_id: 0 };
     let handle = Sample { device, byte_offset: 8, ..Sample::of(&[4]) };

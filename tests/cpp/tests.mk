@@ -1,0 +1,51 @@
+# The C++ tests and example, and the headers by themselves. What is made lies in build/cpp.
+
+CPP_OUT   := build/cpp
+CPP_FLAGS := -O1 -g -pthread $(C_WARNINGS) $(INCLUDE) -I$(ROOT)/bindings/cpp/include
+CPP_BUILD  = $(CXX) $(CPP_FLAGS) -MMD -MT $@ -MF $@.d $< -o $@
+CPP_LINK   = -L$(1) -Wl,-rpath,$(1) -ldlbridge
+
+.PHONY: test-cpp test-cpp-asan test-cpp-torch test-cpp-headers
+
+test-cpp: test-cpp-headers $(CPP_OUT)/tensor ## the C++ wrapper
+	$(CPP_OUT)/tensor
+
+test-cpp-asan: $(CPP_OUT)/tensor-asan ## the same, C++ and Rust under AddressSanitizer
+	$(CPP_OUT)/tensor-asan
+
+test-cpp-torch: $(CPP_OUT)/torch $(CPP_OUT)/libtorch ## the libtorch door and its example, with the torch of .venv
+	$(CPP_OUT)/torch
+	$(CPP_OUT)/libtorch
+
+# dlbridge.hpp compiles alone in each C++, with DLPack's own header and without, and has no dtype for bool.
+CPP_HEADER = $(CXX) -x c++ -fsyntax-only $(CPP_FLAGS) -include dlbridge.hpp
+test-cpp-headers: | $(CPP_OUT)
+	@for std in c++11 c++14 c++17 c++20; do \
+	    $(CPP_HEADER) -std=$$std /dev/null && $(CPP_HEADER) -std=$$std -DDLB_NO_SYSTEM_DLPACK /dev/null || exit 1; \
+	    echo "dlbridge.hpp compiles as $$std"; \
+	done
+	@echo 'int main() { dlbridge::dtype_of<bool>::get(); }' | $(CPP_HEADER) -std=c++11 - 2>&1 | \
+	    grep -q 'for bool reinterpret the tensor' && echo "dtype_of<bool> is refused in words"
+
+$(CPP_OUT):
+	@mkdir -p $@
+
+$(CPP_OUT)/tensor: tests/cpp/tensor.cpp | lib $(CPP_OUT)
+	@$(CPP_BUILD) -std=c++11 $(call CPP_LINK,$(LIB_RELEASE))
+
+$(CPP_OUT)/tensor-asan: tests/cpp/tensor.cpp | lib-asan $(CPP_OUT)
+	@$(CPP_BUILD) -std=c++11 -fsanitize=address $(call CPP_LINK,$(LIB_ASAN))
+
+# torch.cpp includes ATen before dlbridge, the example after it, where DLPack's own header and ours come first.
+$(CPP_OUT)/torch: tests/cpp/torch.cpp $(CPP_OUT)/torch.flags | lib
+	@$(CPP_BUILD) -std=c++17 @$(CPP_OUT)/torch.flags $(call CPP_LINK,$(LIB_RELEASE))
+
+$(CPP_OUT)/libtorch: examples/libtorch.cpp $(CPP_OUT)/torch.flags | lib
+	@$(CPP_BUILD) -std=c++17 @$(CPP_OUT)/torch.flags $(call CPP_LINK,$(LIB_RELEASE))
+	@$(CXX) $(CPP_FLAGS) -std=c++17 -fsyntax-only -DDLB_NO_SYSTEM_DLPACK $< @$(CPP_OUT)/torch.flags
+
+# What to compile and link with, asked of the torch in .venv.
+$(CPP_OUT)/torch.flags: tests/cpp/torch_flags.py $(VENV)/.ready | $(CPP_OUT)
+	@$(PY) $< > $@.new && mv $@.new $@
+
+-include $(wildcard $(CPP_OUT)/*.d)

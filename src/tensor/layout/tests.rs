@@ -149,6 +149,11 @@ fn restride_finds_the_view_wherever_there_is_one() {
             if answer {
                 assert_eq!(self::offsets(&target, &found), offsets, "{shape:?} {strides:?} to {target:?}");
             }
+            if is_row_major(&shape, &strides) {
+                let mut packed = vec![0; target.len()];
+                row_major(&target, &mut packed);
+                assert_eq!(found, packed, "dimensions of size 1 get the packed stride too");
+            }
         }
     }
 }
