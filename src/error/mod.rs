@@ -111,7 +111,7 @@ pub enum Error {
     NotAnArray { type_name: String },
     // What a Python object cannot be handed over for
     Refused(Refusal),
-    Python { words: String },
+    Python { who: &'static str, words: String },
     Panic { words: String },
 }
 
@@ -323,7 +323,7 @@ impl fmt::Display for Error {
                 "a {type_name} is no DLPack producer: it has no __dlpack__ method and is no DLPack capsule; pass numpy.asarray(x)"
             ),
             Refused(refusal) => refusal.fmt(f),
-            Python { words } => write!(f, "the producer raised {words}"),
+            Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }
     }

@@ -18,14 +18,17 @@ pub enum Refusal {
     Torch { what: &'static str, call: &'static str },
     TorchSubclass { type_name: String },
     Masked { count: String },
+    Missing { what: String, call: &'static str },
     // Layouts and dtypes that the other side has no way to say
     NegativeStride { axis: usize, stride: i64 },
     ReadOnlyTorch,
     TooManyAxes { ndim: usize, framework: &'static str },
     ByteStride { axis: usize, stride: i64, item: usize },
     ByteOrder { dtype: String },
+    PaddedNumpy { dtype: String },
     NumpyDtype { dtype: String },
     NoNumpyDtype { dtype: String, bits: u32 },
+    NoTorchDtype { dtype: String },
     BufferFormat { format: String },
     // What would need work that was not asked for
     NotHostNumpy { device: String },
@@ -53,11 +56,13 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Refusal::*;
         match self {
+            Missing { what, call } => write!(f, "{what}; {call}"),
             NotOurs { type_name } => write!(f, "a {type_name} is no dlbridge.Tensor; call dlbridge.from_dlpack(x)"),
             NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x)"),
             Signature { words } => f.write_str(words),
             UnknownReadOnly { given } => write!(f, "readonly is {given:?}; pass \"error\", \"copy\" or \"alias\""),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
+            Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
             TorchSubclass { type_name } => write!(
                 f,
@@ -85,6 +90,10 @@ impl fmt::Display for Refusal {
                 f,
                 "dtype {dtype} is not in the byte order of this machine; pass x.astype(x.dtype.newbyteorder(\"=\"))"
             ),
+            PaddedNumpy { dtype } => write!(
+                f,
+                "NumPy keeps each {dtype} in a byte of its own, where DLPack packs them; pass x.view(\"uint8\")"
+            ),
             NumpyDtype { dtype } => write!(
                 f,
                 "dtype {dtype} has no DLPack type; convert it, for example x.astype(\"float64\") or x.view(\"int64\")"
@@ -96,6 +105,9 @@ impl fmt::Display for Refusal {
                 f,
                 "NumPy has no {dtype}; run pip install ml_dtypes, or take the bytes with dlbridge.to_numpy(dlbridge.from_dlpack(x).view(\"uint{bits}\"))"
             ),
+            NoTorchDtype { dtype } => {
+                write!(f, "torch has no packed {dtype}; take the bytes with dlbridge.from_dlpack(x).view(\"uint8\")")
+            }
             BufferFormat { format } => write!(
                 f,
                 "the buffer has the format {format:?}, which has no DLPack type; pass numpy.asarray(x) converted to a numeric dtype"

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind};
 use std::ffi::CString;
 use std::ptr::null_mut;
 
-/// An exception that was set: type, value, traceback.
+/// An exception that was set, to be put back or dropped: type, value, traceback.
 pub(super) struct Pending([Object; 3]);
 
 impl Gil {
@@ -36,11 +36,15 @@ impl Gil {
     pub(super) fn exception(&self) -> Error {
         let Pending([mut kind, mut value, mut traceback]) = self.set_aside();
         if kind.is_null() {
-            return Error::Python { words: "no exception, although it reported failure".into() };
+            let words = "no exception, although it reported failure".into();
+            return Error::Python { who: "the producer", words };
         }
         // SAFETY: the GIL is held, and the three are what `PyErr_Fetch` gave.
         unsafe { (self.api.PyErr_NormalizeException)(&mut kind, &mut value, &mut traceback) };
-        let words = format!("{}: {}", self.name(kind), self.text(value));
+        let text = self.text(value);
+        // Some add a whole stack of C++ frames; they stay in the exception.
+        let first = text.split("\nException raised from").next().unwrap_or_default();
+        let words = format!("{}: {first}", self.name(kind));
         let pending = Pending([kind, value, traceback]);
         if self.caller_holds {
             self.put_back(pending);
@@ -48,7 +52,15 @@ impl Gil {
             // SAFETY: the GIL is held; `Py_DecRef` ignores NULL.
             pending.0.into_iter().for_each(|object| unsafe { (self.api.Py_DecRef)(object) });
         }
-        Error::Python { words }
+        Error::Python { who: "the producer", words }
+    }
+
+    /// The exception that a consumer raised, which is named.
+    pub(super) fn exception_of(&self, who: &'static str) -> Error {
+        match self.exception() {
+            Error::Python { words, .. } => Error::Python { who, words },
+            error => error,
+        }
     }
 
     /// Whether the exception that is set is of this type; if so it is cleared.

@@ -6,6 +6,7 @@ use super::capsule::{self, Abi};
 use super::exchange;
 use super::gil::{Gil, Owned, is_usable};
 use super::kind::{self, Kind};
+use super::missing;
 use super::object;
 use super::torch::Torch;
 use crate::dlpack::DLPackExchangeAPI;
@@ -61,8 +62,16 @@ fn from_other(gil: &Gil, object: Object) -> Result<Tensor> {
     match produce(gil, object) {
         Ok(produced) => from_produced(gil, object, &produced),
         Err(Error::NotAnArray { type_name }) => {
-            buffer::import(gil, object).unwrap_or(Err(Error::NotAnArray { type_name }))
+            let otherwise = || Err(missing::explain(gil, object).unwrap_or(Error::NotAnArray { type_name }));
+            buffer::import(gil, object).unwrap_or_else(otherwise)
         }
+        Err(Error::Python { who, words }) => match missing::explain(gil, object) {
+            Some(error) => {
+                gil.clear();
+                Err(error)
+            }
+            None => Err(Error::Python { who, words }),
+        },
         Err(error) => Err(error),
     }
 }

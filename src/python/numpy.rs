@@ -255,6 +255,9 @@ impl Numpy {
         };
         let swapped = if cfg!(target_endian = "little") { b'>' } else { b'<' };
         match known {
+            Some(dtype) if dtype::item_bytes(dtype).is_none() => {
+                Err(Error::Refused(Refusal::PaddedNumpy { dtype: gil.text(descr) }))
+            }
             Some(dtype) if fields.byteorder as u8 != swapped => Ok(dtype),
             Some(_) => Err(Error::Refused(Refusal::ByteOrder { dtype: gil.text(descr) })),
             None => Err(Error::Refused(Refusal::NumpyDtype { dtype: gil.text(descr) })),

@@ -11,7 +11,7 @@ impl Gil {
     pub(super) fn attribute(&self, object: Object, name: &CStr) -> Result<Owned<'_>> {
         // SAFETY: the GIL is held and `object` is alive; a new reference or NULL comes back.
         let found = self.own(unsafe { (self.api.PyObject_GetAttrString)(object, name.as_ptr()) });
-        found.ok_or(Error::Python { words: String::new() })
+        found.ok_or(Error::Python { who: "the producer", words: String::new() })
     }
 
     /// An attribute whose name is made at run time.

@@ -4,7 +4,7 @@ use super::api::Object;
 use super::gil::{Gil, Owned};
 use crate::dlpack::{DLDataTypeCode, DLPackExchangeAPI, DLTensor};
 use crate::error::{Error, Refusal, Result};
-use crate::tensor::{Tensor, device};
+use crate::tensor::{Tensor, device, dtype};
 use std::ffi::{CStr, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -121,7 +121,20 @@ impl Torch {
 
     /// Why torch would not describe a tensor: the kinds that have no plain memory, else torch's own exception.
     pub fn diagnose(&self, gil: &Gil, tensor: Object) -> Error {
-        let error = gil.set_aside();
+        let raised = gil.set_aside();
+        let cause = self.known_cause(gil, tensor);
+        gil.put_back(raised);
+        match cause {
+            Some(error) => {
+                gil.clear();
+                error
+            }
+            None => gil.exception(),
+        }
+    }
+
+    /// The kinds of tensor that have no plain memory to show.
+    fn known_cause(&self, gil: &Gil, tensor: Object) -> Option<Error> {
         let kinds: [(&CStr, &str, &str); 5] = [
             (c"is_sparse", "is sparse", "x.to_dense()"),
             (c"is_sparse_csr", "is sparse", "x.to_dense()"),
@@ -131,11 +144,24 @@ impl Torch {
         ];
         for (flag, what, call) in kinds {
             if gil.flag(tensor, flag, false) {
-                return Error::Refused(Refusal::Torch { what, call });
+                return Some(Error::Refused(Refusal::Torch { what, call }));
             }
         }
-        gil.put_back(error);
-        gil.exception()
+        let call = "the conversion outside the function that torch.vmap or torch.func transforms";
+        let what = "stands for many inside a transform and has no memory of its own";
+        self.is_wrapped(gil, tensor).then_some(Error::Refused(Refusal::Torch { what, call }))
+    }
+
+    /// Whether functorch (`vmap`, `grad`) wraps the tensor.
+    fn is_wrapped(&self, gil: &Gil, tensor: Object) -> bool {
+        // SAFETY: the GIL is held; a new reference or NULL comes back, and the arguments end with NULL.
+        let answer = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"torch._C._functorch".as_ptr()) }).and_then(|module| {
+            let ask = gil.attribute(module.object, c"is_functorch_wrapped_tensor").ok()?;
+            // SAFETY: as above.
+            gil.own(unsafe { (gil.api.PyObject_CallFunctionObjArgs)(ask.object, tensor, null_mut::<c_void>()) })
+        });
+        gil.clear();
+        answer.is_some_and(|answer| answer.object == gil.api._Py_TrueStruct)
     }
 
     /// The description of a tensor, borrowed: valid until control returns to Python.
@@ -156,7 +182,7 @@ impl Torch {
 
     /// A new `torch.Tensor` on the tensor's memory, through the table, or `torch.from_dlpack` where there is none.
     pub fn make(&self, gil: &Gil, tensor: &Tensor) -> Result<Object> {
-        check_strides(tensor)?;
+        check_layout(tensor)?;
         if !device::is_host(tensor.device()) || self.table.is_none() {
             let object = super::object::wrap(gil, tensor.clone())?;
             let object = gil.own(object).ok_or_else(|| gil.exception())?;
@@ -164,7 +190,7 @@ impl Torch {
             let made = unsafe {
                 (gil.api.PyObject_CallFunctionObjArgs)(self.from_dlpack, object.object, null_mut::<c_void>())
             };
-            return if made.is_null() { Err(gil.exception()) } else { Ok(made) };
+            return if made.is_null() { Err(gil.exception_of("torch")) } else { Ok(made) };
         }
         let mut made: Object = null_mut();
         let status = match self.table.and_then(|table| table.managed_tensor_to_py_object_no_sync) {
@@ -172,12 +198,15 @@ impl Torch {
             Some(adopt) => unsafe { adopt(tensor.export()?.as_ptr(), &mut made) },
             None => -1,
         };
-        if status != 0 || made.is_null() { Err(gil.exception()) } else { Ok(made) }
+        if status != 0 || made.is_null() { Err(gil.exception_of("torch")) } else { Ok(made) }
     }
 }
 
 /// Refuses what torch cannot represent, before torch sees it: some versions abort the process on a negative stride.
-fn check_strides(tensor: &Tensor) -> Result<()> {
+fn check_layout(tensor: &Tensor) -> Result<()> {
+    if dtype::item_bytes(tensor.dtype()).is_none() {
+        return Err(Error::Refused(Refusal::NoTorchDtype { dtype: dtype::Name(tensor.dtype()).to_string() }));
+    }
     let steps = tensor.shape().iter().zip(tensor.strides()).enumerate();
     for (axis, (&extent, &stride)) in steps {
         if stride < 0 && extent > 1 {

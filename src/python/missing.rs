@@ -1,0 +1,78 @@
+//! Columns with missing values, which a buffer cannot show: Arrow's nulls, pandas' NA and object columns.
+
+use super::api::Object;
+use super::gil::Gil;
+use crate::error::{Error, Refusal};
+use std::ffi::CStr;
+
+/// Why a column was not handed over, where that is known. The exception that is set stays set.
+pub(super) fn explain(gil: &Gil, object: Object) -> Option<Error> {
+    let raised = gil.set_aside();
+    let (what, call) = arrow(gil, object).or_else(|| pandas(gil, object)).unzip();
+    gil.put_back(raised);
+    Some(Error::Refused(Refusal::Missing { what: what?, call: call? }))
+}
+
+fn arrow(gil: &Gil, object: Object) -> Option<(String, &'static str)> {
+    let module = module_of(gil, object);
+    if !module.starts_with("pyarrow") {
+        return None;
+    }
+    let name = gil.type_name(object);
+    match number(gil, object, c"null_count") {
+        Some(nulls) if nulls != "0" => {
+            Some((format!("the Arrow {name} has {nulls} nulls, which a buffer cannot show"), "call x.fill_null(value) first"))
+        }
+        _ if name == "ChunkedArray" => {
+            Some(("the Arrow ChunkedArray is in several pieces of memory".into(), "pass x.combine_chunks()"))
+        }
+        _ => None,
+    }
+}
+
+fn pandas(gil: &Gil, object: Object) -> Option<(String, &'static str)> {
+    if !module_of(gil, object).starts_with("pandas") {
+        return None;
+    }
+    let name = gil.type_name(object);
+    let dtype = gil.attribute_text(object, c"dtype");
+    let missing = chain(gil, object, &[c"isna", c"sum"]);
+    Some(match missing {
+        _ if dtype == "object" || dtype == "str" => {
+            (format!("the pandas {name} holds Python objects (dtype {dtype})"), "convert it, for example x.astype(\"float64\").to_numpy()")
+        }
+        Some(count) if count != "0" && name != "DataFrame" => (
+            format!("the pandas {name} of dtype {dtype} has {count} missing values"),
+            "pass x.to_numpy(dtype=..., na_value=...)",
+        ),
+        _ => (format!("a pandas {name} is no array"), "pass x.to_numpy()"),
+    })
+}
+
+/// The module that an object's type comes from.
+fn module_of(gil: &Gil, object: Object) -> String {
+    // SAFETY: the GIL is held and `object` is alive; a new reference comes back.
+    let python_type = gil.own(unsafe { (gil.api.PyObject_Type)(object) });
+    python_type.map_or_else(String::new, |python_type| gil.attribute_text(python_type.object, c"__module__"))
+}
+
+fn number(gil: &Gil, object: Object, name: &CStr) -> Option<String> {
+    let value = gil.attribute(object, name).ok();
+    gil.clear();
+    value.map(|value| gil.text(value.object))
+}
+
+/// `object.first().second()` as text.
+fn chain(gil: &Gil, object: Object, methods: &[&CStr]) -> Option<String> {
+    let mut value = gil.share(object);
+    for method in methods {
+        let null = std::ptr::null_mut::<std::ffi::c_void>();
+        let called = gil.attribute(value.object, method).ok().and_then(|method| {
+            // SAFETY: the GIL is held; the arguments end with NULL.
+            gil.own(unsafe { (gil.api.PyObject_CallFunctionObjArgs)(method.object, null) })
+        });
+        gil.clear();
+        value = called?;
+    }
+    Some(gil.text(value.object))
+}
