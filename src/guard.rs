@@ -18,10 +18,17 @@ pub(crate) fn guard_silent(body: impl FnOnce()) {
     });
 }
 
+/// The message of a panic. Any other payload is leaked: its destructor is foreign code that may panic again.
 fn words(panic: Box<dyn Any + Send>) -> String {
     let text = match panic.downcast::<String>() {
         Ok(text) => return *text,
-        Err(panic) => panic.downcast::<&'static str>().map_or("no message", |text| *text),
+        Err(panic) => panic.downcast::<&'static str>().map_or_else(
+            |payload| {
+                std::mem::forget(payload);
+                "no message"
+            },
+            |text| *text,
+        ),
     };
     text.to_owned()
 }
@@ -37,6 +44,17 @@ mod tests {
         assert!(error.to_string().contains("boom 7"), "{error}");
         let error = guard::<()>(|| panic!("plain")).unwrap_err();
         assert!(error.to_string().contains("plain"), "{error}");
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_dropped_ends_here() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        guard_silent(|| std::panic::panic_any(Bomb));
     }
 
     #[test]

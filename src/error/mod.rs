@@ -76,6 +76,7 @@ pub enum Error {
     NotSqueezable { axis: usize, extent: i64 },
     ReshapeSize { shape: Vec<i64>, target: Vec<i64> },
     TooManyAxes { ndim: usize, limit: usize },
+    TargetTooLarge { target: Vec<i64>, item_bits: u32 },
     NegativeCount { what: &'static str, count: i32 },
     UnknownFlags { flags: u64 },
     UnknownDtypeName { name: String },
@@ -127,6 +128,7 @@ impl Error {
             | NotAPermutation { .. }
             | NotExpandable { .. }
             | TooManyAxes { .. }
+            | TargetTooLarge { .. }
             | NegativeCount { .. }
             | NotSqueezable { .. }
             | ReshapeSize { .. }
@@ -173,11 +175,20 @@ impl fmt::Display for Error {
         use Error::*;
         match self {
             Null { what } => write!(f, "{what} is NULL; pass a valid pointer"),
+            AxisOutOfRange { axis, ndim: 0 } => {
+                write!(
+                    f,
+                    "axis {axis} does not exist in a 0-d tensor; unsqueeze it first, which gives it axis 0"
+                )
+            }
             AxisOutOfRange { axis, ndim } => write!(
                 f,
                 "axis {axis} does not exist in a tensor of {ndim} dimensions; pass -{ndim} to {}",
                 *ndim as i64 - 1
             ),
+            IndexOutOfRange { axis, index, extent: 0 } => {
+                write!(f, "index {index} is outside axis {axis}, which is empty; slice it instead")
+            }
             IndexOutOfRange { axis, index, extent } => {
                 write!(
                     f,
@@ -245,6 +256,10 @@ impl fmt::Display for Error {
             NegativeDimension { axis, extent } => {
                 write!(f, "dimension {axis} is {extent}; the producer must give sizes of 0 or more")
             }
+            TargetTooLarge { target, item_bits } => write!(
+                f,
+                "shape {target:?} of {item_bits}-bit elements does not fit 63 bits of bytes; pass a smaller shape"
+            ),
             TooLarge { shape, item_bits } => write!(
                 f,
                 "shape {shape:?} of {item_bits}-bit elements does not fit 63 bits of bytes; check the shape"

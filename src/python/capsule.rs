@@ -49,10 +49,9 @@ pub(super) fn with_gil(gil: &Gil, tensor: &Tensor, legacy: bool) -> Result<NonNu
     // SAFETY: the GIL is held; pointer and name are not NULL, and the name is static.
     let capsule = unsafe { (gil.api.PyCapsule_New)(managed.as_ptr(), abi.name().as_ptr(), Some(destroy)) };
     NonNull::new(capsule).ok_or_else(|| {
-        let error = gil.exception();
-        // SAFETY: the export was not handed to anybody.
+        // SAFETY: the export was not handed to anybody. The tensor is borrowed, so no owner's code runs here.
         unsafe { delete(abi, managed.as_ptr()) };
-        error
+        gil.exception()
     })
 }
 

@@ -75,7 +75,7 @@ impl Tensor {
                 _ => return Err(refuse()),
             };
         }
-        draft.finish_view(place, self.root())
+        draft.finish_view(place, self.root()).map_err(blame_target)
     }
 
     /// Removes an axis of size 1.
@@ -127,7 +127,7 @@ impl Tensor {
                 target: target.to_vec(),
             });
         }
-        draft.finish_view(self.place_at(0)?, self.root())
+        draft.finish_view(self.place_at(0)?, self.root()).map_err(blame_target)
     }
 
     /// The same bytes as another dtype. Where the element sizes differ, the last dimension shrinks or grows to fit
@@ -218,6 +218,14 @@ impl Tensor {
 
     fn axis(&self, axis: i64) -> Result<usize> {
         resolve(axis, self.ndim())
+    }
+}
+
+/// A shape that the caller asked for and that is too large is the argument's fault, not the tensor's.
+fn blame_target(error: Error) -> Error {
+    match error {
+        Error::TooLarge { shape, item_bits } => Error::TargetTooLarge { target: shape, item_bits },
+        other => other,
     }
 }
 

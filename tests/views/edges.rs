@@ -282,3 +282,24 @@ fn many_views_keep_the_owner_until_the_last_is_gone() {
     drop(last);
     assert_eq!(produced.deletions(), 1);
 }
+
+#[test]
+fn a_target_that_is_too_large_is_the_argument_s_fault() {
+    let _alone = alone();
+    let one = Tensor::from_vec(vec![1.0_f64], &[1]).unwrap();
+    for error in [one.expand(&[i64::MAX]).unwrap_err(), one.expand(&[i64::MAX, 4]).unwrap_err()] {
+        assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");
+        assert!(error.to_string().contains(&i64::MAX.to_string()), "{error}");
+    }
+    let empty = Tensor::from_vec(Vec::<f64>::new(), &[0]).unwrap();
+    assert_eq!(empty.reshape(&[0, i64::MAX, i64::MAX]).unwrap_err().kind(), Kind::InvalidArgument);
+}
+
+#[test]
+fn messages_about_axes_that_are_not_there_name_something_that_works() {
+    let _alone = alone();
+    let scalar = Tensor::from_vec(vec![1.0_f64], &[]).unwrap();
+    assert!(scalar.squeeze(0).unwrap_err().to_string().contains("0-d"));
+    let empty = Tensor::from_vec(Vec::<f64>::new(), &[0]).unwrap();
+    assert!(empty.select(0, 0).unwrap_err().to_string().contains("empty"));
+}
