@@ -82,22 +82,74 @@ impl Tensor {
     }
 }
 
-/// The tensor that owns the memory behind an export of ours, `None` for anybody else's.
+/// What an import finds in an export of ours.
+pub(super) enum Ours {
+    /// The tensor that was exported: the export came back as it went out and is gone now.
+    Back(Tensor),
+    /// The owner of the memory. Somebody changed the header, which is still to be read and deleted.
+    Changed(Tensor),
+}
+
+/// Takes an export of ours back; `None` for anybody else's, which is left alone.
 ///
-/// Importing our own export refers to this owner rather than to the export: thousands of hand-overs back and forth
-/// would otherwise be undone in a recursion as deep.
+/// A hand-over that comes back costs no new block, and thousands of them build no chain that would have to be undone
+/// in a recursion as deep.
 ///
 /// # Safety
 ///
-/// `managed` points to a live structure.
-pub(super) unsafe fn root<M: ManagedTensorBase>(managed: NonNull<M>) -> Option<Tensor> {
+/// The caller owns `managed`, which points to a live structure.
+pub(super) unsafe fn take_back<M: ManagedTensorBase>(managed: NonNull<M>) -> Option<Ours> {
     // SAFETY: promised by the caller.
     let deleter = unsafe { managed.as_ref() }.deleter()?;
     if !std::ptr::fn_addr_eq(deleter, delete::<M> as unsafe extern "C" fn(*mut M)) {
         return None;
     }
     // SAFETY: this deleter is only right for the first field of a block that `export_as` made.
-    Some(unsafe { managed.cast::<Export<M>>().as_ref() }.tensor.root().clone())
+    let export = unsafe { managed.cast::<Export<M>>().as_ref() };
+    Some(if export.is_unchanged() {
+        // SAFETY: the caller owns the export, and nobody else will delete it.
+        Ours::Back(unsafe { dissolve(managed.as_ptr()) })
+    } else {
+        Ours::Changed(export.tensor.root().clone())
+    })
+}
+
+impl<M: ManagedTensorBase> Export<M> {
+    /// Whether the header still says what the tensor does.
+    fn is_unchanged(&self) -> bool {
+        let (view, header) = (self.tensor.view(), self.managed.tensor());
+        let place = |view: &DLTensor| (view.data, view.device, view.ndim, view.dtype, view.byte_offset);
+        // The block's own shape and strides are compared, so a header that points elsewhere has changed.
+        let end = std::ptr::from_ref(self).wrapping_add(1).cast::<i64>().cast_mut();
+        let ndim = self.tensor.ndim();
+        if place(view) != place(header) || (header.shape, header.strides) != (end, end.wrapping_add(ndim)) {
+            return false;
+        }
+        // SAFETY: `export_as` filled in `ndim` sizes and as many strides behind the block.
+        let (shape, strides) = unsafe {
+            (std::slice::from_raw_parts(header.shape, ndim), std::slice::from_raw_parts(header.strides, ndim))
+        };
+        let mut steps = shape.iter().zip(strides).zip(self.tensor.strides());
+        let read_only = self.managed.flags().contains(DlpackFlags::READ_ONLY);
+        shape == self.tensor.shape()
+            && (self.tensor.size() == 0 || steps.all(|((&extent, header), own)| extent == 1 || header == own))
+            && (self.managed.version().is_none() || read_only == self.tensor.is_read_only())
+    }
+}
+
+/// Frees an export's block and returns the reference it held.
+///
+/// # Safety
+///
+/// `managed` came from `export_as::<M>`, and is dissolved once.
+unsafe fn dissolve<M: ManagedTensorBase>(managed: *mut M) -> Tensor {
+    // SAFETY: `managed` is the first field of the block that `export_as` made.
+    let Export { tensor, .. } = unsafe { managed.cast::<Export<M>>().read() };
+    // SAFETY: allocated for the tensor's dimensions; the header's own `ndim` is not trusted, a consumer may have
+    // changed it.
+    unsafe { dealloc(managed.cast(), block_layout::<M>(tensor.ndim())) };
+    LIVE.fetch_sub(1, Ordering::Relaxed);
+    tensor
 }
 
 /// The deleter of every export: frees the header, then drops its reference to the tensor. Needs no lock, no
@@ -110,13 +162,6 @@ unsafe extern "C" fn delete<M: ManagedTensorBase>(managed: *mut M) {
     if managed.is_null() {
         return;
     }
-    guard_silent(|| {
-        // SAFETY: `managed` is the first field of the block that `export_as` made.
-        let Export { tensor, .. } = unsafe { managed.cast::<Export<M>>().read() };
-        // SAFETY: allocated for the tensor's dimensions; the header's own `ndim` is not trusted, a consumer may
-        // have changed it.
-        unsafe { dealloc(managed.cast(), block_layout::<M>(tensor.ndim())) };
-        LIVE.fetch_sub(1, Ordering::Relaxed);
-        drop(tensor);
-    });
+    // SAFETY: promised by the caller.
+    guard_silent(|| drop(unsafe { dissolve(managed) }));
 }

@@ -1,7 +1,8 @@
 //! Taking tensors over: wrapped foreign buffers and both DLPack structs. Nothing a producer says is trusted.
 
 use super::draft::{Draft, Place};
-use super::{MAX_NDIM, Owner, Tensor, device, dtype, export, layout};
+use super::export::{self, Ours};
+use super::{MAX_NDIM, Owner, Tensor, device, dtype, layout};
 use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLTensor};
 use crate::error::{Error, Result};
 use dlpark::{DlpackFlags, ManagedTensorBase};
@@ -124,10 +125,14 @@ impl Tensor {
 /// As for `import_with`.
 unsafe fn adopt<M: ManagedTensorBase>(managed: NonNull<M>, release: super::ReleaseFn) -> Result<Tensor> {
     let context = managed.as_ptr().cast();
-    // SAFETY: the caller owns a live structure.
-    let (header, root) = unsafe { (managed.as_ref(), export::root(managed)) };
-    let ours = root.is_some();
-    let owner = root.map_or(Owner::Foreign { release, context }, Owner::Root);
+    // SAFETY: the caller owns a live structure and gives it away.
+    let (owner, ours) = match unsafe { export::take_back(managed) } {
+        Some(Ours::Back(tensor)) => return Ok(tensor),
+        Some(Ours::Changed(root)) => (Owner::Root(root), true),
+        None => (Owner::Foreign { release, context }, false),
+    };
+    // SAFETY: as above.
+    let header = unsafe { managed.as_ref() };
     // SAFETY: the caller vouches for the description.
     let built = unsafe { build(header.tensor(), header.flags(), owner) };
     if ours || built.is_err() {

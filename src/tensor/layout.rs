@@ -17,6 +17,7 @@ pub(crate) struct Extent {
 
 /// Measures a layout; `strides` of `None` means row-major. Refuses negative dimensions and everything that
 /// does not fit 63 bits: the product of the dimensions (zeros apart), the bytes, the span of the strides.
+#[inline(always)] // its result is large, and returned through memory it costs as much as the rest
 pub(crate) fn measure(shape: &[i64], strides: Option<&[i64]>, item_bits: u32) -> Result<Extent> {
     let mut size = 1_i64;
     let mut empty = false;
@@ -45,6 +46,7 @@ fn bytes(elements: i64, item_bits: u32) -> Option<i64> {
 }
 
 /// The byte range that a layout without zero dimensions touches.
+#[inline(always)]
 fn span(shape: &[i64], strides: &[i64], item_bits: u32) -> Option<(i64, i64)> {
     let (mut low, mut high) = (0_i64, 1_i64);
     for (&extent, &stride) in shape.iter().zip(strides) {

@@ -89,11 +89,14 @@ impl Clone for Tensor {
 
 impl Drop for Tensor {
     fn drop(&mut self) {
-        if self.inner().count.fetch_sub(1, Ordering::Release) == 1 {
-            // Pairs with the release above, in every thread that dropped a reference before us. A load rather than
-            // a fence, because race checkers understand it.
-            self.inner().count.load(Ordering::Acquire);
-            // SAFETY: the count was 1, so this was the last reference and nobody else can reach the block.
+        let count = &self.inner().count;
+        // A count of 1 is ours, and nobody else has a reference to make another from: no need to write it, and the
+        // load is what orders us behind every thread that dropped one before. So is the load after a subtraction;
+        // a fence would do too, but race checkers do not understand it.
+        if count.load(Ordering::Acquire) == 1
+            || (count.fetch_sub(1, Ordering::Release) == 1 && count.load(Ordering::Acquire) == 0)
+        {
+            // SAFETY: this was the last reference, so nobody else can reach the block.
             unsafe { draft::destroy(self.0) }
         }
     }

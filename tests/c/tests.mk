@@ -1,0 +1,66 @@
+# The C tests: one program per noun, against every build of the library. Programs go to build/c/BUILD/.
+
+.PHONY: test-c test-c-release test-c-debug test-c-static test-c-headers test-c-library \
+    test-c-valgrind test-c-asan
+
+C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd python
+C_BUILD   := $(ROOT)/build/c
+C_HEADERS := $(wildcard tests/c/*.h) $(wildcard include/*.h include/dlbridge/*.h)
+C_FLAGS   := -std=c11 -D_DEFAULT_SOURCE -O1 -g $(C_WARNINGS) $(INCLUDE) -pthread
+
+VALGRIND := valgrind --quiet --leak-check=full --show-leak-kinds=all \
+    --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9
+ASAN_ENV := ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+# c_rules BUILD,LIBRARY DIRECTORY,TARGET THAT BUILDS IT,FLAGS: how the programs of one build are made
+define c_rules
+$(C_BUILD)/$(1)/%: tests/c/%.c $(C_HEADERS) | $(3)
+	@mkdir -p $$(@D)
+	@$(CC) $(C_FLAGS) $(4) $$< -o $$@ -L$(2) -ldlbridge -Wl,-rpath,$(2)
+$(C_BUILD)/$(1)/frame: examples/frame.c $(C_HEADERS) | $(3)
+	@mkdir -p $$(@D)
+	@$(CC) $(C_FLAGS) $(4) $$< -o $$@ -L$(2) -ldlbridge -Wl,-rpath,$(2)
+endef
+
+$(eval $(call c_rules,release,$(LIB_RELEASE),lib,))
+$(eval $(call c_rules,debug,$(LIB_DEBUG),lib-debug,))
+$(eval $(call c_rules,asan,$(LIB_ASAN),lib-asan,$(ASAN)))
+
+c_programs = $(C_TESTS:%=$(C_BUILD)/$(1)/%) $(C_BUILD)/$(1)/frame
+
+# c_run PROGRAMS,PREFIX: runs all of them, even after a failure, and shows what failed
+c_run = @failed=; for program in $(1); do \
+	    name=$$(basename $$(dirname $$program))/$$(basename $$program); \
+	    if $(2) $$program >$$program.log 2>&1; then echo "c $$name: $$(tail -n 1 $$program.log)"; \
+	    else echo "c $$name FAILED:"; grep -v '^ok ' $$program.log; failed="$$failed $$name"; fi; \
+	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+test-c: test-c-release test-c-debug test-c-static test-c-headers test-c-library ## the C tests, the C example, the headers, the library file
+
+test-c-release: lib $(call c_programs,release)
+	$(call c_run,$(call c_programs,release),)
+
+test-c-debug: lib-debug $(call c_programs,debug)
+	$(call c_run,$(call c_programs,debug),)
+
+# One program with the library inside; Rust's runtime needs the same C libraries as the shared one.
+test-c-static: lib
+	@mkdir -p $(C_BUILD)/static
+	@$(CC) $(C_FLAGS) tests/c/tensor.c -o $(C_BUILD)/static/tensor $(LIB_RELEASE)/libdlbridge.a -ldl -lm
+	$(call c_run,$(C_BUILD)/static/tensor,)
+
+test-c-headers:
+	@CC="$(CC)" CXX="$(CXX)" tests/c/headers.sh include
+
+test-c-library: lib lib-debug
+	@CC="$(CC)" tests/library.sh $(ROOT) $(C_BUILD) $(LIB_RELEASE) $(LIB_DEBUG)
+
+test-c-valgrind: lib-debug $(call c_programs,debug) $(C_BUILD)/debug/misuse ## the C tests under valgrind
+	@$(call need,valgrind,valgrind (Debian: apt install valgrind))
+	$(call c_run,$(call c_programs,debug),CHECK_QUICK=1 $(VALGRIND))
+	@tests/c/misuse.sh $(C_BUILD)/debug/misuse $(VALGRIND)
+
+test-c-asan: lib-asan $(call c_programs,asan) $(C_BUILD)/asan/misuse ## the C tests, C and Rust under AddressSanitizer
+	$(call c_run,$(call c_programs,asan),$(ASAN_ENV))
+	@$(ASAN_ENV) tests/c/misuse.sh $(C_BUILD)/asan/misuse

@@ -259,7 +259,7 @@ fn a_million_hand_overs_to_ourselves() {
         for _ in 0..1_000_000 {
             tensor = Exported::<M>::of(&tensor).unwrap().import().unwrap();
         }
-        assert_eq!(alive(), (before.0 + 2, before.1), "the owner and the last");
+        assert_eq!(alive(), (before.0 + 1, before.1), "what comes back is the tensor itself");
         assert_eq!(produced.deletions(), 0);
         drop(tensor);
         assert_eq!(produced.deletions(), 1);
@@ -267,6 +267,34 @@ fn a_million_hand_overs_to_ourselves() {
     let _alone = alone();
     check::<DLManagedTensorVersioned>();
     check::<DLManagedTensor>();
+}
+
+/// An export comes back as it is, not as it was: a consumer may have changed the header meanwhile.
+#[test]
+fn a_header_that_was_changed_is_read_anew() {
+    let _alone = alone();
+    let before = alive();
+    let tensor = Tensor::from_vec(vec![0_i32; 6], &[2, 3]).unwrap();
+    let changes: [(fn(&mut DLManagedTensorVersioned), &[i64], bool); 4] = [
+        (|_| (), &[2, 3], true),
+        // SAFETY: the export has two sizes.
+        (|managed| unsafe { *managed.dl_tensor.shape = 1 }, &[1, 3], false),
+        (|managed| managed.dl_tensor.ndim = 1, &[2], false),
+        (|managed| managed.flags = dlpark::DlpackFlags::READ_ONLY, &[2, 3], false),
+    ];
+    for (change, shape, same) in changes {
+        let mut managed = tensor.export().unwrap();
+        // SAFETY: the export is ours until it is imported.
+        let back = unsafe {
+            change(managed.as_mut());
+            Tensor::import(managed).unwrap()
+        };
+        assert_eq!(back.shape(), shape);
+        assert_eq!(std::ptr::eq(back.view(), tensor.view()), same);
+        assert_eq!(back.data(), tensor.data());
+    }
+    drop(tensor);
+    assert_eq!(alive(), before);
 }
 
 #[test]
