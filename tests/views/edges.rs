@@ -275,7 +275,8 @@ fn a_header_that_was_changed_is_read_anew() {
     let _alone = alone();
     let before = alive();
     let tensor = Tensor::from_vec(vec![0_i32; 6], &[2, 3]).unwrap();
-    let changes: [(fn(&mut DLManagedTensorVersioned), &[i64], bool); 4] = [
+    type Change = fn(&mut DLManagedTensorVersioned);
+    let changes: [(Change, &[i64], bool); 4] = [
         (|_| (), &[2, 3], true),
         // SAFETY: the export has two sizes.
         (|managed| unsafe { *managed.dl_tensor.shape = 1 }, &[1, 3], false),

@@ -11,8 +11,8 @@
  * abort the process, or show other values. Nothing leaks and nothing is freed twice where torch itself throws
  * (`c10::Error`). Any thread may call these.
  *
- * They go past at::toDLPack() and at::fromDLPack(), and so need no particular version of libtorch: when those fail
- * the deleter has run never, once or twice, which leaves nothing to do about it.
+ * They go past at::toDLPack() and at::fromDLPack(), whose names and structs differ between versions of libtorch, and
+ * after whose failures nobody knows whether the deleter has run.
  */
 #ifndef DLBRIDGE_TORCH_HPP
 #define DLBRIDGE_TORCH_HPP
