@@ -442,6 +442,18 @@ dlb_status dlb_python_capsule(const dlb_tensor *tensor,
                               int legacy,
                               void **out_capsule);
 
+/**
+ * Makes the module that the Python package is built on: builtin functions and the type `Tensor`. For the package;
+ * other callers have `dlb_python_import()`.
+ *
+ * `exceptions` is a borrowed tuple of 15 exception classes: by status code, then the one for objects that are no
+ * arrays. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
+ * `DLB_ERROR_PYTHON`.
+ */
+dlb_status dlb_python_module(void *exceptions,
+                             void **out_module);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

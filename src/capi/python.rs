@@ -65,7 +65,10 @@ pub unsafe extern "C" fn dlb_python_capsule(
 /// `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
 /// `DLB_ERROR_PYTHON`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn dlb_python_module(exceptions: *mut c_void, out_module: *mut *mut c_void) -> dlb_status {
+pub unsafe extern "C" fn dlb_python_module(
+    exceptions: *mut c_void,
+    out_module: *mut *mut c_void,
+) -> dlb_status {
     status(|| {
         let exceptions = NonNull::new(exceptions).ok_or(Error::Null { what: "exceptions" })?;
         let out = required(out_module, "out_module")?.cast_mut();

@@ -115,7 +115,8 @@ unsafe fn describe(buffer: &Buffer) -> Result<(View, DlpackFlags)> {
         data: buffer.buf,
         dtype,
         shape: shape.iter().map(|&extent| extent as i64).collect(),
-        strides: list(buffer.strides).map(|strides| strides.iter().map(|&stride| (stride / item) as i64).collect()),
+        strides: list(buffer.strides)
+            .map(|strides| strides.iter().map(|&stride| (stride / item) as i64).collect()),
     };
     Ok((view, flags))
 }

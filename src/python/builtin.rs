@@ -57,9 +57,14 @@ impl Arguments {
                 // SAFETY: as above; a borrowed reference.
                 let name = unsafe { (gil.api.PyTuple_GetItem)(self.names, index) };
                 let place = keywords.iter().position(|keyword| gil.says(name, keyword));
-                let place = place.ok_or_else(|| Error::Refused(Refusal::Signature {
-                    words: format!("{function}() got an unexpected keyword argument '{}'", gil.text(name)),
-                }))?;
+                let place = place.ok_or_else(|| {
+                    Error::Refused(Refusal::Signature {
+                        words: format!(
+                            "{function}() got an unexpected keyword argument '{}'",
+                            gil.text(name)
+                        ),
+                    })
+                })?;
                 named[place] = value(N + index as usize);
             }
         }
@@ -74,7 +79,8 @@ impl Gil {
         // SAFETY: the GIL is held and `string` is a str.
         let utf8 = unsafe { (self.api.PyUnicode_AsUTF8AndSize)(string, &mut length) };
         // SAFETY: CPython gives `length` bytes.
-        !utf8.is_null() && unsafe { std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize) } == text.as_bytes()
+        !utf8.is_null()
+            && unsafe { std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize) } == text.as_bytes()
     }
 
     /// An integer argument.
@@ -84,7 +90,9 @@ impl Gil {
         // SAFETY: as above.
         if number == -1 && unsafe { !(self.api.PyErr_Occurred)().is_null() } {
             self.clear();
-            return Err(Error::Refused(Refusal::Signature { words: format!("{} is no integer that fits 64 bits", self.text(value)) }));
+            return Err(Error::Refused(Refusal::Signature {
+                words: format!("{} is no integer that fits 64 bits", self.text(value)),
+            }));
         }
         Ok(number)
     }
@@ -100,9 +108,14 @@ impl Gil {
 
     /// A tuple of two integers, bools not among them.
     pub(super) fn pair(&self, value: Object, what: &'static str) -> Result<(i64, i64)> {
-        let refuse = || Error::Refused(Refusal::Signature {
-            words: format!("{what} is {}; pass a tuple of two integers such as (1, 3), or None", self.text(value)),
-        });
+        let refuse = || {
+            Error::Refused(Refusal::Signature {
+                words: format!(
+                    "{what} is {}; pass a tuple of two integers such as (1, 3), or None",
+                    self.text(value)
+                ),
+            })
+        };
         let is = |object: Object, wanted: Object| {
             // SAFETY: the GIL is held and `object` is alive.
             let found = self.own(unsafe { (self.api.PyObject_Type)(object) });
@@ -113,7 +126,8 @@ impl Gil {
             if !is(value, self.api.PyTuple_Type) || (self.api.PyTuple_Size)(value) != 2 {
                 return Err(refuse());
             }
-            let (first, second) = ((self.api.PyTuple_GetItem)(value, 0), (self.api.PyTuple_GetItem)(value, 1));
+            let (first, second) =
+                ((self.api.PyTuple_GetItem)(value, 0), (self.api.PyTuple_GetItem)(value, 1));
             if [first, second].into_iter().all(|part| is(part, self.api.PyLong_Type)) {
                 return Ok((self.index(first)?, self.index(second)?));
             }

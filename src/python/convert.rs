@@ -16,7 +16,9 @@ use std::ptr::null_mut;
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source], [wanted, copy]) = arguments.parse(gil, "from_dlpack", ["device", "copy"])?;
     if is_true(gil, copy)? {
-        return Err(Error::Refused(Refusal::NoCopy { remedy: "copy before, for example numpy.array(x) or x.clone()" }));
+        return Err(Error::Refused(Refusal::NoCopy {
+            remedy: "copy before, for example numpy.array(x) or x.clone()",
+        }));
     }
     if let Kind::Tensor = kind::of(gil, source)
         && wanted.is_null()
@@ -56,7 +58,9 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, source: Object) -> Result<super::gil::Owned<'gil>> {
     let tensor = tensor_from(gil, source)?;
     if !device::is_host(tensor.device()) {
-        return Err(Error::Refused(Refusal::NotHostNumpy { device: device::Name(tensor.device()).to_string() }));
+        return Err(Error::Refused(Refusal::NotHostNumpy {
+            device: device::Name(tensor.device()).to_string(),
+        }));
     }
     let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
     numpy.array(gil, tensor.view(), !tensor.is_read_only(), Some(holder.object))
@@ -133,7 +137,9 @@ fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
     }
     let plain = |text: String| text.trim_start_matches("torch.").to_owned();
     let have = plain(gil.attribute_text(array, c"dtype"));
-    let asked = gil.utf8(wanted).or_else(|| gil.attribute(wanted, c"__name__").ok().map(|name| gil.text(name.object)));
+    let asked = gil
+        .utf8(wanted)
+        .or_else(|| gil.attribute(wanted, c"__name__").ok().map(|name| gil.text(name.object)));
     gil.clear();
     let asked = plain(asked.unwrap_or_else(|| gil.text(wanted)));
     if asked == have { Ok(()) } else { Err(Error::Refused(Refusal::NoCast { have, wanted: asked })) }

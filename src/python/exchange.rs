@@ -54,7 +54,9 @@ pub(super) unsafe fn import(gil: &Gil, table: &DLPackExchangeAPI, object: Object
     };
     match NonNull::new(managed) {
         // SAFETY: the producer gave us a managed tensor to own.
-        Some(managed) if status == 0 => unsafe { Tensor::import_with(managed, super::import::release_versioned) },
+        Some(managed) if status == 0 => unsafe {
+            Tensor::import_with(managed, super::import::release_versioned)
+        },
         _ => Err(gil.exception()),
     }
 }

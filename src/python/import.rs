@@ -37,7 +37,9 @@ pub(super) fn tensor_from(gil: &Gil, object: Object) -> Result<Tensor> {
         Kind::Exchange(table) => unsafe { exchange::import(gil, table, object) },
         Kind::Capsule => consume(gil, object),
         Kind::Masked => Err(Error::Refused(Refusal::Masked { count: gil.masked_count(object) })),
-        Kind::TorchSubclass => Err(Error::Refused(Refusal::TorchSubclass { type_name: gil.type_name(object) })),
+        Kind::TorchSubclass => {
+            Err(Error::Refused(Refusal::TorchSubclass { type_name: gil.type_name(object) }))
+        }
         Kind::Other => from_other(gil, object),
     }
 }

@@ -87,4 +87,3 @@ fn work_out(gil: &Gil, python_type: Object) -> Kind {
     }
     exchange::table(gil, python_type).map_or(Kind::Other, Kind::Exchange)
 }
-

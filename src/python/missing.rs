@@ -20,9 +20,10 @@ fn arrow(gil: &Gil, object: Object) -> Option<(String, &'static str)> {
     }
     let name = gil.type_name(object);
     match number(gil, object, c"null_count") {
-        Some(nulls) if nulls != "0" => {
-            Some((format!("the Arrow {name} has {nulls} nulls, which a buffer cannot show"), "call x.fill_null(value) first"))
-        }
+        Some(nulls) if nulls != "0" => Some((
+            format!("the Arrow {name} has {nulls} nulls, which a buffer cannot show"),
+            "call x.fill_null(value) first",
+        )),
         _ if name == "ChunkedArray" => {
             Some(("the Arrow ChunkedArray is in several pieces of memory".into(), "pass x.combine_chunks()"))
         }
@@ -38,9 +39,10 @@ fn pandas(gil: &Gil, object: Object) -> Option<(String, &'static str)> {
     let dtype = gil.attribute_text(object, c"dtype");
     let missing = chain(gil, object, &[c"isna", c"sum"]);
     Some(match missing {
-        _ if dtype == "object" || dtype == "str" => {
-            (format!("the pandas {name} holds Python objects (dtype {dtype})"), "convert it, for example x.astype(\"float64\").to_numpy()")
-        }
+        _ if dtype == "object" || dtype == "str" => (
+            format!("the pandas {name} holds Python objects (dtype {dtype})"),
+            "convert it, for example x.astype(\"float64\").to_numpy()",
+        ),
         Some(count) if count != "0" && name != "DataFrame" => (
             format!("the pandas {name} of dtype {dtype} has {count} missing values"),
             "pass x.to_numpy(dtype=..., na_value=...)",

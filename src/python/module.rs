@@ -17,8 +17,10 @@ const NOT_AN_ARRAY: isize = 14;
 /// The class that stands for an error.
 pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
     let index = match error {
-        // SAFETY: the address of a static exception type.
-        Error::Refused(Refusal::Signature { .. }) | Error::Refused(Refusal::NoConstructor) => return unsafe { *gil.api.PyExc_TypeError },
+        Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => {
+            // SAFETY: the address of a static exception type.
+            return unsafe { *gil.api.PyExc_TypeError };
+        }
         Error::NotAnArray { .. } | Error::Refused(Refusal::NotOurs { .. }) => NOT_AN_ARRAY,
         error => error.kind() as isize,
     };
@@ -50,13 +52,13 @@ device the data is on already, as a name ('cpu') or a DLPack pair.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
 (1920, 3, -1)" => convert::from_dlpack;
-    c"to_numpy", c"to_numpy(x, *, copy=None, dtype=None)\n--\n\n\
+    c"to_numpy", c"to_numpy(x, /, *, copy=None, dtype=None)\n--\n\n\
 A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 A read-only source gives a read-only array. Refused, with the call that mends it: memory that the host cannot\n\
 read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\n\
 >>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
 np.float32(6.0)" => convert::to_numpy;
-    c"to_torch", c"to_torch(x, *, copy=None, readonly='error', dtype=None, device=None)\n--\n\n\
+    c"to_torch", c"to_torch(x, /, *, copy=None, readonly='error', dtype=None, device=None)\n--\n\n\
 A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\n\

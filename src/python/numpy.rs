@@ -11,22 +11,26 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+type DescrFromType = unsafe extern "C" fn(c_int) -> Object;
+type NewFromDescr = unsafe extern "C" fn(
+    Object,
+    Object,
+    c_int,
+    *const isize,
+    *const isize,
+    *mut c_void,
+    c_int,
+    Object,
+) -> Object;
+type SetBase = unsafe extern "C" fn(Object, Object) -> c_int;
+
 /// What is used of the table. The slots have kept their numbers since NumPy 1.7.
 pub(super) struct Numpy {
     /// `numpy.ndarray`.
     pub array_type: Object,
-    descr_from_type: unsafe extern "C" fn(c_int) -> Object,
-    new_from_descr: unsafe extern "C" fn(
-        Object,
-        Object,
-        c_int,
-        *const isize,
-        *const isize,
-        *mut c_void,
-        c_int,
-        Object,
-    ) -> Object,
-    set_base: unsafe extern "C" fn(Object, Object) -> c_int,
+    descr_from_type: DescrFromType,
+    new_from_descr: NewFromDescr,
+    set_base: SetBase,
     /// Bytes of a `PyObject` header, behind which the fields of an array and of a dtype begin.
     header: usize,
 }
@@ -69,10 +73,10 @@ const NUMBERED: [Option<DLDataType>; 17] = {
     }
     use DLDataTypeCode as Code;
     use std::ffi::{c_long, c_longlong, c_short};
-    const SHORT: usize = 8 * size_of::<c_short>();
-    const INT: usize = 8 * size_of::<c_int>();
-    const LONG: usize = 8 * size_of::<c_long>();
-    const LONG_LONG: usize = 8 * size_of::<c_longlong>();
+    const SHORT: usize = c_short::BITS as usize;
+    const INT: usize = c_int::BITS as usize;
+    const LONG: usize = c_long::BITS as usize;
+    const LONG_LONG: usize = c_longlong::BITS as usize;
     [
         of(Code::BOOL, 8),
         of(Code::INT, 8),
@@ -127,13 +131,14 @@ impl Numpy {
     fn load(gil: &Gil) -> Result<Numpy> {
         let missing = || Error::Unavailable { what: "NumPy is not installed; run pip install numpy".into() };
         let clear = || gil.clear();
-        let module = [c"numpy._core._multiarray_umath", c"numpy.core._multiarray_umath"].iter().find_map(|name| {
-            // SAFETY: the GIL is held; a new reference or NULL comes back.
-            gil.own(unsafe { (gil.api.PyImport_ImportModule)(name.as_ptr()) }).or_else(|| {
-                clear();
-                None
-            })
-        });
+        let module =
+            [c"numpy._core._multiarray_umath", c"numpy.core._multiarray_umath"].iter().find_map(|name| {
+                // SAFETY: the GIL is held; a new reference or NULL comes back.
+                gil.own(unsafe { (gil.api.PyImport_ImportModule)(name.as_ptr()) }).or_else(|| {
+                    clear();
+                    None
+                })
+            });
         let module = module.ok_or_else(missing)?;
         let capsule = gil.attribute(module.object, c"_ARRAY_API")?;
         // SAFETY: the GIL is held; NumPy's capsule has no name, and its table is static.
@@ -145,9 +150,11 @@ impl Numpy {
         let numpy = unsafe {
             Numpy {
                 array_type: *table.add(ARRAY_TYPE),
-                descr_from_type: std::mem::transmute::<*mut c_void, _>(*table.add(DESCR_FROM_TYPE)),
-                new_from_descr: std::mem::transmute::<*mut c_void, _>(*table.add(NEW_FROM_DESCR)),
-                set_base: std::mem::transmute::<*mut c_void, _>(*table.add(SET_BASE_OBJECT)),
+                descr_from_type: std::mem::transmute::<*mut c_void, DescrFromType>(
+                    *table.add(DESCR_FROM_TYPE),
+                ),
+                new_from_descr: std::mem::transmute::<*mut c_void, NewFromDescr>(*table.add(NEW_FROM_DESCR)),
+                set_base: std::mem::transmute::<*mut c_void, SetBase>(*table.add(SET_BASE_OBJECT)),
                 header: gil.header_size()?,
             }
         };
@@ -181,7 +188,9 @@ impl Numpy {
         if same {
             return Ok(());
         }
-        Err(Error::Unavailable { what: "this NumPy keeps its arrays in an order dlbridge does not know; upgrade dlbridge".into() })
+        Err(Error::Unavailable {
+            what: "this NumPy keeps its arrays in an order dlbridge does not know; upgrade dlbridge".into(),
+        })
     }
 
     /// # Safety
@@ -219,9 +228,17 @@ impl Numpy {
         for (axis, slot) in strides.iter_mut().enumerate().take(ndim) {
             // SAFETY: an array has `ndim` sizes and strides.
             let (stride, extent) = unsafe { (*fields.strides.add(axis), *fields.shape.add(axis)) };
-            *slot = if item & (item - 1) == 0 { (stride >> item.trailing_zeros()) as i64 } else { (stride / item) as i64 };
+            *slot = if item & (item - 1) == 0 {
+                (stride >> item.trailing_zeros()) as i64
+            } else {
+                (stride / item) as i64
+            };
             if *slot as isize * item != stride && extent > 1 {
-                return Err(Error::Refused(Refusal::ByteStride { axis, stride: stride as i64, item: item as usize }));
+                return Err(Error::Refused(Refusal::ByteStride {
+                    axis,
+                    stride: stride as i64,
+                    item: item as usize,
+                }));
             }
         }
         let description = DLTensor {
@@ -237,7 +254,8 @@ impl Numpy {
         let owner = gil.share(array);
         // SAFETY: NumPy keeps the memory for as long as the array, to which the tensor gets a reference of its own;
         // `release_object` gives that back from any thread. isize and i64 are the same on the 64-bit systems served.
-        let tensor = unsafe { Tensor::wrap_foreign(&description, flags, Some(release_object), owner.object) }?;
+        let tensor =
+            unsafe { Tensor::wrap_foreign(&description, flags, Some(release_object), owner.object) }?;
         owner.into_raw();
         Ok(tensor)
     }
@@ -265,7 +283,13 @@ impl Numpy {
     }
 
     /// An array on the memory that `view` describes, keeping `base` alive.
-    pub fn array<'gil>(&self, gil: &'gil Gil, view: &DLTensor, writeable: bool, base: Option<Object>) -> Result<Owned<'gil>> {
+    pub fn array<'gil>(
+        &self,
+        gil: &'gil Gil,
+        view: &DLTensor,
+        writeable: bool,
+        base: Option<Object>,
+    ) -> Result<Owned<'gil>> {
         let ndim = view.ndim as usize;
         if ndim > MAX_NDIM {
             return Err(Error::Refused(Refusal::TooManyAxes { ndim, framework: "NumPy" }));
@@ -318,7 +342,9 @@ impl Numpy {
 /// A new reference to the dtype that the ml_dtypes package has for this one.
 fn ml_dtype(gil: &Gil, wanted: DLDataType) -> Result<Object> {
     let name = dtype::Name(wanted).to_string();
-    let without = || Error::Refused(Refusal::NoNumpyDtype { dtype: name.clone(), bits: tensor::dtype::item_bits(wanted) });
+    let without = || {
+        Error::Refused(Refusal::NoNumpyDtype { dtype: name.clone(), bits: tensor::dtype::item_bits(wanted) })
+    };
     if dtype::item_bytes(wanted).is_none() {
         return Err(without());
     }
@@ -334,7 +360,8 @@ fn ml_dtype(gil: &Gil, wanted: DLDataType) -> Result<Object> {
     let numpy = numpy.ok_or_else(|| gil.exception())?;
     let make = gil.attribute(numpy.object, c"dtype")?;
     // SAFETY: the GIL is held; the arguments end with NULL.
-    let descr = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(make.object, scalar.object, null_mut::<c_void>()) };
+    let descr =
+        unsafe { (gil.api.PyObject_CallFunctionObjArgs)(make.object, scalar.object, null_mut::<c_void>()) };
     gil.own(descr).map(Owned::into_raw).ok_or_else(|| gil.exception())
 }
 

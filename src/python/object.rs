@@ -36,7 +36,9 @@ unsafe fn place(object: Object) -> *mut *mut c_void {
 pub(super) fn wrap(gil: &Gil, tensor: Tensor) -> Result<Object> {
     let python_type = tensor_type();
     if python_type.is_null() {
-        return Err(Error::Unavailable { what: "the dlbridge package is not imported; import dlbridge first".into() });
+        return Err(Error::Unavailable {
+            what: "the dlbridge package is not imported; import dlbridge first".into(),
+        });
     }
     // SAFETY: the GIL is held; the type is ready. New memory is zeroed.
     let object = unsafe { (gil.api.PyType_GenericAlloc)(python_type, 0) };
@@ -131,6 +133,12 @@ fn integer(gil: &Gil, value: usize) -> Object {
     unsafe { (gil.api.PyLong_FromLongLong)(value as i64) }
 }
 
+/// An address as a Python int.
+fn address(gil: &Gil, address: *mut c_void) -> Object {
+    // SAFETY: the GIL is held.
+    unsafe { (gil.api.PyLong_FromVoidPtr)(address) }
+}
+
 static GETTERS: &[GetSetDef] = getters! {
     c"shape", c"The sizes of the dimensions." => |gil, tensor| gil.tuple(tensor.shape());
     c"strides", c"The steps along the dimensions, in elements (NumPy counts bytes)." => |gil, tensor| gil.tuple(tensor.strides());
@@ -138,9 +146,7 @@ static GETTERS: &[GetSetDef] = getters! {
     c"dtype", c"The name of the element type, as NumPy and ml_dtypes write it." =>
         |gil, tensor| gil.string(&dtype::Name(tensor.dtype()).to_string());
     c"device", c"Where the memory is: 'cpu', 'cuda:0'." => |gil, tensor| gil.string(&device::Name(tensor.device()).to_string());
-    // SAFETY: the GIL is held.
-    c"data_ptr", c"The address of the first element; 0 where there is none." =>
-        |gil, tensor| unsafe { (gil.api.PyLong_FromVoidPtr)(tensor.data()) };
+    c"data_ptr", c"The address of the first element; 0 where there is none." => |gil, tensor| address(gil, tensor.data());
     c"size", c"The number of elements." => |gil, tensor| integer(gil, tensor.size());
     c"nbytes", c"The bytes the elements fill when packed." => |gil, tensor| integer(gil, tensor.nbytes());
     c"readonly", c"Whether nobody may write to the memory through this tensor." => |gil, tensor| boolean(gil, tensor.is_read_only());
@@ -210,13 +216,18 @@ fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
     if let Some(copy) = given(gil, copy)
         && gil.truth(copy)?
     {
-        return Err(Error::Refused(Refusal::NoCopy { remedy: "copy on your side, for example numpy.array(tensor)" }));
+        return Err(Error::Refused(Refusal::NoCopy {
+            remedy: "copy on your side, for example numpy.array(tensor)",
+        }));
     }
     if let Some(wanted) = given(gil, dl_device) {
         let own = tensor.device();
         let wanted = gil.pair(wanted, "dl_device")?;
         if wanted != (own.device_type.0.into(), own.device_id.into()) {
-            return Err(Error::Refused(Refusal::OtherDevice { have: device::Name(own).to_string(), wanted: format!("{wanted:?}") }));
+            return Err(Error::Refused(Refusal::OtherDevice {
+                have: device::Name(own).to_string(),
+                wanted: format!("{wanted:?}"),
+            }));
         }
     }
     if let Some(stream) = given(gil, stream) {
@@ -239,11 +250,17 @@ fn check_stream(gil: &Gil, tensor: &Tensor, stream: Object) -> Result<()> {
     let value = gil.text(stream);
     let device = tensor.device();
     if device::is_host(device) {
-        return Err(Error::Refused(Refusal::Stream { stream: value, why: "host memory has no streams; pass None" }));
+        return Err(Error::Refused(Refusal::Stream {
+            stream: value,
+            why: "host memory has no streams; pass None",
+        }));
     }
     match value.as_str() {
         "1" | "-1" => Ok(()),
-        "0" => Err(Error::Refused(Refusal::Stream { stream: value, why: "0 is ambiguous; pass 1 for the legacy default stream" })),
+        "0" => Err(Error::Refused(Refusal::Stream {
+            stream: value,
+            why: "0 is ambiguous; pass 1 for the legacy default stream",
+        })),
         _ => Err(Error::Refused(Refusal::Stream {
             stream: value,
             why: "it cannot be waited on; pass None or 1, or -1 and order the streams yourself",

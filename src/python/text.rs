@@ -110,7 +110,9 @@ impl Gil {
         unsafe {
             let tuple = (self.api.PyTuple_New)(values.len() as isize);
             for (&value, index) in values.iter().zip(0..) {
-                if tuple.is_null() || (self.api.PyTuple_SetItem)(tuple, index, (self.api.PyLong_FromLongLong)(value)) != 0 {
+                if tuple.is_null()
+                    || (self.api.PyTuple_SetItem)(tuple, index, (self.api.PyLong_FromLongLong)(value)) != 0
+                {
                     return std::ptr::null_mut();
                 }
             }

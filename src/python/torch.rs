@@ -46,7 +46,8 @@ pub(super) fn family(gil: &Gil, python_type: Object) -> Option<Family> {
     if !gil.is_subtype(python_type, torch.tensor_type) {
         return None;
     }
-    let plain = gil.name(python_type) == "Parameter" && gil.attribute_text(python_type, c"__module__") == "torch.nn.parameter";
+    let plain = gil.name(python_type) == "Parameter"
+        && gil.attribute_text(python_type, c"__module__") == "torch.nn.parameter";
     Some(if plain { Family::Plain } else { Family::Subclass })
 }
 
@@ -92,9 +93,13 @@ impl Torch {
             return Err(Error::Refused(Refusal::Torch { what: "requires grad", call: "x.detach()" }));
         }
         // SAFETY: as above; the arguments end with NULL.
-        let neg = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(self.is_neg, tensor, null_mut::<c_void>()) };
+        let neg =
+            unsafe { (gil.api.PyObject_CallFunctionObjArgs)(self.is_neg, tensor, null_mut::<c_void>()) };
         if gil.own(neg).ok_or_else(|| gil.exception())?.object == gil.api._Py_TrueStruct {
-            return Err(Error::Refused(Refusal::Torch { what: "has its negative bit set", call: "x.resolve_neg()" }));
+            return Err(Error::Refused(Refusal::Torch {
+                what: "has its negative bit set",
+                call: "x.resolve_neg()",
+            }));
         }
         self.check_no_trace(gil)
     }
@@ -108,7 +113,10 @@ impl Torch {
             return Ok(());
         }
         let call = "the conversion outside the function that torch.jit.trace records";
-        Err(Error::Refused(Refusal::Torch { what: "is being traced, and the trace would keep its present values", call }))
+        Err(Error::Refused(Refusal::Torch {
+            what: "is being traced, and the trace would keep its present values",
+            call,
+        }))
     }
 
     /// Refuses a complex tensor that is lazily conjugated.
@@ -155,11 +163,15 @@ impl Torch {
     /// Whether functorch (`vmap`, `grad`) wraps the tensor.
     fn is_wrapped(&self, gil: &Gil, tensor: Object) -> bool {
         // SAFETY: the GIL is held; a new reference or NULL comes back, and the arguments end with NULL.
-        let answer = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"torch._C._functorch".as_ptr()) }).and_then(|module| {
-            let ask = gil.attribute(module.object, c"is_functorch_wrapped_tensor").ok()?;
-            // SAFETY: as above.
-            gil.own(unsafe { (gil.api.PyObject_CallFunctionObjArgs)(ask.object, tensor, null_mut::<c_void>()) })
-        });
+        let answer = gil
+            .own(unsafe { (gil.api.PyImport_ImportModule)(c"torch._C._functorch".as_ptr()) })
+            .and_then(|module| {
+                let ask = gil.attribute(module.object, c"is_functorch_wrapped_tensor").ok()?;
+                // SAFETY: as above.
+                gil.own(unsafe {
+                    (gil.api.PyObject_CallFunctionObjArgs)(ask.object, tensor, null_mut::<c_void>())
+                })
+            });
         gil.clear();
         answer.is_some_and(|answer| answer.object == gil.api._Py_TrueStruct)
     }
@@ -169,7 +181,12 @@ impl Torch {
     /// # Safety
     ///
     /// The GIL is held and `tensor` is a live `torch.Tensor`.
-    pub unsafe fn view(&self, gil: &Gil, table: &DLPackExchangeAPI, tensor: Object) -> Result<Option<DLTensor>> {
+    pub unsafe fn view(
+        &self,
+        gil: &Gil,
+        table: &DLPackExchangeAPI,
+        tensor: Object,
+    ) -> Result<Option<DLTensor>> {
         let Some(describe) = table.dltensor_from_py_object_no_sync else { return Ok(None) };
         let mut view = std::mem::MaybeUninit::<DLTensor>::uninit();
         // SAFETY: as promised by the caller.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-
 NEW_CAPSULE = ctypes.pythonapi.PyCapsule_New
 NEW_CAPSULE.restype = ctypes.py_object
 NEW_CAPSULE.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]

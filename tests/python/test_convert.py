@@ -205,7 +205,9 @@ def test_include_library_and_info() -> None:
 
 
 def test_a_framework_that_is_missing_is_unavailable() -> None:
-    code = "import sys; sys.modules['torch'] = None; import dlbridge, array; dlbridge.to_torch(array.array('f', [1]))"
+    code = (
+        "import sys; sys.modules['torch'] = None; import dlbridge, array; dlbridge.to_torch(array.array('f', [1]))"
+    )
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "UnavailableError: torch is not installed; run pip install torch" in failed.stderr
 

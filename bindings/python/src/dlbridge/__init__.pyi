@@ -1,0 +1,83 @@
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from typing_extensions import CapsuleType, EllipsisType
+
+from ._errors import (
+    ClosedError as ClosedError,
+    CopyRequiredError as CopyRequiredError,
+    DeviceError as DeviceError,
+    Error as Error,
+    InternalError as InternalError,
+    InvalidArgumentError as InvalidArgumentError,
+    InvalidTensorError as InvalidTensorError,
+    LossyError as LossyError,
+    NotAnArrayError as NotAnArrayError,
+    OutOfMemoryError as OutOfMemoryError,
+    ProducerError as ProducerError,
+    ReadOnlyError as ReadOnlyError,
+    TimedOutError as TimedOutError,
+    UnavailableError as UnavailableError,
+    UnsupportedError as UnsupportedError,
+)
+
+__version__: str
+
+_Index = int | slice | EllipsisType | None
+
+@final
+class Tensor:
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def strides(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def data_ptr(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def readonly(self) -> bool: ...
+    @property
+    def contiguous(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
+    def view(self, dtype: str, /) -> Tensor: ...
+    def numpy(self) -> np.ndarray[Any, Any]: ...
+    def torch(self) -> torch.Tensor: ...
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> CapsuleType: ...
+
+    __dlpack_c_exchange_api__: CapsuleType
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor: ...
+def to_numpy(x: Any, /, *, copy: bool | None = None, dtype: Any = None) -> np.ndarray[Any, Any]: ...
+def to_torch(
+    x: Any,
+    /,
+    *,
+    copy: bool | None = None,
+    readonly: Literal["error", "copy", "alias"] = "error",
+    dtype: Any = None,
+    device: Any = None,
+) -> torch.Tensor: ...
+def get_include() -> str: ...
+def get_library() -> str: ...
+def live_tensors() -> int: ...
+def live_exports() -> int: ...
