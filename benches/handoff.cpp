@@ -3,7 +3,9 @@
  * Every contestant does the same job on the same layout, from a buffer of float32 that somebody else owns; rounds
  * take turns, and the median counts. dlpark's loops run inside Rust, where the compiler inlines all of dlpark;
  * dlbridge's run here, in C++, and cross the C ABI at every call. Both box the owner, but where it says C. libtorch
- * is called as its own C++ users call it. No time is asserted: the table says whether the goals are met.
+ * is called as its own C++ users call it. In the round trips dlbridge knows its own export when it comes back
+ * unchanged; "import" alone is that of somebody else's struct, and dlpark's import shares nothing: it keeps the
+ * struct as it is. No time is asserted: the table says whether the goals are met.
  */
 #include <ATen/ATen.h>
 #include <ATen/DLConvertor.h>

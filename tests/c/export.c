@@ -179,9 +179,58 @@ static void p31_a_failure_midway_leaks_nothing(void) {
     CHECK_EQUAL(from.released, 1);
 }
 
+/* An export that somebody changed on the way is taken at its word, as anybody's struct is. */
+static void a_changed_export_comes_back_as_changed(void) {
+    sample from;
+    dlb_tensor *back = NULL;
+    SAMPLE(&from, buffer, 2, 3);
+    dlb_tensor *tensor = sample_tensor(&from);
+    DLManagedTensorVersioned *export = export_of(tensor);
+    export->dl_tensor.shape[0] = 1, export->dl_tensor.byte_offset = 4;
+    export->flags |= DLPACK_FLAG_BITMASK_READ_ONLY;
+    dlb_tensor_release(tensor);
+    CHECK_OK(dlb_tensor_import(export, &back));
+    CHECK_EQUAL(dlb_tensor_size(back), 3);
+    CHECK(dlb_tensor_view(back)->data == buffer + 1);
+    CHECK_EQUAL(dlb_tensor_flags(back), DLPACK_FLAG_BITMASK_READ_ONLY);
+    CHECK_EQUAL(from.released, 0);
+    dlb_tensor_release(back);
+    CHECK_EQUAL(from.released, 1);
+}
+
+static void a_spoilt_export_is_refused_and_let_go(void) {
+    sample from;
+    dlb_tensor *back = NULL;
+    SAMPLE(&from, buffer, 2, 3);
+    dlb_tensor *tensor = sample_tensor(&from);
+    DLManagedTensorVersioned *export = export_of(tensor);
+    export->dl_tensor.ndim = -1;
+    dlb_tensor_release(tensor);
+    CHECK_FAILS(dlb_tensor_import(export, &back), DLB_ERROR_INVALID_TENSOR, "ndim is -1");
+    CHECK(back == NULL);
+    CHECK_EQUAL(from.released, 1);
+}
+
+/* Out and in again, each time letting the former tensor go: neither side of a ping-pong may pile up owners. */
+static void a_long_chain_of_hand_overs_is_released_without_recursion(void) {
+    sample from;
+    SAMPLE(&from, buffer, 2, 3);
+    dlb_tensor *tensor = sample_tensor(&from);
+    for (long left = getenv("CHECK_QUICK") == NULL ? 1000000 : 10000; left > 0; left--) {
+        DLManagedTensorVersioned *export = export_of(tensor);
+        dlb_tensor_release(tensor);
+        MUST(dlb_tensor_import(export, &tensor) == DLB_OK);
+    }
+    CHECK_EQUAL(from.released, 0);
+    dlb_tensor_release(tensor);
+    CHECK_EQUAL(from.released, 1);
+}
+
 RUN_TESTS(TEST(an_export_is_dlpack_1_3_on_the_same_memory),
           TEST(p6_strides_are_never_null_and_canonical_where_unused), TEST(p7_zero_dimensions),
           TEST(p8_an_empty_tensor_has_no_data), TEST(p9_byte_offset_stays_beside_a_handle),
           TEST(p11_read_only_survives_every_round), TEST(p15_every_export_has_its_own_header),
           TEST(p16_consumed_or_not_the_owner_goes_once), TEST(p18_the_deleter_survives_a_mangled_header),
-          TEST(p31_a_failure_midway_leaks_nothing))
+          TEST(p31_a_failure_midway_leaks_nothing), TEST(a_changed_export_comes_back_as_changed),
+          TEST(a_spoilt_export_is_refused_and_let_go),
+          TEST(a_long_chain_of_hand_overs_is_released_without_recursion))

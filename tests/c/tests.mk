@@ -58,9 +58,9 @@ test-c-library: lib lib-debug
 
 test-c-valgrind: lib-debug $(call c_programs,debug) $(C_BUILD)/debug/misuse ## the C tests under valgrind
 	@$(call need,valgrind,valgrind (Debian: apt install valgrind))
-	$(call c_run,$(call c_programs,debug),CHECK_QUICK=1 $(VALGRIND))
 	@tests/c/misuse.sh $(C_BUILD)/debug/misuse $(VALGRIND)
+	$(call c_run,$(call c_programs,debug),CHECK_QUICK=1 $(VALGRIND))
 
 test-c-asan: lib-asan $(call c_programs,asan) $(C_BUILD)/asan/misuse ## the C tests, C and Rust under AddressSanitizer
-	$(call c_run,$(call c_programs,asan),$(ASAN_ENV))
 	@$(ASAN_ENV) tests/c/misuse.sh $(C_BUILD)/asan/misuse
+	$(call c_run,$(call c_programs,asan),$(ASAN_ENV))
