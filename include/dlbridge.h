@@ -34,7 +34,8 @@
 #define DLB_VERSION "0.1.0"
 
 /**
- * The largest `ndim` that is accepted; a tensor with more dimensions is `DLB_ERROR_INVALID_TENSOR`.
+ * The largest `ndim` that is accepted: a producer's tensor with more is `DLB_ERROR_INVALID_TENSOR`, a view with more
+ * `DLB_ERROR_INVALID_ARGUMENT`.
  */
 #define DLB_MAX_NDIM 128
 
@@ -187,9 +188,11 @@ size_t dlb_device_name(DLDevice device,
  * Wraps memory that somebody else owns. No copy is made.
  *
  * `description` is borrowed for the call; shape and strides are copied. Strides count elements, NULL strides mean
- * row-major; `byte_offset` is added to `data`. `flags` is 0 or `DLPACK_FLAG_BITMASK_READ_ONLY`. `release` is called
- * with `context` when the last tensor and the last export on the memory are gone; it may be NULL for memory that
- * outlives them all. `*out` is owned by the caller: `dlb_tensor_release()`.
+ * row-major; `byte_offset` is added to `data`. `flags` is 0 or `DLPACK_FLAG_BITMASK_READ_ONLY`
+ * (`DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED` is known too: it means nothing for elements of whole bytes and is
+ * refused for smaller ones). `release` is called with `context` when the last tensor and the last export on the
+ * memory are gone; it may be NULL for memory that outlives them all. `*out` is owned by the caller:
+ * `dlb_tensor_release()`.
  *
  * On failure nothing is taken and `release` is not called: `DLB_ERROR_INVALID_ARGUMENT` (NULL `description` or
  * `out`, unknown `flags`), `DLB_ERROR_INVALID_TENSOR` (a malformed description), `DLB_ERROR_UNSUPPORTED` (padded
@@ -208,8 +211,9 @@ dlb_status dlb_tensor_wrap(const DLTensor *description,
  * when the last tensor and the last export on the memory are gone, or before this returns an error. Nothing the
  * producer says is trusted. Accepted: every 1.x version, NULL strides as row-major (whatever the minor version),
  * negative and zero strides, any stride on dimensions of size 0 and 1, a NULL deleter, flags that are not known
- * (dropped), dtype codes that are not known (they can be handed on but not accessed). `*out` is owned by the
- * caller: `dlb_tensor_release()`.
+ * (dropped), dtype codes that are not known (they can be handed on but not accessed). An export of this library that
+ * comes back as it went out gives the tensor that was exported. `*out` is owned by the caller:
+ * `dlb_tensor_release()`.
  *
  * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `managed` or `out`), `DLB_ERROR_INVALID_TENSOR` (malformed),
  * `DLB_ERROR_UNSUPPORTED` (a major version other than 1, of which only the deleter is touched; padded sub-byte
@@ -300,7 +304,8 @@ size_t dlb_tensor_alignment(const dlb_tensor *tensor);
  * The address of the first element, checked for reading elements of `dtype` on the host.
  *
  * `*out` is borrowed and valid while the caller holds a reference; NULL where the tensor is empty. The elements lie
- * where shape and strides say. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, or the tensor holds another dtype) and
+ * where shape and strides say. `dtype` must be the tensor's own: to read bool as uint8, say, reinterpret it first
+ * (`dlb_tensor_reinterpret()`). Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, or the tensor holds another dtype) and
  * `DLB_ERROR_UNSUPPORTED` (the host cannot read the memory, the address is not aligned for the dtype, the dtype code
  * is not known). Thread-safe.
  */
@@ -312,9 +317,12 @@ dlb_status dlb_tensor_data(const dlb_tensor *tensor,
  * The address of the first element, checked for writing elements of `dtype` on the host.
  *
  * As `dlb_tensor_data()`; besides, fails with `DLB_ERROR_READ_ONLY` for a read-only tensor and with
- * `DLB_ERROR_UNSUPPORTED` where strides let several indices share one element.
+ * `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices, permutations and reshapes
+ * of memory without such strides never do; interleavings that no nesting order explains are refused to be safe.
  */
-dlb_status dlb_tensor_mutable_data(const dlb_tensor *tensor, DLDataType dtype, void **out);
+dlb_status dlb_tensor_mutable_data(const dlb_tensor *tensor,
+                                   DLDataType dtype,
+                                   void **out);
 
 /**
  * How many tensors are alive in this process, views included: for leak tests. Thread-safe.
@@ -333,8 +341,8 @@ size_t dlb_live_exports(void);
  *
  * Like every view: `tensor` is borrowed, nothing is copied, `*out` shares the buffer, keeps its owner alive, inherits
  * read-only, and is owned by the caller: `dlb_tensor_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, an
- * axis that is not there, step 0), `DLB_ERROR_UNSUPPORTED` (packed sub-byte elements, and the view would not start on
- * a byte), `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
+ * axis that is not there, step 0, a result that does not fit 63 bits of bytes), `DLB_ERROR_UNSUPPORTED` (packed
+ * sub-byte elements, and the view would not start on a byte), `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
  */
 dlb_status dlb_tensor_slice(const dlb_tensor *tensor,
                             int32_t axis,
@@ -354,7 +362,8 @@ dlb_status dlb_tensor_select(const dlb_tensor *tensor,
 
 /**
  * The axes in another order: axis `i` of the result is axis `axes[i]` of `tensor`; `{0, 3, 1, 2}` makes NCHW of NHWC.
- * `axes` holds `ndim` values, borrowed, each axis once. A view, as `dlb_tensor_slice()` says.
+ * `axes` holds `ndim` values, borrowed, each axis once; negative ones count from the last. A view, as
+ * `dlb_tensor_slice()` says.
  */
 dlb_status dlb_tensor_permute(const dlb_tensor *tensor,
                               const int64_t *axes,
@@ -397,8 +406,8 @@ dlb_status dlb_tensor_reshape(const dlb_tensor *tensor,
 
 /**
  * The same bytes as another dtype. Where the element sizes differ, the last dimension shrinks or grows to fit and
- * must lie packed (stride 1). A view, as `dlb_tensor_slice()` says; where the sizes do not fit it fails with
- * `DLB_ERROR_UNSUPPORTED`.
+ * must lie packed (stride 1). A view, as `dlb_tensor_slice()` says; where the sizes do not fit (for a 0-d tensor they
+ * never do) it fails with `DLB_ERROR_UNSUPPORTED`, for a dtype that cannot exist with `DLB_ERROR_INVALID_ARGUMENT`.
  */
 dlb_status dlb_tensor_reinterpret(const dlb_tensor *tensor,
                                   DLDataType dtype,
@@ -443,7 +452,7 @@ dlb_status dlb_python_capsule(const dlb_tensor *tensor,
                               void **out_capsule);
 
 /**
- * Makes the module that the Python package is built on: builtin functions and the type `Tensor`. For the package;
+ * Makes the module that the Python package is built on: builtin functions and the tensor type. For the package;
  * other callers have `dlb_python_import()`.
  *
  * `exceptions` is a borrowed tuple of 15 exception classes: by status code, then the one for objects that are no

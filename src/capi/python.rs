@@ -57,7 +57,7 @@ pub unsafe extern "C" fn dlb_python_capsule(
     })
 }
 
-/// Makes the module that the Python package is built on: builtin functions and the type `Tensor`. For the package;
+/// Makes the module that the Python package is built on: builtin functions and the tensor type. For the package;
 /// other callers have `dlb_python_import()`.
 ///
 /// `exceptions` is a borrowed tuple of 15 exception classes: by status code, then the one for objects that are no

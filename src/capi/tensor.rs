@@ -9,7 +9,8 @@ use std::ffi::{c_char, c_void};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// The largest `ndim` that is accepted; a tensor with more dimensions is `DLB_ERROR_INVALID_TENSOR`.
+/// The largest `ndim` that is accepted: a producer's tensor with more is `DLB_ERROR_INVALID_TENSOR`, a view with more
+/// `DLB_ERROR_INVALID_ARGUMENT`.
 pub const DLB_MAX_NDIM: i32 = 128;
 
 const _: () = assert!(DLB_MAX_NDIM as usize == tensor::MAX_NDIM);
@@ -65,9 +66,11 @@ pub(super) unsafe fn create(out: *mut *mut dlb_tensor, make: impl FnOnce() -> Re
 /// Wraps memory that somebody else owns. No copy is made.
 ///
 /// `description` is borrowed for the call; shape and strides are copied. Strides count elements, NULL strides mean
-/// row-major; `byte_offset` is added to `data`. `flags` is 0 or `DLPACK_FLAG_BITMASK_READ_ONLY`. `release` is called
-/// with `context` when the last tensor and the last export on the memory are gone; it may be NULL for memory that
-/// outlives them all. `*out` is owned by the caller: `dlb_tensor_release()`.
+/// row-major; `byte_offset` is added to `data`. `flags` is 0 or `DLPACK_FLAG_BITMASK_READ_ONLY`
+/// (`DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED` is known too: it means nothing for elements of whole bytes and is
+/// refused for smaller ones). `release` is called with `context` when the last tensor and the last export on the
+/// memory are gone; it may be NULL for memory that outlives them all. `*out` is owned by the caller:
+/// `dlb_tensor_release()`.
 ///
 /// On failure nothing is taken and `release` is not called: `DLB_ERROR_INVALID_ARGUMENT` (NULL `description` or
 /// `out`, unknown `flags`), `DLB_ERROR_INVALID_TENSOR` (a malformed description), `DLB_ERROR_UNSUPPORTED` (padded
@@ -100,8 +103,9 @@ pub unsafe extern "C" fn dlb_tensor_wrap(
 /// when the last tensor and the last export on the memory are gone, or before this returns an error. Nothing the
 /// producer says is trusted. Accepted: every 1.x version, NULL strides as row-major (whatever the minor version),
 /// negative and zero strides, any stride on dimensions of size 0 and 1, a NULL deleter, flags that are not known
-/// (dropped), dtype codes that are not known (they can be handed on but not accessed). `*out` is owned by the
-/// caller: `dlb_tensor_release()`.
+/// (dropped), dtype codes that are not known (they can be handed on but not accessed). An export of this library that
+/// comes back as it went out gives the tensor that was exported. `*out` is owned by the caller:
+/// `dlb_tensor_release()`.
 ///
 /// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `managed` or `out`), `DLB_ERROR_INVALID_TENSOR` (malformed),
 /// `DLB_ERROR_UNSUPPORTED` (a major version other than 1, of which only the deleter is touched; padded sub-byte
@@ -252,7 +256,8 @@ pub unsafe extern "C" fn dlb_tensor_alignment(tensor: *const dlb_tensor) -> usiz
 /// The address of the first element, checked for reading elements of `dtype` on the host.
 ///
 /// `*out` is borrowed and valid while the caller holds a reference; NULL where the tensor is empty. The elements lie
-/// where shape and strides say. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, or the tensor holds another dtype) and
+/// where shape and strides say. `dtype` must be the tensor's own: to read bool as uint8, say, reinterpret it first
+/// (`dlb_tensor_reinterpret()`). Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, or the tensor holds another dtype) and
 /// `DLB_ERROR_UNSUPPORTED` (the host cannot read the memory, the address is not aligned for the dtype, the dtype code
 /// is not known). Thread-safe.
 #[unsafe(no_mangle)]
@@ -273,7 +278,8 @@ pub unsafe extern "C" fn dlb_tensor_data(
 /// The address of the first element, checked for writing elements of `dtype` on the host.
 ///
 /// As `dlb_tensor_data()`; besides, fails with `DLB_ERROR_READ_ONLY` for a read-only tensor and with
-/// `DLB_ERROR_UNSUPPORTED` where strides let several indices share one element.
+/// `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices, permutations and reshapes
+/// of memory without such strides never do; interleavings that no nesting order explains are refused to be safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_mutable_data(
     tensor: *const dlb_tensor,

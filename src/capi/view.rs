@@ -28,8 +28,8 @@ unsafe fn list<'a>(values: *const i64, count: i32, what: &'static str) -> Result
 ///
 /// Like every view: `tensor` is borrowed, nothing is copied, `*out` shares the buffer, keeps its owner alive, inherits
 /// read-only, and is owned by the caller: `dlb_tensor_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, an
-/// axis that is not there, step 0), `DLB_ERROR_UNSUPPORTED` (packed sub-byte elements, and the view would not start on
-/// a byte), `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
+/// axis that is not there, step 0, a result that does not fit 63 bits of bytes), `DLB_ERROR_UNSUPPORTED` (packed
+/// sub-byte elements, and the view would not start on a byte), `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_slice(
     tensor: *const dlb_tensor,
@@ -58,7 +58,8 @@ pub unsafe extern "C" fn dlb_tensor_select(
 }
 
 /// The axes in another order: axis `i` of the result is axis `axes[i]` of `tensor`; `{0, 3, 1, 2}` makes NCHW of NHWC.
-/// `axes` holds `ndim` values, borrowed, each axis once. A view, as `dlb_tensor_slice()` says.
+/// `axes` holds `ndim` values, borrowed, each axis once; negative ones count from the last. A view, as
+/// `dlb_tensor_slice()` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_permute(
     tensor: *const dlb_tensor,
@@ -121,8 +122,8 @@ pub unsafe extern "C" fn dlb_tensor_reshape(
 }
 
 /// The same bytes as another dtype. Where the element sizes differ, the last dimension shrinks or grows to fit and
-/// must lie packed (stride 1). A view, as `dlb_tensor_slice()` says; where the sizes do not fit it fails with
-/// `DLB_ERROR_UNSUPPORTED`.
+/// must lie packed (stride 1). A view, as `dlb_tensor_slice()` says; where the sizes do not fit (for a 0-d tensor they
+/// never do) it fails with `DLB_ERROR_UNSUPPORTED`, for a dtype that cannot exist with `DLB_ERROR_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_reinterpret(
     tensor: *const dlb_tensor,

@@ -71,12 +71,14 @@ pub enum Error {
     AxisOutOfRange { axis: i64, ndim: usize },
     IndexOutOfRange { axis: usize, index: i64, extent: i64 },
     ZeroStep,
+    AxisCount { count: usize, ndim: usize },
     NotAPermutation { axes: Vec<i64>, ndim: usize },
     NotExpandable { shape: Vec<i64>, target: Vec<i64> },
     NotSqueezable { axis: usize, extent: i64 },
     ReshapeSize { shape: Vec<i64>, target: Vec<i64> },
     TooManyAxes { ndim: usize, limit: usize },
-    TargetTooLarge { target: Vec<i64>, item_bits: u32 },
+    ViewTooLarge { shape: Vec<i64>, item_bits: u32 },
+    ImpossibleTarget { dtype: String },
     NegativeCount { what: &'static str, count: i32 },
     UnknownFlags { flags: u64 },
     UnknownDtypeName { name: String },
@@ -125,10 +127,12 @@ impl Error {
             | AxisOutOfRange { .. }
             | IndexOutOfRange { .. }
             | ZeroStep
+            | AxisCount { .. }
             | NotAPermutation { .. }
             | NotExpandable { .. }
             | TooManyAxes { .. }
-            | TargetTooLarge { .. }
+            | ViewTooLarge { .. }
+            | ImpossibleTarget { .. }
             | NegativeCount { .. }
             | NotSqueezable { .. }
             | ReshapeSize { .. }
@@ -197,6 +201,9 @@ impl fmt::Display for Error {
                 )
             }
             ZeroStep => write!(f, "the slice step is 0; pass 1 to keep the order, -1 to reverse it"),
+            AxisCount { count, ndim } => {
+                write!(f, "{count} axes are named for a tensor of {ndim} axes; name each of the {ndim} once")
+            }
             NotAPermutation { axes, ndim } => {
                 write!(
                     f,
@@ -256,9 +263,13 @@ impl fmt::Display for Error {
             NegativeDimension { axis, extent } => {
                 write!(f, "dimension {axis} is {extent}; the producer must give sizes of 0 or more")
             }
-            TargetTooLarge { target, item_bits } => write!(
+            ViewTooLarge { shape, item_bits } => write!(
                 f,
-                "shape {target:?} of {item_bits}-bit elements does not fit 63 bits of bytes; pass a smaller shape"
+                "a view of shape {shape:?} with {item_bits}-bit elements does not fit 63 bits of bytes; ask for a smaller one"
+            ),
+            ImpossibleTarget { dtype } => write!(
+                f,
+                "{dtype} cannot exist; bits and lanes must be above 0 and bits must fit the code (bool 8, float 16/32/64, float4 4)"
             ),
             TooLarge { shape, item_bits } => write!(
                 f,

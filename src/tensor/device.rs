@@ -57,7 +57,8 @@ impl fmt::Display for Name {
         match NAMES.iter().find(|(known, _)| *known == device_type) {
             Some((_, name)) if is_host(self.0) => write!(f, "{name}"),
             Some((_, name)) => write!(f, "{name}:{device_id}"),
-            None => write!(f, "device(type={}, id={device_id})", device_type.0),
+            // A C enum with a negative value reads as one, however it was declared.
+            None => write!(f, "device(type={}, id={device_id})", device_type.0 as i32),
         }
     }
 }

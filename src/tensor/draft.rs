@@ -121,7 +121,10 @@ impl Draft {
     /// [`Draft::finish`] for a view of `root`, whose strides are filled in but not measured yet.
     pub fn finish_view(mut self, place: Place, root: &Tensor) -> Result<Tensor> {
         let (shape, strides) = self.parts();
-        let extent = layout::measure(shape, Some(strides), dtype::item_bits(place.dtype))?;
+        let item_bits = dtype::item_bits(place.dtype);
+        // What does not fit is what was asked for: the tensor itself was measured when it was made.
+        let extent = layout::measure(shape, Some(strides), item_bits)
+            .map_err(|_| Error::ViewTooLarge { shape: shape.to_vec(), item_bits })?;
         self.finish(place, extent, Owner::Root(root.clone()))
     }
 }

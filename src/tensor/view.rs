@@ -15,6 +15,7 @@ impl Tensor {
         let mut draft = Draft::new(self.shape(), Some(self.strides()))?;
         let (shape, strides) = draft.parts();
         // Two elements or more lie inside the buffer, so these products fit; with fewer the step is never taken.
+        // (One does not: -1 along i64::MIN, of packed bits. It saturates, and is refused as too large.)
         let stride = if count > 1 { strides[axis].saturating_mul(step) } else { strides[axis] };
         let skip = if count > 0 { first * self.step(axis) } else { 0 };
         (shape[axis], strides[axis]) = (count, stride);
@@ -36,6 +37,9 @@ impl Tensor {
     /// The axes in another order: axis `i` of the result is axis `axes[i]` of this tensor.
     pub fn permute(&self, axes: &[i64]) -> Result<Tensor> {
         let ndim = self.ndim();
+        if axes.len() != ndim {
+            return Err(Error::AxisCount { count: axes.len(), ndim });
+        }
         let refuse = || Error::NotAPermutation { axes: axes.to_vec(), ndim };
         let mut seen = [false; MAX_NDIM];
         for &axis in axes {
@@ -43,9 +47,6 @@ impl Tensor {
             if std::mem::replace(&mut seen[axis], true) {
                 return Err(refuse());
             }
-        }
-        if axes.len() != ndim {
-            return Err(refuse());
         }
         let axes = axes.iter().map(|&axis| if axis < 0 { axis + ndim as i64 } else { axis } as usize);
         self.rearranged(ndim, axes.map(|axis| (self.shape()[axis], self.strides()[axis])), 0)
@@ -75,7 +76,7 @@ impl Tensor {
                 _ => return Err(refuse()),
             };
         }
-        draft.finish_view(place, self.root()).map_err(blame_target)
+        draft.finish_view(place, self.root())
     }
 
     /// Removes an axis of size 1.
@@ -127,13 +128,13 @@ impl Tensor {
                 target: target.to_vec(),
             });
         }
-        draft.finish_view(self.place_at(0)?, self.root()).map_err(blame_target)
+        draft.finish_view(self.place_at(0)?, self.root())
     }
 
     /// The same bytes as another dtype. Where the element sizes differ, the last dimension shrinks or grows to fit
     /// and must lie packed.
     pub fn reinterpret(&self, to: DLDataType) -> Result<Tensor> {
-        dtype::check(to)?;
+        dtype::check(to).map_err(|_| Error::ImpossibleTarget { dtype: dtype::Name(to).to_string() })?;
         let (old_bits, new_bits) =
             (i64::from(dtype::item_bits(self.dtype())), i64::from(dtype::item_bits(to)));
         let refuse = |why: &'static str| Error::Reinterpret {
@@ -154,8 +155,9 @@ impl Tensor {
                 return Err(refuse("the last dimension is not packed (its stride is not 1); copy it first"));
             }
             let row_bits = extent.checked_mul(old_bits).filter(|bits| bits % new_bits == 0);
-            let row_bits =
-                row_bits.ok_or_else(|| refuse("the last dimension is no whole number of new elements"))?;
+            let row_bits = row_bits.ok_or_else(|| {
+                refuse("the last dimension is no whole number of new elements; slice it to one first")
+            })?;
             (*extent, *stride) = (row_bits / new_bits, 1);
             for (stride, extent) in outer_strides.iter_mut().zip(outer_shape) {
                 let bits = stride.checked_mul(old_bits).filter(|bits| bits % new_bits == 0);
@@ -218,14 +220,6 @@ impl Tensor {
 
     fn axis(&self, axis: i64) -> Result<usize> {
         resolve(axis, self.ndim())
-    }
-}
-
-/// A shape that the caller asked for and that is too large is the argument's fault, not the tensor's.
-fn blame_target(error: Error) -> Error {
-    match error {
-        Error::TooLarge { shape, item_bits } => Error::TargetTooLarge { target: shape, item_bits },
-        other => other,
     }
 }
 

@@ -108,12 +108,12 @@ static void permute_moves_every_element(void) {
 
 static void permute_names_each_axis_once(void) {
     dlb_tensor *whole = ROW_MAJOR(2, 3, 4), *untouched = whole;
-    CHECK_FAILS(dlb_tensor_permute(whole, LIST(0, 1), &untouched), DLB_ERROR_INVALID_ARGUMENT, "[0, 1]");
+    CHECK_FAILS(dlb_tensor_permute(whole, LIST(0, 1), &untouched), DLB_ERROR_INVALID_ARGUMENT, "2 axes");
     CHECK_FAILS(dlb_tensor_permute(whole, LIST(0, 1, 1), &untouched), DLB_ERROR_INVALID_ARGUMENT, "[0, 1, 1]");
     CHECK_FAILS(dlb_tensor_permute(whole, LIST(0, 1, 3), &untouched), DLB_ERROR_INVALID_ARGUMENT, "[0, 1, 3]");
-    CHECK_FAILS(dlb_tensor_permute(whole, LIST(0, 1, 2, 3), &untouched), DLB_ERROR_INVALID_ARGUMENT, "3]");
+    CHECK_FAILS(dlb_tensor_permute(whole, LIST(0, 1, 2, 3), &untouched), DLB_ERROR_INVALID_ARGUMENT, "4 axes");
     CHECK_FAILS(dlb_tensor_permute(whole, LIST(INT64_MIN, 1, 2), &untouched), DLB_ERROR_INVALID_ARGUMENT, "-92");
-    CHECK_FAILS(dlb_tensor_permute(whole, NULL, 0, &untouched), DLB_ERROR_INVALID_ARGUMENT, "[]");
+    CHECK_FAILS(dlb_tensor_permute(whole, NULL, 0, &untouched), DLB_ERROR_INVALID_ARGUMENT, "0 axes");
     CHECK_FAILS(dlb_tensor_permute(whole, (const int64_t[]){0}, -3, &untouched), DLB_ERROR_INVALID_ARGUMENT, "-3");
     CHECK(untouched == whole);
     dlb_tensor_release(whole);

@@ -1,8 +1,9 @@
+from types import EllipsisType
 from typing import Any, Literal, final
 
 import numpy as np
 import torch
-from typing_extensions import CapsuleType, EllipsisType
+from typing_extensions import CapsuleType
 
 from ._errors import (
     ClosedError as ClosedError,
