@@ -74,7 +74,7 @@ impl fmt::Display for Refusal {
             ),
             NegativeStride { axis, stride } => write!(
                 f,
-                "axis {axis} has the negative stride {stride}, which torch cannot represent; pass numpy.ascontiguousarray(x)"
+                "axis {axis} has the negative stride {stride}, which torch cannot represent; pass copy=True, or numpy.ascontiguousarray(x)"
             ),
             TooManyAxes { ndim, framework } => {
                 write!(f, "the tensor has {ndim} dimensions and {framework} takes 64; reshape it first")
@@ -106,7 +106,7 @@ impl fmt::Display for Refusal {
                 "NumPy has no {dtype}; run pip install ml_dtypes, or take the bytes with dlbridge.to_numpy(dlbridge.from_dlpack(x).view(\"uint{bits}\"))"
             ),
             NoTorchDtype { dtype } => {
-                write!(f, "torch has no packed {dtype}; take the bytes with dlbridge.from_dlpack(x).view(\"uint8\")")
+                write!(f, "torch has no {dtype}; take the bytes with dlbridge.from_dlpack(x).view(\"uint8\")")
             }
             BufferFormat { format } => write!(
                 f,

@@ -2,7 +2,7 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
-use super::gil::Gil;
+use super::gil::{Gil, Owned};
 use super::import::tensor_from;
 use super::kind::{self, Kind};
 use super::numpy::Numpy;
@@ -55,13 +55,18 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 }
 
 /// An array over our own tensor of any source.
-fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, source: Object) -> Result<super::gil::Owned<'gil>> {
+fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, source: Object) -> Result<Owned<'gil>> {
     let tensor = tensor_from(gil, source)?;
     if !device::is_host(tensor.device()) {
         return Err(Error::Refused(Refusal::NotHostNumpy {
             device: device::Name(tensor.device()).to_string(),
         }));
     }
+    share_array(gil, numpy, &tensor)
+}
+
+/// An array on the memory of a tensor, which it keeps alive.
+fn share_array<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
     let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
     numpy.array(gil, tensor.view(), !tensor.is_read_only(), Some(holder.object))
 }
@@ -69,21 +74,35 @@ fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, source: Object) -> Result<super
 pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["copy", "readonly", "dtype", "device"];
     let ([source], [copy, readonly, dtype, wanted]) = arguments.parse(gil, "to_torch", keywords)?;
-    let (copy, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
+    let (mut copy, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
     let torch = Torch::get(gil)?;
     if let Kind::Torch(_) | Kind::TorchSubclass = kind::of(gil, source) {
         check_dtype(gil, source, dtype)?;
         return if copy { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
     }
-    let tensor = tensor_from(gil, source)?;
+    let mut tensor = tensor_from(gil, source)?;
     check_device(gil, &tensor, wanted)?;
+    if copy && tensor.strides().iter().any(|&stride| stride < 0) {
+        // torch cannot even copy from negative strides, so NumPy does; what it makes is ours to share.
+        tensor = packed(gil, &tensor)?;
+        copy = false;
+    }
     if tensor.is_read_only() && !copy && read_only == ReadOnly::Error {
         return Err(Error::Refused(Refusal::ReadOnlyTorch));
     }
-    let made = gil.own(torch.make(gil, &tensor)?).ok_or_else(|| gil.exception())?;
-    check_dtype(gil, made.object, dtype)?;
     let must_copy = copy || (tensor.is_read_only() && read_only == ReadOnly::Copy);
+    let made = gil.own(torch.make(gil, tensor)?).ok_or_else(|| gil.exception())?;
+    check_dtype(gil, made.object, dtype)?;
     if must_copy { call(gil, made.object, c"clone") } else { Ok(made.into_raw()) }
+}
+
+/// A copy in row-major order, in memory that NumPy owns.
+fn packed(gil: &Gil, tensor: &Tensor) -> Result<Tensor> {
+    let numpy = Numpy::get(gil)?;
+    let array = share_array(gil, numpy, tensor)?;
+    let copied = gil.own(call(gil, array.object, c"copy")?).ok_or_else(|| gil.exception())?;
+    // SAFETY: the GIL is held, and the copy of an ndarray is one.
+    unsafe { numpy.read(gil, copied.object) }
 }
 
 /// What a read-only source becomes in torch, which cannot represent it.

@@ -2,12 +2,16 @@
 
 use super::api::Object;
 use super::gil::{Gil, Owned};
-use crate::dlpack::{DLDataTypeCode, DLPackExchangeAPI, DLTensor};
+use super::object;
+use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLPackExchangeAPI, DLTensor};
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device, dtype};
 use std::ffi::{CStr, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The most dimensions a torch tensor has.
+const MAX_NDIM: usize = 64;
 
 /// What is looked up in torch once.
 pub(super) struct Torch {
@@ -198,32 +202,63 @@ impl Torch {
     }
 
     /// A new `torch.Tensor` on the tensor's memory, through the table, or `torch.from_dlpack` where there is none.
-    pub fn make(&self, gil: &Gil, tensor: &Tensor) -> Result<Object> {
-        check_layout(tensor)?;
-        if !device::is_host(tensor.device()) || self.table.is_none() {
-            let object = super::object::wrap(gil, tensor.clone())?;
-            let object = gil.own(object).ok_or_else(|| gil.exception())?;
-            // SAFETY: the GIL is held; the arguments end with NULL.
-            let made = unsafe {
-                (gil.api.PyObject_CallFunctionObjArgs)(self.from_dlpack, object.object, null_mut::<c_void>())
-            };
-            return if made.is_null() { Err(gil.exception_of("torch")) } else { Ok(made) };
-        }
+    ///
+    /// What torch would refuse is refused before: it may leak or delete twice what it fails to adopt, and some
+    /// versions abort the process on a negative stride.
+    pub fn make(&self, gil: &Gil, tensor: Tensor) -> Result<Object> {
+        check_dtype(tensor.dtype())?;
+        check_layout(&tensor)?;
+        let adopt = self.table.and_then(|table| table.managed_tensor_to_py_object_no_sync);
+        let Some(adopt) = adopt.filter(|_| device::is_host(tensor.device())) else {
+            return self.make_through_python(gil, tensor);
+        };
+        let managed = tensor.into_export()?.as_ptr();
         let mut made: Object = null_mut();
-        let status = match self.table.and_then(|table| table.managed_tensor_to_py_object_no_sync) {
-            // SAFETY: the GIL is held; the export is given away, also on failure.
-            Some(adopt) => unsafe { adopt(tensor.export()?.as_ptr(), &mut made) },
-            None => -1,
+        // SAFETY: the export is ours, header included, until it is given away, also on failure. torch knows no pinned
+        // or managed memory as such, but all of it is memory that the host reads.
+        let status = unsafe {
+            (*managed).dl_tensor.device = DLDevice::CPU;
+            adopt(managed, &mut made)
         };
         if status != 0 || made.is_null() { Err(gil.exception_of("torch")) } else { Ok(made) }
     }
+
+    fn make_through_python(&self, gil: &Gil, tensor: Tensor) -> Result<Object> {
+        let object = gil.own(object::wrap(gil, tensor)?).ok_or_else(|| gil.exception())?;
+        let null = null_mut::<c_void>();
+        // SAFETY: the GIL is held; the arguments end with NULL.
+        let made = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(self.from_dlpack, object.object, null) };
+        if made.is_null() { Err(gil.exception_of("torch")) } else { Ok(made) }
+    }
 }
 
-/// Refuses what torch cannot represent, before torch sees it: some versions abort the process on a negative stride.
-fn check_layout(tensor: &Tensor) -> Result<()> {
-    if dtype::item_bytes(tensor.dtype()).is_none() {
-        return Err(Error::Refused(Refusal::NoTorchDtype { dtype: dtype::Name(tensor.dtype()).to_string() }));
+/// Refuses dtypes that torch has no type for.
+fn check_dtype(dtype: DLDataType) -> Result<()> {
+    let known = match (dtype.code, dtype.lanes) {
+        (DLDataTypeCode::INT | DLDataTypeCode::UINT, 1) => matches!(dtype.bits, 8 | 16 | 32 | 64),
+        (DLDataTypeCode::FLOAT, 1) => matches!(dtype.bits, 16 | 32 | 64),
+        (DLDataTypeCode::COMPLEX, 1) => matches!(dtype.bits, 32 | 64 | 128),
+        (
+            DLDataTypeCode::BOOL
+            | DLDataTypeCode::BFLOAT
+            | DLDataTypeCode::FLOAT8_E4M3FN
+            | DLDataTypeCode::FLOAT8_E4M3FNUZ
+            | DLDataTypeCode::FLOAT8_E5M2
+            | DLDataTypeCode::FLOAT8_E5M2FNUZ
+            | DLDataTypeCode::FLOAT8_E8M0FNU,
+            1,
+        ) => true,
+        (DLDataTypeCode::FLOAT4_E2M1FN, 2) => true,
+        _ => false,
+    };
+    if known {
+        return Ok(());
     }
+    Err(Error::Refused(Refusal::NoTorchDtype { dtype: dtype::Name(dtype).to_string() }))
+}
+
+/// Refuses layouts that torch cannot represent.
+fn check_layout(tensor: &Tensor) -> Result<()> {
     let steps = tensor.shape().iter().zip(tensor.strides()).enumerate();
     for (axis, (&extent, &stride)) in steps {
         if stride < 0 && extent > 1 {
@@ -231,5 +266,8 @@ fn check_layout(tensor: &Tensor) -> Result<()> {
         }
     }
     let ndim = tensor.ndim();
-    if ndim > 64 { Err(Error::Refused(Refusal::TooManyAxes { ndim, framework: "torch" })) } else { Ok(()) }
+    if ndim > MAX_NDIM {
+        return Err(Error::Refused(Refusal::TooManyAxes { ndim, framework: "torch" }));
+    }
+    Ok(())
 }

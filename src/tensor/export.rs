@@ -37,7 +37,13 @@ impl Tensor {
     /// Strides are always there, canonical on dimensions of size 0 and 1, `data` is NULL where the tensor is empty,
     /// and `READ_ONLY` is set where the tensor is read-only. Nothing is copied, so `IS_COPIED` is not set.
     pub fn export(&self) -> Result<NonNull<DLManagedTensorVersioned>> {
-        self.export_as(self.flags())
+        self.clone().into_export()
+    }
+
+    /// [`Tensor::export`] that hands over this reference instead of taking another.
+    pub fn into_export(self) -> Result<NonNull<DLManagedTensorVersioned>> {
+        let flags = self.flags();
+        self.export_as(flags)
     }
 
     /// Exports the tensor in the struct from before DLPack 1.0, which cannot say "read-only": a read-only tensor is
@@ -48,10 +54,10 @@ impl Tensor {
                 "ask for a versioned export (max_version (1, 3)), which can say read-only, or export a copy";
             return Err(Error::ReadOnly { action: "a legacy export", remedy });
         }
-        self.export_as(DlpackFlags::empty())
+        self.clone().export_as(DlpackFlags::empty())
     }
 
-    fn export_as<M: ManagedTensorBase>(&self, flags: DlpackFlags) -> Result<NonNull<M>> {
+    fn export_as<M: ManagedTensorBase>(self, flags: DlpackFlags) -> Result<NonNull<M>> {
         let ndim = self.ndim();
         let layout = block_layout::<M>(ndim);
         // SAFETY: the layout is never of size 0.
@@ -76,7 +82,7 @@ impl Tensor {
         // SAFETY: IS_COPIED, the flag that promises something, is never among a tensor's flags.
         unsafe { managed.set_flags_unchecked(flags) };
         // SAFETY: the block is large and aligned enough for `Export<M>`.
-        unsafe { block.as_ptr().write(Export { managed, tensor: self.clone() }) };
+        unsafe { block.as_ptr().write(Export { managed, tensor: self }) };
         LIVE.fetch_add(1, Ordering::Relaxed);
         Ok(block.cast())
     }

@@ -26,6 +26,7 @@ from ._errors import (
     UnavailableError,
     UnsupportedError,
 )
+from ._explain import Explanation, explain, to
 from ._library import get_include, get_library, live_exports, live_tensors, native, version
 from ._tensor import Tensor
 
@@ -40,6 +41,7 @@ __all__ = [
     "CopyRequiredError",
     "DeviceError",
     "Error",
+    "Explanation",
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
@@ -53,11 +55,13 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "explain",
     "from_dlpack",
     "get_include",
     "get_library",
     "live_exports",
     "live_tensors",
+    "to",
     "to_numpy",
     "to_torch",
 ]

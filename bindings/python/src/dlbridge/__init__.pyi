@@ -22,6 +22,7 @@ from ._errors import (
     UnavailableError as UnavailableError,
     UnsupportedError as UnsupportedError,
 )
+from ._explain import Explanation as Explanation, explain as explain, to as to
 
 __version__: str
 

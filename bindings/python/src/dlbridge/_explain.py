@@ -1,0 +1,120 @@
+"""`to` and `explain`: any framework by name, and whether a hand-over would be zero-copy."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any, NamedTuple, Union
+
+from ._errors import CopyRequiredError, ReadOnlyError, UnavailableError, UnsupportedError
+from ._library import native
+
+# Where the framework's from_dlpack is, if not at the top of its module.
+_ENTRY = {"jax": "jax.dlpack", "tensorflow": "tensorflow.experimental.dlpack", "paddle": "paddle.utils.dlpack"}
+# Bytes of alignment without which a framework copies, silently.
+_ALIGNMENT = {"jax": 64}
+
+Framework = Union[str, ModuleType]
+
+# Remedies that give another view of the same memory.
+_FREE = ("detach", "as_subclass", ".view(", "combine_chunks")
+
+
+def to(x: Any, framework: Framework) -> Any:
+    """The buffer of `x` as an array of a framework: `"numpy"`, `"torch"`, `"jax"`, `"cupy"`, ... or a module.
+
+    NumPy and torch never copy here. The others take it through their own `from_dlpack`, which may; `explain(x,
+    framework)` says so beforehand.
+    """
+    name = _name(framework)
+    if name == "numpy":
+        return native.to_numpy(x)
+    if name == "torch":
+        return native.to_torch(x)
+    entry = _ENTRY.get(name)
+    module = importlib.import_module(entry) if entry and _is_there(name) else _module(framework)
+    if not hasattr(module, "from_dlpack"):
+        raise UnavailableError(f"{name} has no from_dlpack; call dlbridge.to_numpy(x) and convert that")
+    return module.from_dlpack(native.from_dlpack(x))
+
+
+class Explanation(NamedTuple):
+    """What `explain` found. Prints as a short table."""
+
+    framework: str
+    zero_copy: bool
+    reason: str
+    nbytes: int
+    change: str
+
+    def __str__(self) -> str:
+        rows = [("to", self.framework), ("zero-copy", "yes" if self.zero_copy else "no"), ("why", self.reason)]
+        if not self.zero_copy:
+            rows += [("bytes to move", f"{self.nbytes:,}"), ("change", self.change)]
+        return "\n".join(f"{name:<14} {value}" for name, value in rows)
+
+
+def explain(x: Any, framework: Framework) -> Explanation:
+    """Whether `x` would reach a framework without a copy; if not why, how many bytes, and what to change.
+
+    Nothing is moved: for NumPy and torch the hand-over is made and let go again, for others the layout is looked
+    at.
+
+    >>> print(dlbridge.explain(numpy.zeros((2, 3))[:, ::-1], "torch"))
+    to             torch
+    zero-copy      no
+    why            axis 1 has the negative stride -1, which torch cannot represent
+    bytes to move  48
+    change         pass copy=True, or numpy.ascontiguousarray(x)
+    """
+    name = _name(framework)
+    try:
+        tensor = native.from_dlpack(x)
+        if name in ("numpy", "torch"):
+            to(x, name)
+        else:
+            _look(tensor, name)
+    except (UnsupportedError, ReadOnlyError, CopyRequiredError) as refused:
+        reason, _, change = str(refused).partition("; ")
+        free = any(call in change for call in _FREE)
+        return Explanation(name, False, reason, 0 if free else _nbytes(x), change or "convert it first")
+    return Explanation(name, True, f"the same {tensor.nbytes:,} bytes at {tensor.data_ptr:#x}", 0, "")
+
+
+def _look(tensor: Any, name: str) -> None:
+    """Refuses what a framework is known to copy."""
+    alignment = _ALIGNMENT.get(name, 1)
+    if tensor.data_ptr % alignment:
+        raise CopyRequiredError(
+            f"the address {tensor.data_ptr:#x} is no multiple of {alignment}, so {name} copies; "
+            f"allocate at an address that is"
+        )
+    if name in _ALIGNMENT and not tensor.contiguous:
+        raise CopyRequiredError(f"{name} takes contiguous arrays only; pass numpy.ascontiguousarray(x)")
+
+
+def _nbytes(x: Any) -> int:
+    """The bytes of an array that may have been refused: every framework calls them so."""
+    try:
+        return int(x.nbytes)
+    except (AttributeError, TypeError):
+        return len(memoryview(x).cast("B")) if isinstance(x, (bytes, bytearray, memoryview)) else 0
+
+
+def _name(framework: Framework) -> str:
+    return framework if isinstance(framework, str) else framework.__name__.partition(".")[0]
+
+
+def _is_there(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ImportError as missing:
+        raise UnavailableError(f"{name} is not installed; run pip install {name}") from missing
+    return True
+
+
+def _module(framework: Framework) -> ModuleType:
+    if isinstance(framework, ModuleType):
+        return framework
+    _is_there(framework)
+    return importlib.import_module(framework)
