@@ -87,6 +87,8 @@ macro_rules! symbols {
             $(pub $name: $type,)*
             /// `Py_IsFinalizing`, public only since 3.13.
             pub is_finalizing: Option<unsafe extern "C" fn() -> c_int>,
+            /// `PyObject_CallOneArg`, which is faster than what takes any number of arguments. Since 3.11.
+            pub call_one: Option<unsafe extern "C" fn(Object, Object) -> Object>,
         }
 
         impl Api {
@@ -109,6 +111,10 @@ macro_rules! symbols {
                     is_finalizing: symbol(c"Py_IsFinalizing").or_else(|| symbol(c"_Py_IsFinalizing")).map(|address| {
                         // SAFETY: both names are `int (*)(void)`.
                         unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(address) }
+                    }),
+                    call_one: symbol(c"PyObject_CallOneArg").map(|address| {
+                        // SAFETY: the function of this name takes a callable and an argument.
+                        unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(Object, Object) -> Object>(address) }
                     }),
                 })
             }
@@ -136,6 +142,7 @@ symbols! {
     PyObject_GetAttrString: unsafe extern "C" fn(Object, *const c_char) -> Object,
     PyObject_SetAttrString: unsafe extern "C" fn(Object, *const c_char, Object) -> c_int,
     PyObject_Call: unsafe extern "C" fn(Object, Object, Object) -> Object,
+    PyObject_CallNoArgs: unsafe extern "C" fn(Object) -> Object,
     PyObject_CallFunctionObjArgs: unsafe extern "C" fn(Object, ...) -> Object,
     PyObject_ClearWeakRefs: unsafe extern "C" fn(Object),
     PyObject_Free: unsafe extern "C" fn(*mut c_void),

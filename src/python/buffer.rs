@@ -33,10 +33,7 @@ fn from_array_interface(gil: &Gil, object: Object) -> Result<Tensor> {
     let module = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"numpy".as_ptr()) });
     let module = module.ok_or_else(|| gil.exception())?;
     let asarray = gil.attribute(module.object, c"asarray").map_err(|_| gil.exception())?;
-    let null = null_mut::<c_void>();
-    // SAFETY: as above; the arguments end with NULL.
-    let array = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(asarray.object, object, null) };
-    let array = gil.own(array).ok_or_else(|| gil.exception())?;
+    let array = gil.call_with(asarray.object, object).ok_or_else(|| gil.exception())?;
     // SAFETY: the GIL is held and asarray gives an ndarray.
     unsafe { numpy.read(gil, array.object) }
 }

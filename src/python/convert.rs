@@ -10,8 +10,7 @@ use super::object;
 use super::torch::Torch;
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device};
-use std::ffi::{CStr, c_void};
-use std::ptr::null_mut;
+use std::ffi::CStr;
 
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source], [wanted, copy]) = arguments.parse(gil, "from_dlpack", ["device", "copy"])?;
@@ -167,7 +166,5 @@ fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
 /// `object.method()`.
 fn call(gil: &Gil, object: Object, method: &CStr) -> Result<Object> {
     let method = gil.attribute(object, method).map_err(|_| gil.exception())?;
-    // SAFETY: the GIL is held; the arguments end with NULL.
-    let made = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(method.object, null_mut::<c_void>()) };
-    if made.is_null() { Err(gil.exception()) } else { Ok(made) }
+    gil.call(method.object).map(Owned::into_raw).ok_or_else(|| gil.exception())
 }

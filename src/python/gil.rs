@@ -2,7 +2,7 @@
 
 use super::api::{Api, Object, api};
 use crate::error::{Error, Result};
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 /// Whether the interpreter is up and running, so that Python code may run on this thread.
 ///
@@ -45,6 +45,28 @@ impl Gil {
     /// The calling thread holds the GIL and goes on holding it while the result lives.
     pub unsafe fn held(api: &'static Api) -> Gil {
         Gil { api, state: None, caller_holds: true }
+    }
+
+    /// `function()`; `None` where it raised, with the exception set.
+    pub fn call(&self, function: Object) -> Option<Owned<'_>> {
+        // SAFETY: the GIL is held and `function` is alive; a new reference or NULL comes back.
+        self.own(unsafe { (self.api.PyObject_CallNoArgs)(function) })
+    }
+
+    /// `function(argument)`; `None` where it raised, with the exception set.
+    pub fn call_with(&self, function: Object, argument: Object) -> Option<Owned<'_>> {
+        // SAFETY: the GIL is held and both are alive; the arguments of the second end with NULL; a new reference or
+        // NULL comes back.
+        self.own(unsafe {
+            match self.api.call_one {
+                Some(call_one) => call_one(function, argument),
+                None => (self.api.PyObject_CallFunctionObjArgs)(
+                    function,
+                    argument,
+                    std::ptr::null_mut::<c_void>(),
+                ),
+            }
+        })
     }
 
     /// Adds a reference to an object that somebody else owns.

@@ -68,11 +68,7 @@ fn number(gil: &Gil, object: Object, name: &CStr) -> Option<String> {
 fn chain(gil: &Gil, object: Object, methods: &[&CStr]) -> Option<String> {
     let mut value = gil.share(object);
     for method in methods {
-        let null = std::ptr::null_mut::<std::ffi::c_void>();
-        let called = gil.attribute(value.object, method).ok().and_then(|method| {
-            // SAFETY: the GIL is held; the arguments end with NULL.
-            gil.own(unsafe { (gil.api.PyObject_CallFunctionObjArgs)(method.object, null) })
-        });
+        let called = gil.attribute(value.object, method).ok().and_then(|method| gil.call(method.object));
         gil.clear();
         value = called?;
     }

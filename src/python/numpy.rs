@@ -359,10 +359,8 @@ fn ml_dtype(gil: &Gil, wanted: DLDataType) -> Result<Object> {
     let numpy = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"numpy".as_ptr()) });
     let numpy = numpy.ok_or_else(|| gil.exception())?;
     let make = gil.attribute(numpy.object, c"dtype")?;
-    // SAFETY: the GIL is held; the arguments end with NULL.
-    let descr =
-        unsafe { (gil.api.PyObject_CallFunctionObjArgs)(make.object, scalar.object, null_mut::<c_void>()) };
-    gil.own(descr).map(Owned::into_raw).ok_or_else(|| gil.exception())
+    let descr = gil.call_with(make.object, scalar.object);
+    descr.map(Owned::into_raw).ok_or_else(|| gil.exception())
 }
 
 /// The words for an attribute that CPython looks up by a C string.

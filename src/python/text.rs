@@ -21,14 +21,8 @@ impl Gil {
 
     /// A boolean attribute, or what a method of this name returns; false where there is none.
     pub(super) fn flag(&self, object: Object, name: &CStr, method: bool) -> bool {
-        let found = self.attribute(object, name).ok().and_then(|found| {
-            if !method {
-                return Some(found);
-            }
-            let null = std::ptr::null_mut::<std::ffi::c_void>();
-            // SAFETY: the GIL is held; the arguments end with NULL.
-            self.own(unsafe { (self.api.PyObject_CallFunctionObjArgs)(found.object, null) })
-        });
+        let found = self.attribute(object, name).ok();
+        let found = if method { found.and_then(|found| self.call(found.object)) } else { found };
         // SAFETY: the GIL is held.
         let set = found.is_some_and(|found| unsafe { (self.api.PyObject_IsTrue)(found.object) } == 1);
         self.clear();
@@ -124,10 +118,7 @@ impl Gil {
     pub(super) fn masked_count(&self, array: Object) -> String {
         let mask = self.attribute(array, c"mask").ok();
         let sum = mask.and_then(|mask| self.attribute(mask.object, c"sum").ok());
-        let null = std::ptr::null_mut::<std::ffi::c_void>();
-        // SAFETY: the GIL is held; the arguments end with NULL.
-        let count = sum.map(|sum| unsafe { (self.api.PyObject_CallFunctionObjArgs)(sum.object, null) });
-        match count.and_then(|count| self.own(count)) {
+        match sum.and_then(|sum| self.call(sum.object)) {
             Some(count) => self.text(count.object),
             None => self.no_words(),
         }

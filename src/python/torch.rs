@@ -6,7 +6,7 @@ use super::object;
 use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLPackExchangeAPI, DLTensor};
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device, dtype};
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -19,7 +19,7 @@ pub(super) struct Torch {
     /// The exchange table, since 2.10.
     pub table: Option<&'static DLPackExchangeAPI>,
     pub from_dlpack: Object,
-    tracing_state: Option<Object>,
+    is_tracing: Option<Object>,
     is_neg: Object,
     requires_grad: Object,
 }
@@ -76,12 +76,12 @@ impl Torch {
         };
         let tensor_type = gil.attribute(module.object, c"Tensor")?;
         let core = gil.attribute(module.object, c"_C")?;
-        let tracing_state = gil.attribute(core.object, c"_get_tracing_state").map(Owned::into_raw).ok();
+        let is_tracing = gil.attribute(core.object, c"_is_tracing").map(Owned::into_raw).ok();
         gil.clear();
         Ok(Torch {
             table: super::exchange::table(gil, tensor_type.object),
             from_dlpack: gil.attribute(module.object, c"from_dlpack")?.into_raw(),
-            tracing_state,
+            is_tracing,
             is_neg: gil.attribute(tensor_type.object, c"is_neg")?.into_raw(),
             requires_grad: gil.interned(c"requires_grad")?,
             tensor_type: tensor_type.into_raw(),
@@ -96,10 +96,8 @@ impl Torch {
         if grad.ok_or_else(|| gil.exception())?.object == gil.api._Py_TrueStruct {
             return Err(Error::Refused(Refusal::Torch { what: "requires grad", call: "x.detach()" }));
         }
-        // SAFETY: as above; the arguments end with NULL.
-        let neg =
-            unsafe { (gil.api.PyObject_CallFunctionObjArgs)(self.is_neg, tensor, null_mut::<c_void>()) };
-        if gil.own(neg).ok_or_else(|| gil.exception())?.object == gil.api._Py_TrueStruct {
+        let neg = gil.call_with(self.is_neg, tensor);
+        if neg.ok_or_else(|| gil.exception())?.object == gil.api._Py_TrueStruct {
             return Err(Error::Refused(Refusal::Torch {
                 what: "has its negative bit set",
                 call: "x.resolve_neg()",
@@ -110,10 +108,8 @@ impl Torch {
 
     /// Refuses while `torch.jit.trace` records.
     fn check_no_trace(&self, gil: &Gil) -> Result<()> {
-        let Some(tracing_state) = self.tracing_state else { return Ok(()) };
-        // SAFETY: the GIL is held; the arguments end with NULL.
-        let state = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(tracing_state, null_mut::<c_void>()) };
-        if gil.own(state).ok_or_else(|| gil.exception())?.object == gil.api._Py_NoneStruct {
+        let Some(is_tracing) = self.is_tracing else { return Ok(()) };
+        if gil.call(is_tracing).ok_or_else(|| gil.exception())?.object != gil.api._Py_TrueStruct {
             return Ok(());
         }
         let call = "the conversion outside the function that torch.jit.trace records";
@@ -166,16 +162,12 @@ impl Torch {
 
     /// Whether functorch (`vmap`, `grad`) wraps the tensor.
     fn is_wrapped(&self, gil: &Gil, tensor: Object) -> bool {
-        // SAFETY: the GIL is held; a new reference or NULL comes back, and the arguments end with NULL.
-        let answer = gil
-            .own(unsafe { (gil.api.PyImport_ImportModule)(c"torch._C._functorch".as_ptr()) })
-            .and_then(|module| {
-                let ask = gil.attribute(module.object, c"is_functorch_wrapped_tensor").ok()?;
-                // SAFETY: as above.
-                gil.own(unsafe {
-                    (gil.api.PyObject_CallFunctionObjArgs)(ask.object, tensor, null_mut::<c_void>())
-                })
-            });
+        // SAFETY: the GIL is held; a new reference or NULL comes back.
+        let module = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"torch._C._functorch".as_ptr()) });
+        let answer = module.and_then(|module| {
+            let ask = gil.attribute(module.object, c"is_functorch_wrapped_tensor").ok()?;
+            gil.call_with(ask.object, tensor)
+        });
         gil.clear();
         answer.is_some_and(|answer| answer.object == gil.api._Py_TrueStruct)
     }
@@ -225,10 +217,8 @@ impl Torch {
 
     fn make_through_python(&self, gil: &Gil, tensor: Tensor) -> Result<Object> {
         let object = gil.own(object::wrap(gil, tensor)?).ok_or_else(|| gil.exception())?;
-        let null = null_mut::<c_void>();
-        // SAFETY: the GIL is held; the arguments end with NULL.
-        let made = unsafe { (gil.api.PyObject_CallFunctionObjArgs)(self.from_dlpack, object.object, null) };
-        if made.is_null() { Err(gil.exception_of("torch")) } else { Ok(made) }
+        let made = gil.call_with(self.from_dlpack, object.object);
+        made.map(Owned::into_raw).ok_or_else(|| gil.exception_of("torch"))
     }
 }
 
