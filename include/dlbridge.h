@@ -452,11 +452,11 @@ dlb_status dlb_python_capsule(const dlb_tensor *tensor,
                               void **out_capsule);
 
 /**
- * Makes the module that the Python package is built on: builtin functions and the tensor type. For the package;
- * other callers have `dlb_python_import()`.
+ * Not for applications: makes the module of builtins that the Python package is built on. Others have
+ * `dlb_python_import()`.
  *
- * `exceptions` is a borrowed tuple of 15 exception classes: by status code, then the one for objects that are no
- * arrays. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
+ * `exceptions` is a borrowed tuple of 16 exception classes: by status code, then those for objects that are no arrays
+ * and for indices outside. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
  * `DLB_ERROR_PYTHON`.
  */

@@ -31,13 +31,12 @@ def main() -> None:
     assert np.from_dlpack(tensor).ctypes.data == source.ctypes.data
 
     for bad, kind in (([1, 2], TypeError), (np.zeros(1, ">i4"), BufferError), (np.ma.array([1]), BufferError)):
+        words = ""
         try:
             dlbridge.from_dlpack(bad)
         except kind as refused:
-            assert isinstance(refused, dlbridge.Error)
-            assert str(refused)
-        else:
-            raise AssertionError(f"{bad!r} was not refused")
+            words = str(refused) if isinstance(refused, dlbridge.Error) else ""
+        assert words, f"{bad!r} was not refused in words"
 
     gone = weakref.ref(source)
     held = [dlbridge.from_dlpack(source).__dlpack__(max_version=(1, 3)) for _ in range(10)]

@@ -7,6 +7,7 @@ building one.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -25,13 +26,22 @@ def shared_library() -> Path:
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "libdlbridge.so"
 
 
+def soname(library: Path) -> str:
+    """The name that programs linked to the library look for. build.rs decides it; here it is read back."""
+    found = re.search(rb"libdlbridge\.so\.[0-9.]+", library.read_bytes())
+    if found is None:
+        raise RuntimeError(f"{library} has no soname; build it with cargo build --release")
+    return found.group().decode()
+
+
 class LibraryHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"
         include = build_data["force_include"]
-        include[str(shared_library())] = "dlbridge/libdlbridge.so"
+        library = shared_library()
+        include[str(library)] = f"dlbridge/{soname(library)}"
         for folder in HEADER_FOLDERS:
             for header in sorted(folder.rglob("*.h*")):
                 include[str(header)] = f"dlbridge/include/{header.relative_to(folder)}"

@@ -10,9 +10,10 @@ use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// The exception classes of the package: by status code, then `NotAnArrayError`. A tuple.
+/// The exception classes of the package: by status code, then `NotAnArrayError` and `OutOfRangeError`. A tuple.
 static EXCEPTIONS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 const NOT_AN_ARRAY: isize = 14;
+const OUT_OF_RANGE: isize = 15;
 
 /// The class that stands for an error.
 pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
@@ -22,6 +23,7 @@ pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
             return unsafe { *gil.api.PyExc_TypeError };
         }
         Error::NotAnArray { .. } | Error::Refused(Refusal::NotOurs { .. }) => NOT_AN_ARRAY,
+        Error::IndexOutOfRange { .. } | Error::AxisOutOfRange { .. } => OUT_OF_RANGE,
         error => error.kind() as isize,
     };
     // SAFETY: the GIL is held; the tuple was kept by `module`, and the class in it is borrowed from there.
@@ -70,7 +72,7 @@ tensor(6., dtype=torch.float64)" => convert::to_torch;
 ///
 /// # Safety
 ///
-/// `exceptions` is a live tuple of 15 exception classes.
+/// `exceptions` is a live tuple of 16 exception classes.
 pub unsafe fn module(exceptions: NonNull<c_void>) -> Result<NonNull<c_void>> {
     let gil = Gil::take()?;
     let api = gil.api;

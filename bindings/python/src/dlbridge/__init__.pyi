@@ -1,5 +1,6 @@
+from collections.abc import Iterator
 from types import EllipsisType
-from typing import Any, Literal, final
+from typing import Any, Literal, NoReturn, SupportsIndex, final
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from ._errors import (
     LossyError as LossyError,
     NotAnArrayError as NotAnArrayError,
     OutOfMemoryError as OutOfMemoryError,
+    OutOfRangeError as OutOfRangeError,
     ProducerError as ProducerError,
     ReadOnlyError as ReadOnlyError,
     TimedOutError as TimedOutError,
@@ -26,7 +28,7 @@ from ._explain import Explanation as Explanation, explain as explain, to as to
 
 __version__: str
 
-_Index = int | slice | EllipsisType | None
+_Index = SupportsIndex | slice | EllipsisType | None
 
 @final
 class Tensor:
@@ -51,6 +53,9 @@ class Tensor:
     @property
     def contiguous(self) -> bool: ...
     def __len__(self) -> int: ...
+    def __bool__(self) -> NoReturn: ...
+    def __contains__(self, item: object) -> NoReturn: ...
+    def __iter__(self) -> Iterator[Tensor]: ...
     def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
     def view(self, dtype: str, /) -> Tensor: ...
     def numpy(self) -> np.ndarray[Any, Any]: ...

@@ -15,6 +15,10 @@ class NotAnArrayError(InvalidArgumentError, TypeError):
     """The object is no DLPack producer."""
 
 
+class OutOfRangeError(InvalidArgumentError, IndexError):
+    """An index or an axis is outside."""
+
+
 class InvalidTensorError(Error, BufferError):
     """The DLPack structure that a producer gave is malformed."""
 
@@ -63,7 +67,7 @@ class InternalError(Error, RuntimeError):
     """A bug in dlbridge."""
 
 
-# By status code. NotAnArrayError is raised by name: in C it is an invalid argument like any other.
+# By status code. The two below are raised by name: in C they are invalid arguments like any other.
 BY_STATUS: dict[int, type[Error]] = {
     1: InvalidArgumentError,
     2: InvalidTensorError,
@@ -79,3 +83,14 @@ BY_STATUS: dict[int, type[Error]] = {
     12: ProducerError,
     13: InternalError,
 }
+
+# What the library raises, in the order in which it knows them: by status code, then by name.
+BY_NUMBER: tuple[type[Error], ...] = (
+    Error,
+    *(BY_STATUS[status] for status in sorted(BY_STATUS)),
+    NotAnArrayError,
+    OutOfRangeError,
+)
+
+for _error in BY_NUMBER:
+    _error.__module__ = "dlbridge"  # where users import them from

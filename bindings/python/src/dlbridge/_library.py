@@ -6,14 +6,20 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from ._errors import BY_STATUS, Error, NotAnArrayError
+from ._errors import BY_NUMBER
 
 _FOLDER = Path(__file__).parent
+# Under its soname, so that what is linked to it finds it.
+_LIBRARY = next(_FOLDER.glob("libdlbridge.so.*"))
 
 
 def get_library() -> str:
-    """The path of the shared library, for linking and for loading it yourself."""
-    return str(_FOLDER / "libdlbridge.so")
+    """The path of the shared library, for linking and for loading it yourself.
+
+    cc main.c -I"$(python -c 'import dlbridge; print(dlbridge.get_include())')" \\
+        "$(python -c 'import dlbridge; print(dlbridge.get_library())')" -Wl,-rpath,FOLDER_OF_THE_LIBRARY
+    """
+    return str(_LIBRARY)
 
 
 def get_include() -> str:
@@ -33,11 +39,9 @@ _c.dlb_python_module.argtypes = (ctypes.py_object, ctypes.POINTER(ctypes.c_void_
 def _load() -> Any:
     """The module of builtins. ctypes is used this once; what it returns is called directly."""
     out = ctypes.c_void_p()
-    # By status code from 0 on, then the class for objects that are no arrays.
-    exceptions = (Error, *(BY_STATUS[status] for status in sorted(BY_STATUS)), NotAnArrayError)
-    status = _c.dlb_python_module(exceptions, ctypes.byref(out))
+    status = _c.dlb_python_module(BY_NUMBER, ctypes.byref(out))
     if status:
-        raise BY_STATUS[status](_c.dlb_error_message().decode())
+        raise BY_NUMBER[status](_c.dlb_error_message().decode())
     module = ctypes.cast(out, ctypes.py_object).value
     # `value` counted a reference for us; the one that came through `out` is not needed any more.
     ctypes.pythonapi.Py_DecRef(out)

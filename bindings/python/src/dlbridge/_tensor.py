@@ -2,38 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from ._errors import InvalidArgumentError, UnsupportedError
+from ._errors import InvalidArgumentError, OutOfRangeError, UnsupportedError
 from ._library import native
 
 Tensor = native.Tensor
 
 
 def _len(self: Any) -> int:
+    """The size of the first dimension."""
     if self.ndim == 0:
         raise TypeError("a 0-d tensor has no len(); its only element is tensor.numpy()[()]")
     return int(self.shape[0])
 
 
+def _bool(self: Any) -> bool:
+    """Refused: neither "is there a tensor" nor "is an element true" goes without saying."""
+    raise TypeError("a tensor is neither true nor false; write `x is not None`, or tensor.numpy().any()")
+
+
+def _iter(self: Any) -> Iterator[Any]:
+    """The views along the first dimension."""
+    if self.ndim == 0:
+        raise TypeError("a 0-d tensor cannot be iterated; its only element is tensor.numpy()[()]")
+    return (self._select(0, index) for index in range(self.shape[0]))
+
+
 def _getitem(self: Any, index: Any) -> Any:
     """A view: integers, slices with any step, `...` and `None`, as in NumPy's basic indexing."""
     items = index if isinstance(index, tuple) else (index,)
-    named = sum(item is not None and item is not Ellipsis for item in items)
-    if items.count(Ellipsis) > 1:
+    kinds = [_kind(item) for item in items]
+    named = kinds.count("integer") + kinds.count("slice")
+    if named > self.ndim:
+        raise OutOfRangeError(f"{named} indices for a tensor of {self.ndim} dimensions; pass at most {self.ndim}")
+    if kinds.count("...") > 1:
         raise InvalidArgumentError("an index can hold only one '...'; write ':' for single axes")
     result, axis = self, 0
-    for item in items:
-        if item is Ellipsis:
+    for item, kind in zip(items, kinds):
+        if kind == "...":
             axis += self.ndim - named
-        elif item is None:
+        elif kind == "new axis":
             result, axis = result._unsqueeze(axis), axis + 1
-        elif isinstance(item, slice):
-            step = 1 if item.step is None else item.step
-            result, axis = result._slice(axis, item.start, item.stop, step), axis + 1
+        elif kind == "slice":
+            bounds = item.indices(result.shape[axis])
+            # Beyond the first element, going backwards, there is only None to say so.
+            stop = None if bounds[1] < 0 else bounds[1]
+            result, axis = result._slice(axis, bounds[0], stop, bounds[2]), axis + 1
         else:
-            result = result._select(axis, item.__index__())
+            position, extent = item.__index__(), result.shape[axis]
+            if not -extent <= position < extent:
+                raise OutOfRangeError(f"index {position} is outside axis {axis} of size {extent}")
+            result = result._select(axis, position)
     return result
+
+
+def _kind(item: Any) -> str:
+    """What an item of an index asks for."""
+    if item is None:
+        return "new axis"
+    if item is Ellipsis:
+        return "..."
+    if isinstance(item, slice):
+        return "slice"
+    if hasattr(type(item), "__index__") and not isinstance(item, bool) and getattr(item, "ndim", 0) == 0:
+        return "integer"
+    raise TypeError(
+        f"an index is a {type(item).__name__}; pass integers, slices, '...' or None "
+        "(lists, masks and arrays of indices make copies: use tensor.numpy()[...])"
+    )
+
+
+def _contains(self: Any, item: Any) -> bool:
+    """Refused: it would compare elements, which this library does not do."""
+    raise TypeError("a tensor is not searched for elements; write `x in tensor.numpy()`")
+
+
+def _copy(self: Any) -> Any:
+    """The tensor itself: the description never changes, and `copy.copy` shares what it refers to."""
+    return self
+
+
+def _reduce(self: Any) -> Any:
+    raise TypeError("a tensor shares memory and cannot be pickled; pickle tensor.numpy() instead")
 
 
 def _numpy(self: Any) -> Any:
@@ -65,6 +117,11 @@ def _repr(self: Any) -> str:
 
 for _name, _method in {
     "__len__": _len,
+    "__bool__": _bool,
+    "__iter__": _iter,
+    "__contains__": _contains,
+    "__copy__": _copy,
+    "__reduce__": _reduce,
     "__getitem__": _getitem,
     "__array__": _array,
     "__repr__": _repr,
