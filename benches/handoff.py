@@ -38,12 +38,13 @@ class Row(NamedTuple):
 
 
 def rows() -> list[Row]:
+    by_numpy, by_torch = np.from_dlpack, torch.from_dlpack
     table = [
         Row("to_torch(numpy)", dlbridge.to_torch, "numpy", "torch.from_numpy", torch.from_numpy, "numpy", 0.80),
         Row("to_numpy(torch)", dlbridge.to_numpy, "torch", "t.numpy()", torch.Tensor.numpy, "torch", 0.33),
-        Row("np.from_dlpack(Tensor)", np.from_dlpack, "tensor", "of a torch tensor", np.from_dlpack, "torch", 0.2),
-        Row("torch.from_dlpack(Tensor)", torch.from_dlpack, "tensor", "of an array", torch.from_dlpack, "numpy", 0.95),
-        Row("torch.from_dlpack(Tensor)", torch.from_dlpack, "tensor", "of a torch tensor", torch.from_dlpack, "torch", 0.3),
+        Row("np.from_dlpack(Tensor)", by_numpy, "tensor", "of a torch tensor", by_numpy, "torch", 0.2),
+        Row("torch.from_dlpack(Tensor)", by_torch, "tensor", "of an array", by_torch, "numpy", 0.95),
+        Row("torch.from_dlpack(Tensor)", by_torch, "tensor", "of a torch tensor", by_torch, "torch", 0.3),
     ]  # fmt: skip
     if tvm_ffi is None:
         print("tvm_ffi: UNAVAILABLE; pip install apache-tvm-ffi to see its two rows\n")

@@ -95,7 +95,7 @@ typedef void (*dlb_release_fn)(void *context);
 #define DLB_ERROR_COPY_REQUIRED 5
 
 /**
- * A value would change, and that was not allowed.
+ * A value would change, and that was not allowed. No function of this version returns it.
  */
 #define DLB_ERROR_LOSSY 6
 
@@ -105,7 +105,7 @@ typedef void (*dlb_release_fn)(void *context);
 #define DLB_ERROR_OUT_OF_MEMORY 7
 
 /**
- * A device driver failed; the message has the driver's name for it.
+ * A device driver failed; the message has the driver's name for it. No function of this version returns it.
  */
 #define DLB_ERROR_DEVICE 8
 
@@ -115,12 +115,12 @@ typedef void (*dlb_release_fn)(void *context);
 #define DLB_ERROR_UNAVAILABLE 9
 
 /**
- * The time given ran out.
+ * The time given ran out. No function of this version returns it.
  */
 #define DLB_ERROR_TIMEOUT 10
 
 /**
- * The other side has shut down.
+ * The other side has shut down. No function of this version returns it.
  */
 #define DLB_ERROR_CLOSED 11
 

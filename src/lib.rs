@@ -13,8 +13,8 @@
 //! assert_eq!(left.dtype(), dtype::U8);
 //! assert_eq!(left.device(), DLDevice::CPU);
 //!
-//! let managed = left.export()?; // a DLManagedTensorVersioned that any DLPack framework can consume
-//! let back = unsafe { Tensor::import(managed) }?;
+//! let out: dlpark::versioned::Dlpack = (&left).try_into()?; // owns an export; `into_raw` hands it to C
+//! let back = Tensor::try_from(out)?;
 //! assert_eq!(back.data(), frame.data());
 //! # Ok::<(), dlbridge::Error>(())
 //! ```

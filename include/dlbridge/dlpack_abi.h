@@ -2,7 +2,8 @@
  *
  * Where <dlpack/dlpack.h> is found, or a copy of it was included before (libtorch's <ATen/dlpack.h> is one), that one
  * is used. Otherwise the DLPack 1.3 ABI is declared here, under DLPack's own include guard, so that including the
- * original afterwards changes nothing. Headers older than DLPack 1.0 lack the versioned struct: it is added.
+ * original afterwards changes nothing. What an older header lacks is added: before DLPack 1.0 the versioned struct,
+ * before 1.3 the newer names of devices and dtypes.
  * Define DLB_NO_SYSTEM_DLPACK to ignore an installed <dlpack/dlpack.h>.
  *
  * Facts: the DLPack specification, https://dmlc.github.io/dlpack/latest/c_api.html
@@ -131,6 +132,33 @@ typedef struct DLManagedTensorVersioned {
   DLTensor dl_tensor;
 } DLManagedTensorVersioned;
 
+#endif
+
+/* Names that an older dlpack.h lacks, with the values that DLPack 1.3 gives them. */
+#ifndef DLB_DECLARES_DLPACK
+#if !defined(DLPACK_MAJOR_VERSION)
+#define kDLOneAPI ((DLDeviceType)14)
+#define kDLWebGPU ((DLDeviceType)15)
+#define kDLHexagon ((DLDeviceType)16)
+#define kDLBool 6U
+#endif
+#if !defined(DLPACK_MAJOR_VERSION) || (DLPACK_MAJOR_VERSION == 1 && DLPACK_MINOR_VERSION < 1)
+#define kDLMAIA ((DLDeviceType)17)
+#define kDLFloat8_e3m4 7U
+#define kDLFloat8_e4m3 8U
+#define kDLFloat8_e4m3b11fnuz 9U
+#define kDLFloat8_e4m3fn 10U
+#define kDLFloat8_e4m3fnuz 11U
+#define kDLFloat8_e5m2 12U
+#define kDLFloat8_e5m2fnuz 13U
+#define kDLFloat8_e8m0fnu 14U
+#define kDLFloat6_e2m3fn 15U
+#define kDLFloat6_e3m2fn 16U
+#define kDLFloat4_e2m1fn 17U
+#endif
+#if !defined(DLPACK_MAJOR_VERSION) || (DLPACK_MAJOR_VERSION == 1 && DLPACK_MINOR_VERSION < 2)
+#define kDLTrn ((DLDeviceType)18)
+#endif
 #endif
 
 #ifndef DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED

@@ -20,17 +20,17 @@ pub const DLB_ERROR_UNSUPPORTED: dlb_status = 3;
 pub const DLB_ERROR_READ_ONLY: dlb_status = 4;
 /// Only a copy could do this, and none was asked for.
 pub const DLB_ERROR_COPY_REQUIRED: dlb_status = 5;
-/// A value would change, and that was not allowed.
+/// A value would change, and that was not allowed. No function of this version returns it.
 pub const DLB_ERROR_LOSSY: dlb_status = 6;
 /// An allocation failed.
 pub const DLB_ERROR_OUT_OF_MEMORY: dlb_status = 7;
-/// A device driver failed; the message has the driver's name for it.
+/// A device driver failed; the message has the driver's name for it. No function of this version returns it.
 pub const DLB_ERROR_DEVICE: dlb_status = 8;
 /// There is no such device, driver or interpreter here.
 pub const DLB_ERROR_UNAVAILABLE: dlb_status = 9;
-/// The time given ran out.
+/// The time given ran out. No function of this version returns it.
 pub const DLB_ERROR_TIMEOUT: dlb_status = 10;
-/// The other side has shut down.
+/// The other side has shut down. No function of this version returns it.
 pub const DLB_ERROR_CLOSED: dlb_status = 11;
 /// A Python exception was raised; see `dlb_python_import()` for where it is then.
 pub const DLB_ERROR_PYTHON: dlb_status = 12;

@@ -182,7 +182,7 @@ impl fmt::Display for Error {
             AxisOutOfRange { axis, ndim: 0 } => {
                 write!(
                     f,
-                    "axis {axis} does not exist in a 0-d tensor; unsqueeze it first, which gives it axis 0"
+                    "axis {axis} does not exist in a 0-d tensor; unsqueeze it first (tensor[None] in Python), which gives it axis 0"
                 )
             }
             AxisOutOfRange { axis, ndim } => write!(
@@ -223,7 +223,7 @@ impl fmt::Display for Error {
             }
             ReshapeSize { shape, target } => write!(
                 f,
-                "shape {shape:?} cannot become {target:?}; keep the number of elements, and use -1 at most once"
+                "shape {shape:?} cannot become {target:?}; both must hold the same number of elements, and -1 may stand in for one size"
             ),
             TooManyAxes { ndim, limit } => write!(f, "{ndim} dimensions are asked for; pass at most {limit}"),
             NegativeCount { what, count } => {
@@ -258,7 +258,7 @@ impl fmt::Display for Error {
                 "ndim is {ndim}, not 0 to {limit}; the producer must describe the tensor with fewer dimensions"
             ),
             NullShape { ndim } => {
-                write!(f, "shape is NULL although ndim is {ndim}; the producer must set it")
+                write!(f, "shape is NULL although ndim is {ndim}; whoever made the description must set it")
             }
             NegativeDimension { axis, extent } => {
                 write!(f, "dimension {axis} is {extent}; the producer must give sizes of 0 or more")
@@ -284,7 +284,10 @@ impl fmt::Display for Error {
                 "data {data:#x} + byte_offset {byte_offset} with elements from byte {low} to {high} leaves the address space; check byte_offset and strides"
             ),
             NullData { shape } => {
-                write!(f, "data is NULL although shape {shape:?} holds elements; the producer must set it")
+                write!(
+                    f,
+                    "data is NULL although shape {shape:?} holds elements; whoever made the description must set it"
+                )
             }
             ImpossibleDtype { dtype } => write!(
                 f,
@@ -337,7 +340,7 @@ impl fmt::Display for Error {
             }
             ReshapeCopies { shape, strides, target } => write!(
                 f,
-                "shape {shape:?} with strides {strides:?} cannot be viewed as {target:?}; copy it to row-major order first"
+                "shape {shape:?} with strides {strides:?} cannot be viewed as {target:?}; copy the elements to row-major order first (numpy.ascontiguousarray(x), x.contiguous(), or a loop in C)"
             ),
             OutOfMemory { bytes } => {
                 write!(f, "{bytes} bytes could not be allocated; release tensors that are no longer used")
@@ -346,7 +349,7 @@ impl fmt::Display for Error {
             Capsule { words } => f.write_str(words),
             NotAnArray { type_name } => write!(
                 f,
-                "a {type_name} is no DLPack producer: it has no __dlpack__ method and is no DLPack capsule; pass numpy.asarray(x)"
+                "x is of type {type_name}, which is no DLPack producer: it has neither __dlpack__ nor a buffer and is no DLPack capsule; pass an array, for example numpy.asarray(x)"
             ),
             Refused(refusal) => refusal.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),

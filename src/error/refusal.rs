@@ -60,7 +60,7 @@ impl fmt::Display for Refusal {
             NotOurs { type_name } => write!(f, "a {type_name} is no dlbridge.Tensor; call dlbridge.from_dlpack(x)"),
             NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x)"),
             Signature { words } => f.write_str(words),
-            UnknownReadOnly { given } => write!(f, "readonly is {given:?}; pass \"error\", \"copy\" or \"alias\""),
+            UnknownReadOnly { given } => write!(f, "readonly is {given}; pass \"error\", \"copy\" or \"alias\""),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
             Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
@@ -70,7 +70,7 @@ impl fmt::Display for Refusal {
             ),
             Masked { count } => write!(
                 f,
-                "the array is masked ({count} elements are), and the mask would be lost; call x.filled(value), or x.data to ignore the mask"
+                "the array is masked (at {count} elements), and the mask would be lost; call x.filled(value), or x.data to ignore the mask"
             ),
             NegativeStride { axis, stride } => write!(
                 f,
@@ -96,7 +96,7 @@ impl fmt::Display for Refusal {
             ),
             NumpyDtype { dtype } => write!(
                 f,
-                "dtype {dtype} has no DLPack type; convert it, for example x.astype(\"float64\") or x.view(\"int64\")"
+                "dtype {dtype} has no DLPack type; convert it to numbers: x.astype(\"float64\") for objects and long double, x.view(\"int64\") for dates, x[\"field\"] for records"
             ),
             NoNumpyDtype { dtype, bits } if *bits < 8 => {
                 write!(f, "NumPy has no packed {dtype}; take the bytes with x.view(\"uint8\")")
@@ -122,7 +122,7 @@ impl fmt::Display for Refusal {
             NoCopy { remedy } => write!(f, "copy=True is not handled here; {remedy}"),
             NoCast { have, wanted } => write!(
                 f,
-                "{have} cannot become {wanted} without a cast, and none is hidden; cast it with .astype or .to first"
+                "{have} cannot become {wanted} without a cast, and none is hidden; cast it first, with x.astype({wanted:?}) or x.to(torch.{wanted})"
             ),
         }
     }

@@ -43,7 +43,11 @@ impl Arguments {
     ) -> Result<([Object; N], [Object; K])> {
         if self.count != N as isize {
             return Err(Error::Refused(Refusal::Signature {
-                words: format!("{function}() takes {N} positional arguments but {} were given", self.count),
+                words: format!(
+                    "{function}() takes {N} positional-only argument{} but {} were given",
+                    if N == 1 { "" } else { "s" },
+                    self.count
+                ),
             }));
         }
         // SAFETY: CPython passes `count` values, and one more for each name.

@@ -36,6 +36,9 @@ impl Tensor {
     ///
     /// Strides are always there, canonical on dimensions of size 0 and 1, `data` is NULL where the tensor is empty,
     /// and `READ_ONLY` is set where the tensor is read-only. Nothing is copied, so `IS_COPIED` is not set.
+    ///
+    /// The pointer owns the export: hand it to a consumer, or call its deleter; dropping it leaks. As an owner that
+    /// deletes by itself there is `dlpark::versioned::Dlpack::try_from(&tensor)`.
     pub fn export(&self) -> Result<NonNull<DLManagedTensorVersioned>> {
         self.clone().into_export()
     }
@@ -50,8 +53,7 @@ impl Tensor {
     /// refused.
     pub fn export_legacy(&self) -> Result<NonNull<DLManagedTensor>> {
         if self.is_read_only() {
-            let remedy =
-                "ask for a versioned export (max_version (1, 3)), which can say read-only, or export a copy";
+            let remedy = "make a versioned export, which can say read-only (dlb_tensor_export, max_version=(1, 3) in Python), or export a copy";
             return Err(Error::ReadOnly { action: "a legacy export", remedy });
         }
         self.clone().export_as(DlpackFlags::empty())

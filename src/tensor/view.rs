@@ -149,14 +149,16 @@ impl Tensor {
             let (Some((extent, outer_shape)), Some((stride, outer_strides))) =
                 (shape.split_last_mut(), strides.split_last_mut())
             else {
-                return Err(refuse("a 0-d tensor cannot change its element size; unsqueeze it first"));
+                return Err(refuse(
+                    "a 0-d tensor cannot change its element size; unsqueeze it first (tensor[None] in Python)",
+                ));
             };
             if *extent > 1 && *stride != 1 && !empty {
                 return Err(refuse("the last dimension is not packed (its stride is not 1); copy it first"));
             }
             let row_bits = extent.checked_mul(old_bits).filter(|bits| bits % new_bits == 0);
             let row_bits = row_bits.ok_or_else(|| {
-                refuse("the last dimension is no whole number of new elements; slice it to one first")
+                refuse("the last dimension holds no whole number of the new elements; slice it to a multiple first")
             })?;
             (*extent, *stride) = (row_bits / new_bits, 1);
             for (stride, extent) in outer_strides.iter_mut().zip(outer_shape) {

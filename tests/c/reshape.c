@@ -32,7 +32,7 @@ static void check_reshape(const dlb_tensor *whole, const int64_t *shape, int32_t
         check_shape(view, shape, ndim);
         check_values(view, expected, size);
     } else {
-        CHECK_FAILS(dlb_tensor_reshape(whole, shape, ndim, &view), DLB_ERROR_COPY_REQUIRED, "copy it");
+        CHECK_FAILS(dlb_tensor_reshape(whole, shape, ndim, &view), DLB_ERROR_COPY_REQUIRED, "copy the elements");
         CHECK(view == NULL);
     }
 }

@@ -189,3 +189,62 @@ def test_p14_p29_copies_and_other_devices_are_buffer_errors() -> None:
     with pytest.raises(BufferError, match="device"):
         tensor_of(2).__dlpack__(dl_device=(2, 0))
     assert tensor_of(2).__dlpack__(dl_device=(1, 0), copy=False) is not None
+
+
+def test_p30_another_byte_order_names_the_fix() -> None:
+    array = np.arange(3, dtype=">i4")
+    with pytest.raises(dlbridge.UnsupportedError, match="newbyteorder"):
+        dlbridge.from_dlpack(array)
+    assert dlbridge.from_dlpack(array.astype(array.dtype.newbyteorder("="))).dtype == "int32"
+
+
+class ExchangeTable(ctypes.Structure):
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("prev_api", ctypes.c_void_p),
+        ("allocator", ctypes.c_void_p),
+        ("managed_from_py", ctypes.c_void_p),
+        ("managed_to_py", ctypes.c_void_p),
+        ("dltensor_from_py", ctypes.c_void_p),
+        ("current_work_stream", ctypes.c_void_p),
+    )
+
+
+def exchange_table() -> ExchangeTable:
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    capsule = dlbridge.Tensor.__dlpack_c_exchange_api__
+    return ExchangeTable.from_address(pointer(capsule, b"dlpack_exchange_api"))
+
+
+def test_p32_the_exchange_table_is_complete() -> None:
+    table = exchange_table()
+    assert (table.major, table.minor, table.prev_api) == (1, 3, None)
+    assert all(getattr(table, name) for name, _ in ExchangeTable._fields_[3:])
+    assert ctypes.addressof(exchange_table()) == ctypes.addressof(table)
+
+
+def test_p32_the_exchange_table_hands_over_and_back() -> None:
+    table, tensor, managed = exchange_table(), tensor_of(2, 3), ctypes.c_void_p()
+    export = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.POINTER(ctypes.c_void_p))(
+        table.managed_from_py
+    )
+    assert export(tensor, ctypes.byref(managed)) == 0
+    adopt = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))(table.managed_to_py)
+    out = ctypes.c_void_p()
+    assert adopt(managed, ctypes.byref(out)) == 0
+    back = ctypes.cast(out, ctypes.py_object).value
+    ctypes.pythonapi.Py_DecRef(out)
+    assert (back.data_ptr, back.shape) == (tensor.data_ptr, (2, 3))
+    with pytest.raises(dlbridge.NotAnArrayError, match="list"):
+        export([1], ctypes.byref(managed))
+
+
+def test_p32_the_allocator_reports_through_the_callers_function() -> None:
+    said: list[tuple[bytes, bytes]] = []
+    set_error = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
+    kind = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, set_error)
+    allocate = kind(exchange_table().allocator)
+    assert allocate(None, None, None, set_error(lambda _, error, words: said.append((error, words)))) == -1
+    assert said[0][0] == b"NotImplementedError"
