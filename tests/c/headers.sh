@@ -17,7 +17,10 @@ typedef char legacy_is_64[sizeof(DLManagedTensor) == 64 ? 1 : -1];
 typedef char versioned_is_80[sizeof(DLManagedTensorVersioned) == 80 ? 1 : -1];
 typedef char prefix_is_32[offsetof(DLManagedTensorVersioned, dl_tensor) == 32 ? 1 : -1];
 typedef char flags_are_1_2_4[DLPACK_FLAG_BITMASK_READ_ONLY == 1 && DLPACK_FLAG_BITMASK_IS_COPIED == 2 &&
-                             DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED == 4 ? 1 : -1];'
+                             DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED == 4 ? 1 : -1];
+typedef char newer_names_are_there[kDLBool == 6 && kDLFloat8_e3m4 == 7 && kDLFloat8_e8m0fnu == 14 &&
+                                   kDLFloat4_e2m1fn == 17 && (int)kDLOneAPI == 14 && (int)kDLWebGPU == 15 &&
+                                   (int)kDLHexagon == 16 && (int)kDLMAIA == 17 && (int)kDLTrn == 18 ? 1 : -1];'
 
 # compile DEFINITION INCLUDES...: one file that includes these, in each standard
 compile() {
