@@ -12,7 +12,8 @@ use std::ptr::NonNull;
 ///
 /// `object` is a `PyObject *`, borrowed; the tensor keeps what it needs of it alive. The function takes the GIL
 /// itself, so it may be called with or without it, from any thread, also through ctypes.CDLL and cffi. The
-/// interpreter's functions are looked up in the running process: a program without Python may link this library.
+/// interpreter's functions are looked up in the running process: a program without Python may link this library. It
+/// serves the main interpreter only, and must not be called from a sub-interpreter.
 /// `*out` is owned by the caller: `dlb_tensor_release()`, which may be called without the GIL.
 ///
 /// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL; no producer; a capsule that is used, or no DLPack capsule: it is

@@ -87,6 +87,8 @@ macro_rules! symbols {
             $(pub $name: $type,)*
             /// `Py_IsFinalizing`, public only since 3.13.
             pub is_finalizing: Option<unsafe extern "C" fn() -> c_int>,
+            /// `PyThreadState_GetUnchecked`, public only since 3.13: the thread state that holds the GIL, or NULL.
+            pub current_state: unsafe extern "C" fn() -> *mut c_void,
             /// `PyObject_CallOneArg`, which is faster than what takes any number of arguments. Since 3.11.
             pub call_one: Option<unsafe extern "C" fn(Object, Object) -> Object>,
         }
@@ -112,6 +114,12 @@ macro_rules! symbols {
                         // SAFETY: both names are `int (*)(void)`.
                         unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(address) }
                     }),
+                    current_state: {
+                        const OLDER: &CStr = c"_PyThreadState_UncheckedGet";
+                        let address = symbol(c"PyThreadState_GetUnchecked").or_else(|| symbol(OLDER)).ok_or(OLDER)?;
+                        // SAFETY: both names are `PyThreadState *(*)(void)`.
+                        unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> *mut c_void>(address) }
+                    },
                     call_one: symbol(c"PyObject_CallOneArg").map(|address| {
                         // SAFETY: the function of this name takes a callable and an argument.
                         unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(Object, Object) -> Object>(address) }
@@ -128,7 +136,7 @@ symbols! {
     Py_AddPendingCall: unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void) -> c_int, *mut c_void) -> c_int,
     PyGILState_Ensure: unsafe extern "C" fn() -> c_int,
     PyGILState_Release: unsafe extern "C" fn(c_int),
-    PyGILState_Check: unsafe extern "C" fn() -> c_int,
+    PyGILState_GetThisThreadState: unsafe extern "C" fn() -> *mut c_void,
     PyInterpreterState_Get: unsafe extern "C" fn() -> *mut c_void,
     PyInterpreterState_Main: unsafe extern "C" fn() -> *mut c_void,
     // Objects
@@ -188,6 +196,8 @@ symbols! {
     PyBuffer_Release: unsafe extern "C" fn(*mut Buffer),
     // Data, not functions: the address of a `PyObject *`, and of the object itself.
     PyExc_TypeError: *mut Object,
+    PyExc_OverflowError: *mut Object,
+    PyExc_ModuleNotFoundError: *mut Object,
     PyExc_AttributeError: *mut Object,
     PyExc_Exception: *mut Object,
     PyCapsule_Type: Object,

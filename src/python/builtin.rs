@@ -92,13 +92,14 @@ impl Gil {
         // SAFETY: the GIL is held; -1 may be a value or an error.
         let number = unsafe { (self.api.PyLong_AsLongLong)(value) };
         // SAFETY: as above.
-        if number == -1 && unsafe { !(self.api.PyErr_Occurred)().is_null() } {
-            self.clear();
-            return Err(Error::Refused(Refusal::Signature {
-                words: format!("{} is no integer that fits 64 bits", self.text(value)),
-            }));
+        if number != -1 || unsafe { (self.api.PyErr_Occurred)().is_null() } {
+            return Ok(number);
         }
-        Ok(number)
+        if self.catch(self.api.PyExc_TypeError) || self.catch(self.api.PyExc_OverflowError) {
+            let words = format!("{} is no integer that fits 64 bits", self.text(value));
+            return Err(Error::Refused(Refusal::Signature { words }));
+        }
+        Err(self.exception())
     }
 
     /// Whether a value is true.
@@ -120,11 +121,7 @@ impl Gil {
                 ),
             })
         };
-        let is = |object: Object, wanted: Object| {
-            // SAFETY: the GIL is held and `object` is alive.
-            let found = self.own(unsafe { (self.api.PyObject_Type)(object) });
-            found.is_some_and(|found| found.object == wanted)
-        };
+        let is = |object: Object, wanted: Object| self.type_of(object) == wanted;
         // SAFETY: the GIL is held; each call is made only if the one before found a tuple.
         unsafe {
             if !is(value, self.api.PyTuple_Type) || (self.api.PyTuple_Size)(value) != 2 {

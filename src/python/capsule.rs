@@ -57,9 +57,7 @@ pub(super) fn with_gil(gil: &Gil, tensor: &Tensor, legacy: bool) -> Result<NonNu
 
 /// Whether the object is a capsule. The type cannot be subclassed, so its type decides.
 pub(super) fn is_capsule(gil: &Gil, object: Object) -> bool {
-    // SAFETY: the GIL is held and `object` is alive; a new reference to its type comes back.
-    let kind = gil.own(unsafe { (gil.api.PyObject_Type)(object) });
-    kind.is_some_and(|kind| kind.object == gil.api.PyCapsule_Type)
+    gil.type_of(object) == gil.api.PyCapsule_Type
 }
 
 /// The managed tensor that is there to be taken from a capsule, which stays as it is.

@@ -7,7 +7,8 @@ use super::import::tensor_from;
 use super::kind::{self, Kind};
 use super::numpy::Numpy;
 use super::object;
-use super::torch::Torch;
+use super::torch::{Described, Torch};
+use crate::dlpack::DLPackExchangeAPI;
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device};
 use std::ffi::CStr;
@@ -34,23 +35,28 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let numpy = Numpy::get(gil)?;
     let array = match kind::of(gil, source) {
         Kind::Numpy(_) => gil.share(source),
-        Kind::Torch(Some(table)) => {
-            let torch = Torch::get(gil)?;
-            // SAFETY: the GIL is held and `source` is a torch.Tensor.
-            let view = unsafe { torch.view(gil, table, source) }?;
-            torch.check(gil, source)?;
-            match view {
-                Some(view) if device::is_host(view.device) => {
-                    torch.check_conj(gil, source, &view)?;
-                    numpy.array(gil, &view, true, Some(source))?
-                }
-                _ => array_of(gil, numpy, source)?,
-            }
-        }
+        Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
         _ => array_of(gil, numpy, source)?,
     };
     check_dtype(gil, array.object, dtype)?;
     if is_true(gil, copy)? { call(gil, array.object, c"copy") } else { Ok(array.into_raw()) }
+}
+
+/// An array on the memory of a torch tensor, whose storage it keeps alive.
+fn torch_array<'gil>(
+    gil: &'gil Gil,
+    numpy: &Numpy,
+    table: &DLPackExchangeAPI,
+    source: Object,
+) -> Result<Owned<'gil>> {
+    // SAFETY: the GIL is held and `source` is a torch.Tensor.
+    let Described { view, storage } = unsafe { Torch::get(gil)?.describe(gil, table, source) }?;
+    // The short way is for what needs neither another check nor Python code: the rest goes through a tensor.
+    if device::is_host(view.device) && !view.data.is_null() && view.byte_offset == 0 && numpy.has(view.dtype)
+    {
+        return numpy.array(gil, &view, true, Some(storage.object));
+    }
+    array_of(gil, numpy, source)
 }
 
 /// An array over our own tensor of any source.
@@ -77,6 +83,7 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let torch = Torch::get(gil)?;
     if let Kind::Torch(_) | Kind::TorchSubclass = kind::of(gil, source) {
         check_dtype(gil, source, dtype)?;
+        check_torch_device(gil, source, wanted)?;
         return if copy { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
     }
     let mut tensor = tensor_from(gil, source)?;
@@ -146,6 +153,19 @@ fn check_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
         return Ok(());
     }
     Err(Error::Refused(Refusal::OtherDevice { have: name, wanted: text }))
+}
+
+/// The same for a tensor that is torch's already.
+fn check_torch_device(gil: &Gil, tensor: Object, wanted: Object) -> Result<()> {
+    if is_absent(gil, wanted) {
+        return Ok(());
+    }
+    let (have, wanted) = (gil.attribute_text(tensor, c"device"), gil.text(wanted));
+    let first = |name: &str| format!("{name}:0");
+    if have == wanted || have == first(&wanted) {
+        return Ok(());
+    }
+    Err(Error::Refused(Refusal::OtherDevice { have, wanted }))
 }
 
 /// A dtype can only be confirmed: there is no cast, and never a hidden one.

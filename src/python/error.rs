@@ -77,14 +77,17 @@ impl Gil {
 /// Raises an error as the exception class of the package that stands for it. What a producer raised becomes the cause
 /// of a `ProducerError`; what is no `Exception` (a keyboard interrupt) passes through.
 pub(super) fn raise(gil: &Gil, error: &Error) {
-    let pending = gil.set_aside();
-    let Pending([kind, value, traceback]) = pending;
+    let Pending([mut kind, mut value, mut traceback]) = gil.set_aside();
+    if !kind.is_null() {
+        // SAFETY: the GIL is held, and the three are what `PyErr_Fetch` gave. Before 3.12 the value may be anything.
+        unsafe { (gil.api.PyErr_NormalizeException)(&mut kind, &mut value, &mut traceback) };
+    }
     // SAFETY: the GIL is held; NULL is no exception.
     let foreign = error.kind() == Kind::Python
         && !kind.is_null()
         && unsafe { (gil.api.PyErr_GivenExceptionMatches)(kind, *gil.api.PyExc_Exception) == 0 };
     if foreign {
-        return gil.put_back(pending);
+        return gil.put_back(Pending([kind, value, traceback]));
     }
     let mut words = error.to_string().into_bytes();
     words.retain(|&byte| byte != 0);

@@ -1,18 +1,31 @@
 //! The GIL, and references that are dropped while it is held.
 
 use super::api::{Api, Object, api};
+use super::release::drain;
 use crate::error::{Error, Result};
 use std::ffi::{c_int, c_void};
+
+/// Whether this thread holds the GIL of the main interpreter.
+///
+/// `PyGILState_Check` would say yes on every thread once a sub-interpreter has existed, so the states are compared: up
+/// to 3.11 the current one is that of whichever thread holds the GIL.
+pub(super) fn holds_gil(api: &Api) -> bool {
+    // SAFETY: both may be asked at any time while the interpreter is there, from any thread.
+    unsafe {
+        let mine = (api.PyGILState_GetThisThreadState)();
+        !mine.is_null() && mine == (api.current_state)()
+    }
+}
 
 /// Whether the interpreter is up and running, so that Python code may run on this thread.
 ///
 /// While it shuts down only a thread that holds the GIL already may: asking for it would end or hang the thread.
 pub(super) fn is_usable(api: &Api) -> bool {
-    // SAFETY: these three may be called at any time, from any thread, with or without the GIL.
-    unsafe {
-        let finalizing = api.is_finalizing.is_some_and(|is_finalizing| is_finalizing() != 0);
-        (api.Py_IsInitialized)() != 0 && (!finalizing || (api.PyGILState_Check)() != 0)
-    }
+    // SAFETY: both may be called at any time, from any thread, with or without the GIL.
+    let (running, finalizing) = unsafe {
+        ((api.Py_IsInitialized)() != 0, api.is_finalizing.is_some_and(|is_finalizing| is_finalizing() != 0))
+    };
+    running && (!finalizing || holds_gil(api))
 }
 
 /// The GIL, held while this lives.
@@ -31,11 +44,12 @@ impl Gil {
             let what = "the Python interpreter is not running; call Py_Initialize first, and nothing after Py_Finalize";
             return Err(Error::Unavailable { what: what.into() });
         }
-        // SAFETY: the interpreter runs; both calls are allowed from any thread, and `drop` gives the state back.
-        unsafe {
-            let caller_holds = (api.PyGILState_Check)() != 0;
-            Ok(Gil { api, state: Some((api.PyGILState_Ensure)()), caller_holds })
-        }
+        let caller_holds = holds_gil(api);
+        // SAFETY: the interpreter runs; the call is allowed from any thread, and `drop` gives the state back.
+        let state = unsafe { (api.PyGILState_Ensure)() };
+        // SAFETY: the GIL is held now.
+        unsafe { drain(api) };
+        Ok(Gil { api, state: Some(state), caller_holds })
     }
 
     /// For functions that CPython itself calls.

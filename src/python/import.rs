@@ -8,10 +8,12 @@ use super::gil::{Gil, Owned, is_usable};
 use super::kind::{self, Kind};
 use super::missing;
 use super::object;
-use super::torch::Torch;
+use super::release::release_object;
+use super::torch::{Described, Torch};
 use crate::dlpack::DLPackExchangeAPI;
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, delete_legacy, delete_versioned};
+use dlpark::DlpackFlags;
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 
@@ -46,17 +48,19 @@ pub(super) fn tensor_from(gil: &Gil, object: Object) -> Result<Tensor> {
 
 fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> Result<Tensor> {
     let torch = Torch::get(gil)?;
-    torch.check(gil, object)?;
-    let tensor = match table {
-        // SAFETY: the GIL is held, and the type of `object` offers this table.
-        Some(table) => unsafe { exchange::import(gil, table, object) },
-        None => produce(gil, object).and_then(|produced| from_produced(gil, object, &produced)),
+    let Some(table) = table else {
+        // A torch older than 2.10: its own `__dlpack__` makes the checks, but for the negative bit.
+        torch.check(gil, object)?;
+        return from_produced(gil, object, &produce(gil, object)?);
     };
-    match tensor {
-        Ok(tensor) => torch.check_conj(gil, object, tensor.view()).map(|()| tensor),
-        Err(Error::Python { .. }) => Err(torch.diagnose(gil, object)),
-        Err(error) => Err(error),
-    }
+    // SAFETY: the GIL is held and `object` is a torch.Tensor.
+    let Described { view, storage } = unsafe { torch.describe(gil, table, object) }?;
+    let flags = DlpackFlags::empty();
+    // SAFETY: no Python code has run since torch described the tensor; the storage keeps the memory alive, and
+    // `release_object` gives our reference to it back from any thread.
+    let tensor = unsafe { Tensor::wrap_foreign(&view, flags, Some(release_object), storage.object) }?;
+    storage.into_raw();
+    Ok(tensor)
 }
 
 /// A producer with `__dlpack__`; else memory that `__array_interface__` or the buffer protocol shows.

@@ -43,20 +43,15 @@ static SEEN: [AtomicPtr<Entry>; SLOTS] = [const { AtomicPtr::new(null_mut()) }; 
 
 /// The kind of an object.
 pub(super) fn of(gil: &Gil, object: Object) -> Kind {
-    // SAFETY: the GIL is held and `object` is alive; the new reference to its type is dropped at once: the object
-    // keeps its type alive.
-    let python_type = unsafe {
-        let python_type = (gil.api.PyObject_Type)(object);
-        (gil.api.Py_DecRef)(python_type);
-        python_type
-    };
+    let python_type = gil.type_of(object);
     let place = &SEEN[(python_type as usize >> 5) % SLOTS];
     // SAFETY: NULL or a leaked box.
     match unsafe { place.load(Ordering::Acquire).as_ref() } {
         Some(entry) if entry.python_type == python_type => entry.kind,
         taken => {
             let kind = work_out(gil, python_type);
-            if taken.is_none() {
+            // Other types are many, and may be a program's own that come and go.
+            if taken.is_none() && !matches!(kind, Kind::Other) {
                 let entry = Entry { python_type: gil.share(python_type).into_raw(), kind };
                 place.store(Box::into_raw(Box::new(entry)), Ordering::Release);
             }

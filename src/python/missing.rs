@@ -53,9 +53,7 @@ fn pandas(gil: &Gil, object: Object) -> Option<(String, &'static str)> {
 
 /// The module that an object's type comes from.
 fn module_of(gil: &Gil, object: Object) -> String {
-    // SAFETY: the GIL is held and `object` is alive; a new reference comes back.
-    let python_type = gil.own(unsafe { (gil.api.PyObject_Type)(object) });
-    python_type.map_or_else(String::new, |python_type| gil.attribute_text(python_type.object, c"__module__"))
+    gil.attribute_text(gil.type_of(object), c"__module__")
 }
 
 fn number(gil: &Gil, object: Object, name: &CStr) -> Option<String> {

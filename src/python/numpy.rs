@@ -2,6 +2,7 @@
 
 use super::api::Object;
 use super::gil::{Gil, Owned};
+use super::object;
 use super::release::release_object;
 use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLTensor};
 use crate::error::{Error, Refusal, Result};
@@ -129,17 +130,17 @@ impl Numpy {
     }
 
     fn load(gil: &Gil) -> Result<Numpy> {
-        let missing = || Error::Unavailable { what: "NumPy is not installed; run pip install numpy".into() };
-        let clear = || gil.clear();
+        // SAFETY: the GIL is held; new references or NULL come back.
+        let package = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"numpy".as_ptr()) });
+        drop(package.ok_or_else(|| gil.import_error("numpy"))?);
+        // NumPy 2 first, then NumPy 1.
         let module =
             [c"numpy._core._multiarray_umath", c"numpy.core._multiarray_umath"].iter().find_map(|name| {
-                // SAFETY: the GIL is held; a new reference or NULL comes back.
-                gil.own(unsafe { (gil.api.PyImport_ImportModule)(name.as_ptr()) }).or_else(|| {
-                    clear();
-                    None
-                })
+                gil.clear();
+                // SAFETY: as above.
+                gil.own(unsafe { (gil.api.PyImport_ImportModule)(name.as_ptr()) })
             });
-        let module = module.ok_or_else(missing)?;
+        let module = module.ok_or_else(|| gil.exception())?;
         let capsule = gil.attribute(module.object, c"_ARRAY_API")?;
         // SAFETY: the GIL is held; NumPy's capsule has no name, and its table is static.
         let table = unsafe { (gil.api.PyCapsule_GetPointer)(capsule.object, null()) }.cast::<*mut c_void>();
@@ -251,6 +252,11 @@ impl Numpy {
             byte_offset: 0,
         };
         let flags = if fields.flags & WRITEABLE == 0 { DlpackFlags::READ_ONLY } else { DlpackFlags::empty() };
+        // SAFETY: `array` is alive, and with it what it is based on.
+        if let Some(of) = unsafe { self.origin(gil, array) } {
+            // SAFETY: the array shows memory of this tensor, which NumPy got from us.
+            return unsafe { Tensor::wrap_shared(&description, flags, of) };
+        }
         let owner = gil.share(array);
         // SAFETY: NumPy keeps the memory for as long as the array, to which the tensor gets a reference of its own;
         // `release_object` gives that back from any thread. isize and i64 are the same on the 64-bit systems served.
@@ -258,6 +264,29 @@ impl Numpy {
             unsafe { Tensor::wrap_foreign(&description, flags, Some(release_object), owner.object) }?;
         owner.into_raw();
         Ok(tensor)
+    }
+
+    /// The tensor of ours on whose memory an array lies: thousands of hand-overs back and forth must not build a chain
+    /// that is undone in a recursion as deep.
+    ///
+    /// # Safety
+    ///
+    /// The GIL is held and `array` is a live ndarray, for `'a`.
+    unsafe fn origin<'a>(&self, gil: &Gil, array: Object) -> Option<&'a Tensor> {
+        // SAFETY: promised by the caller.
+        let mut base = unsafe { self.fields(array) }.base;
+        while !base.is_null() {
+            let python_type = gil.type_of(base);
+            if python_type != self.array_type {
+                // SAFETY: `base` is kept by the array, and of this type only if it is ours.
+                return (python_type == object::tensor_type())
+                    .then(|| unsafe { object::tensor_of(base) })
+                    .flatten();
+            }
+            // SAFETY: an ndarray, kept by the array.
+            base = unsafe { self.fields(base) }.base;
+        }
+        None
     }
 
     /// # Safety
@@ -268,7 +297,9 @@ impl Numpy {
         let fields = unsafe { self.descr(descr) };
         let known = match fields.number {
             HALF => Some(DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, lanes: 1 }),
-            FIRST_USER_TYPE.. => dtype::parse(&gil.name(fields.scalar_type)).ok(),
+            FIRST_USER_TYPE.. if gil.attribute_text(fields.scalar_type, c"__module__") == "ml_dtypes" => {
+                dtype::parse(&gil.name(fields.scalar_type)).ok()
+            }
             number => NUMBERED.get(number as usize).copied().flatten(),
         };
         let swapped = if cfg!(target_endian = "little") { b'>' } else { b'<' };
@@ -280,6 +311,11 @@ impl Numpy {
             Some(_) => Err(Error::Refused(Refusal::ByteOrder { dtype: gil.text(descr) })),
             None => Err(Error::Refused(Refusal::NumpyDtype { dtype: gil.text(descr) })),
         }
+    }
+
+    /// Whether NumPy itself has this dtype.
+    pub fn has(&self, dtype: DLDataType) -> bool {
+        number(dtype).is_some()
     }
 
     /// An array on the memory that `view` describes, keeping `base` alive.
@@ -329,14 +365,19 @@ impl Numpy {
 
     /// A new reference to the NumPy dtype of this name; ml_dtypes has those that NumPy lacks.
     fn new_descr(&self, gil: &Gil, wanted: DLDataType) -> Result<Object> {
-        let number = NUMBERED.iter().position(|&known| known == Some(wanted)).map(|number| number as c_int);
-        let half = DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, lanes: 1 };
-        if let Some(number) = number.or((wanted == half).then_some(HALF)) {
+        if let Some(number) = number(wanted) {
             // SAFETY: the GIL is held; a new reference comes back.
             return Ok(unsafe { (self.descr_from_type)(number) });
         }
         ml_dtype(gil, wanted)
     }
+}
+
+/// NumPy's type number of a dtype.
+fn number(dtype: DLDataType) -> Option<c_int> {
+    let half = DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, lanes: 1 };
+    let numbered = NUMBERED.iter().position(|&known| known == Some(dtype)).map(|number| number as c_int);
+    numbered.or((dtype == half).then_some(HALF))
 }
 
 /// A new reference to the dtype that the ml_dtypes package has for this one.

@@ -56,21 +56,23 @@ pub(super) fn wrap(gil: &Gil, tensor: Tensor) -> Result<Object> {
 ///
 /// The GIL is held and `object` is alive for `'a`.
 pub(super) unsafe fn tensor_in<'a>(gil: &Gil, object: Object) -> Result<&'a Tensor> {
-    // SAFETY: the GIL is held and `object` is alive. The type cannot be subclassed, so it is ours or it is not.
-    let python_type = gil.own(unsafe { (gil.api.PyObject_Type)(object) });
-    if python_type.is_none_or(|python_type| python_type.object != tensor_type()) {
+    // The type cannot be subclassed, so it is ours or it is not.
+    if gil.type_of(object) != tensor_type() {
         return Err(Error::Refused(Refusal::NotOurs { type_name: gil.type_name(object) }));
     }
     // SAFETY: an instance of ours.
-    Ok(unsafe { tensor_of(object) })
+    unsafe { tensor_of(object) }.ok_or(Error::Refused(Refusal::NoConstructor))
 }
 
+/// The tensor in an instance; `None` where Python code has made one around our constructor.
+///
 /// # Safety
 ///
 /// `object` is an instance of our type, alive for `'a`.
-unsafe fn tensor_of<'a>(object: Object) -> &'a Tensor {
-    // SAFETY: a `Tensor` is one pointer that is never NULL, and `wrap` put one there.
-    unsafe { &*place(object).cast::<Tensor>() }
+pub(super) unsafe fn tensor_of<'a>(object: Object) -> Option<&'a Tensor> {
+    // SAFETY: the type's basic size has room for a pointer there, which is NULL (new memory is zeroed) or a tensor; and
+    // an optional `Tensor` is a pointer that may be NULL.
+    unsafe { &*place(object).cast::<Option<Tensor>>() }.as_ref()
 }
 
 unsafe extern "C" fn dealloc(object: Object) {
@@ -108,7 +110,7 @@ macro_rules! getters {
                 unsafe extern "C" fn get(object: Object, _: *mut c_void) -> Object {
                     answer(|$gil| {
                         // SAFETY: CPython calls getters on instances, with the GIL held.
-                        let $tensor = unsafe { tensor_of(object) };
+                        let $tensor = unsafe { tensor_of(object) }.ok_or(Error::Refused(Refusal::NoConstructor))?;
                         Ok($body)
                     })
                 }
@@ -161,7 +163,7 @@ macro_rules! methods {
                 unsafe extern "C" fn call(object: Object, args: *const Object, count: isize, names: Object) -> Object {
                     answer(|$gil| {
                         // SAFETY: CPython calls methods on instances, with the GIL held.
-                        let $tensor = unsafe { tensor_of(object) };
+                        let $tensor = unsafe { tensor_of(object) }.ok_or(Error::Refused(Refusal::NoConstructor))?;
                         let $arguments = Arguments { values: args, count, names };
                         $body
                     })
@@ -320,7 +322,11 @@ pub(super) fn make_type(gil: &Gil) -> Result<Object> {
     }
     let table = gil.own(exchange::our_table(gil)?).ok_or_else(|| gil.exception())?;
     // SAFETY: the GIL is held.
-    unsafe { (gil.api.PyObject_SetAttrString)(python_type, exchange::ATTRIBUTE.as_ptr(), table.object) };
+    if unsafe { (gil.api.PyObject_SetAttrString)(python_type, exchange::ATTRIBUTE.as_ptr(), table.object) }
+        != 0
+    {
+        return Err(gil.exception());
+    }
     TYPE.store(python_type, Ordering::Release);
     Ok(python_type)
 }

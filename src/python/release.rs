@@ -1,7 +1,7 @@
 //! Letting go of Python objects from anywhere: with the GIL at once, without it later, after the interpreter never.
 
 use super::api::{Api, Buffer, Object, api};
-use super::gil::is_usable;
+use super::gil::{holds_gil, is_usable};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -74,11 +74,9 @@ unsafe fn release(thing: Thing) {
     if !is_usable(api) {
         return; // the thing is leaked, and the process is at its end
     }
-    // SAFETY: may be asked on any thread; if it says yes, this thread holds the GIL.
-    unsafe {
-        if (api.PyGILState_Check)() != 0 {
-            return thing.let_go(api);
-        }
+    if holds_gil(api) {
+        // SAFETY: the GIL is held, and the thing is given up.
+        return unsafe { thing.let_go(api) };
     }
     push(thing);
     if !ASKED.swap(true, Ordering::AcqRel) {
@@ -123,7 +121,9 @@ pub(super) unsafe fn drain(api: &Api) {
 }
 
 unsafe extern "C" fn drain_pending(_: *mut c_void) -> c_int {
-    ASKED.store(false, Ordering::Release);
+    // A swap, because what follows looks for waiting things: a plain store could come after that look, and whoever
+    // pushes in between would not ask again.
+    ASKED.swap(false, Ordering::AcqRel);
     if let Ok(api) = api() {
         // SAFETY: CPython makes pending calls with the GIL held.
         unsafe { drain(api) };

@@ -11,7 +11,7 @@ impl Gil {
     pub(super) fn attribute(&self, object: Object, name: &CStr) -> Result<Owned<'_>> {
         // SAFETY: the GIL is held and `object` is alive; a new reference or NULL comes back.
         let found = self.own(unsafe { (self.api.PyObject_GetAttrString)(object, name.as_ptr()) });
-        found.ok_or(Error::Python { who: "the producer", words: String::new() })
+        found.ok_or_else(|| self.exception())
     }
 
     /// An attribute whose name is made at run time.
@@ -48,13 +48,27 @@ impl Gil {
         Ok(unsafe { (self.api.PyLong_AsLongLong)(size.object) } as usize)
     }
 
+    /// An object's type, borrowed from the object.
+    pub(super) fn type_of(&self, object: Object) -> Object {
+        // SAFETY: the GIL is held and `object` is alive; the new reference is dropped at once.
+        unsafe {
+            let python_type = (self.api.PyObject_Type)(object);
+            (self.api.Py_DecRef)(python_type);
+            python_type
+        }
+    }
+
+    /// Why a framework could not be imported: it is not there, or importing it raised.
+    pub(super) fn import_error(&self, name: &str) -> Error {
+        if self.catch(self.api.PyExc_ModuleNotFoundError) {
+            return Error::Unavailable { what: format!("{name} is not installed; run pip install {name}") };
+        }
+        self.exception()
+    }
+
     /// The name of an object's type.
     pub(super) fn type_name(&self, object: Object) -> String {
-        // SAFETY: the GIL is held and `object` is alive; a new reference comes back.
-        match self.own(unsafe { (self.api.PyObject_Type)(object) }) {
-            Some(kind) => self.name(kind.object),
-            None => self.no_words(),
-        }
+        self.name(self.type_of(object))
     }
 
     /// `__name__`.

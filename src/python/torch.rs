@@ -10,6 +10,15 @@ use std::ffi::CStr;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+/// A torch tensor's memory: what it looks like, until Python code runs, and what keeps it alive.
+///
+/// That is the storage and not the tensor, which may be given another storage at any time (`x.data = y`, `x.set_()`,
+/// `module.half()`). Nothing guards against `x.resize_()`, which moves the memory of the storage itself.
+pub(super) struct Described<'gil> {
+    pub view: DLTensor,
+    pub storage: Owned<'gil>,
+}
+
 /// The most dimensions a torch tensor has.
 const MAX_NDIM: usize = 64;
 
@@ -21,6 +30,7 @@ pub(super) struct Torch {
     pub from_dlpack: Object,
     is_tracing: Option<Object>,
     is_neg: Object,
+    storage: Object,
     requires_grad: Object,
 }
 
@@ -70,10 +80,7 @@ impl Torch {
     fn load(gil: &Gil) -> Result<Torch> {
         // SAFETY: the GIL is held; a new reference or NULL comes back.
         let module = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"torch".as_ptr()) });
-        let Some(module) = module else {
-            gil.clear();
-            return Err(Error::Unavailable { what: "torch is not installed; run pip install torch".into() });
-        };
+        let module = module.ok_or_else(|| gil.import_error("torch"))?;
         let tensor_type = gil.attribute(module.object, c"Tensor")?;
         let core = gil.attribute(module.object, c"_C")?;
         let is_tracing = gil.attribute(core.object, c"_is_tracing").map(Owned::into_raw).ok();
@@ -83,6 +90,7 @@ impl Torch {
             from_dlpack: gil.attribute(module.object, c"from_dlpack")?.into_raw(),
             is_tracing,
             is_neg: gil.attribute(tensor_type.object, c"is_neg")?.into_raw(),
+            storage: gil.attribute(tensor_type.object, c"untyped_storage")?.into_raw(),
             requires_grad: gil.interned(c"requires_grad")?,
             tensor_type: tensor_type.into_raw(),
         })
@@ -117,14 +125,6 @@ impl Torch {
             what: "is being traced, and the trace would keep its present values",
             call,
         }))
-    }
-
-    /// Refuses a complex tensor that is lazily conjugated.
-    pub fn check_conj(&self, gil: &Gil, tensor: Object, view: &DLTensor) -> Result<()> {
-        if view.dtype.code != DLDataTypeCode::COMPLEX || !gil.flag(tensor, c"is_conj", true) {
-            return Ok(());
-        }
-        Err(Error::Refused(Refusal::Torch { what: "has its conjugate bit set", call: "x.resolve_conj()" }))
     }
 
     /// Why torch would not describe a tensor: the kinds that have no plain memory, else torch's own exception.
@@ -172,25 +172,50 @@ impl Torch {
         answer.is_some_and(|answer| answer.object == gil.api._Py_TrueStruct)
     }
 
-    /// The description of a tensor, borrowed: valid until control returns to Python.
+    /// Checks a tensor and describes its memory.
     ///
     /// # Safety
     ///
     /// The GIL is held and `tensor` is a live `torch.Tensor`.
-    pub unsafe fn view(
+    pub unsafe fn describe<'gil>(
         &self,
-        gil: &Gil,
+        gil: &'gil Gil,
         table: &DLPackExchangeAPI,
         tensor: Object,
-    ) -> Result<Option<DLTensor>> {
-        let Some(describe) = table.dltensor_from_py_object_no_sync else { return Ok(None) };
+    ) -> Result<Described<'gil>> {
+        self.check(gil, tensor)?;
+        let storage = gil.call_with(self.storage, tensor).ok_or_else(|| self.diagnose(gil, tensor))?;
+        // SAFETY: promised by the caller.
+        let mut view = unsafe { self.view(gil, table, tensor) }?;
+        if view.dtype.code == DLDataTypeCode::COMPLEX {
+            if gil.flag(tensor, c"is_conj", true) {
+                let (what, call) = ("has its conjugate bit set", "x.resolve_conj()");
+                return Err(Error::Refused(Refusal::Torch { what, call }));
+            }
+            // Asking ran Python code, which may have changed the tensor: only a view taken after it is good.
+            // SAFETY: promised by the caller.
+            view = unsafe { self.view(gil, table, tensor) }?;
+        }
+        Ok(Described { view, storage })
+    }
+
+    /// What torch says of a tensor: valid until Python code runs.
+    ///
+    /// # Safety
+    ///
+    /// The GIL is held and `tensor` is a live `torch.Tensor`.
+    unsafe fn view(&self, gil: &Gil, table: &DLPackExchangeAPI, tensor: Object) -> Result<DLTensor> {
         let mut view = std::mem::MaybeUninit::<DLTensor>::uninit();
-        // SAFETY: as promised by the caller.
-        if unsafe { describe(tensor, view.as_mut_ptr()) } != 0 {
+        let status = match table.dltensor_from_py_object_no_sync {
+            // SAFETY: as promised by the caller.
+            Some(describe) => unsafe { describe(tensor, view.as_mut_ptr()) },
+            None => -1,
+        };
+        if status != 0 {
             return Err(self.diagnose(gil, tensor));
         }
         // SAFETY: the producer reported success, so it filled the description in.
-        Ok(Some(unsafe { view.assume_init() }))
+        Ok(unsafe { view.assume_init() })
     }
 
     /// A new `torch.Tensor` on the tensor's memory, through the table, or `torch.from_dlpack` where there is none.
@@ -251,7 +276,7 @@ fn check_dtype(dtype: DLDataType) -> Result<()> {
 fn check_layout(tensor: &Tensor) -> Result<()> {
     let steps = tensor.shape().iter().zip(tensor.strides()).enumerate();
     for (axis, (&extent, &stride)) in steps {
-        if stride < 0 && extent > 1 {
+        if stride < 0 && extent > 1 && tensor.size() > 0 {
             return Err(Error::Refused(Refusal::NegativeStride { axis, stride }));
         }
     }

@@ -56,6 +56,20 @@ impl Tensor {
         unsafe { build(description, flags, owner) }
     }
 
+    /// Describes memory that `of` keeps alive: another view of it, made by somebody else.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tensor::wrap`], with the owner of `of` as the owner.
+    pub(crate) unsafe fn wrap_shared(
+        description: &DLTensor,
+        flags: DlpackFlags,
+        of: &Tensor,
+    ) -> Result<Self> {
+        // SAFETY: the caller vouches for the description.
+        unsafe { build(description, flags | of.flags(), Owner::Root(of.root().clone())) }
+    }
+
     /// Takes over a versioned managed tensor. Always takes ownership: on failure its deleter has been called.
     ///
     /// Accepted: any 1.x version, NULL strides as row-major whatever the minor version, any stride on dimensions

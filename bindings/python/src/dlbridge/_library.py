@@ -6,7 +6,7 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from ._errors import BY_NUMBER
+from ._errors import BY_NUMBER, UnavailableError
 
 _FOLDER = Path(__file__).parent
 # Under its soname, so that what is linked to it finds it.
@@ -38,6 +38,12 @@ _c.dlb_python_module.argtypes = (ctypes.py_object, ctypes.POINTER(ctypes.c_void_
 
 def _load() -> Any:
     """The module of builtins. ctypes is used this once; what it returns is called directly."""
+    python = ctypes.pythonapi
+    for function in (python.PyInterpreterState_Get, python.PyInterpreterState_Main):
+        function.restype = ctypes.c_void_p
+    if python.PyInterpreterState_Get() != python.PyInterpreterState_Main():
+        # Asked here, because up to CPython 3.11 a library cannot find out without risking a deadlock.
+        raise UnavailableError("dlbridge serves the main interpreter only; import it there")
     out = ctypes.c_void_p()
     status = _c.dlb_python_module(BY_NUMBER, ctypes.byref(out))
     if status:

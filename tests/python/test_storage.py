@@ -1,0 +1,164 @@
+"""Memory that moves under a hand-over, and owners that are owners of owners."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+import dlbridge
+
+HAND_OVER: list[Callable[[Any], Any]] = [dlbridge.to_numpy, lambda x: dlbridge.from_dlpack(x).numpy()]
+SIZE = 300_000  # large enough that freed memory goes back to the system, so that reading it would crash
+
+
+def swap_data(x: torch.Tensor) -> None:
+    x.data = torch.zeros(3)
+
+
+def swap_storage(x: torch.Tensor) -> None:
+    x.set_(torch.zeros(3).untyped_storage(), 0, (3,))
+
+
+@pytest.mark.parametrize("hand_over", HAND_OVER)
+@pytest.mark.parametrize("swap", [swap_data, swap_storage])
+def test_the_storage_is_kept_and_not_the_tensor(
+    hand_over: Callable[[Any], Any], swap: Callable[[torch.Tensor], None]
+) -> None:
+    x = torch.full((SIZE,), 7.0)
+    array = hand_over(x)
+    swap(x)
+    assert (array == 7).all()
+
+
+@pytest.mark.parametrize("hand_over", HAND_OVER)
+def test_a_module_may_change_its_dtype_meanwhile(hand_over: Callable[[Any], Any]) -> None:
+    layer = torch.nn.Linear(600, 600)
+    layer.requires_grad_(False)
+    layer.weight.fill_(7)
+    array = hand_over(layer.weight)
+    layer.half()
+    assert (array == 7).all()
+
+
+@pytest.mark.parametrize("hand_over", HAND_OVER)
+def test_a_storage_that_was_emptied_is_refused(hand_over: Callable[[Any], Any]) -> None:
+    x = torch.ones(1000)
+    x.untyped_storage().resize_(0)
+    with pytest.raises(dlbridge.InvalidTensorError, match="NULL"):
+        hand_over(x)
+
+
+@pytest.mark.parametrize("hand_over", HAND_OVER)
+@pytest.mark.parametrize("question", ["is_neg", "is_conj"])
+def test_a_question_that_changes_the_tensor(hand_over: Callable[[Any], Any], question: str) -> None:
+    class Meddle(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(function, "__name__", "") == question:
+                args[0].data = torch.full((3,), 5.0 + 0j)
+            return function(*args, **(kwargs or {}))
+
+    x = torch.ones(SIZE, dtype=torch.complex64)
+    with Meddle():
+        array = hand_over(x)
+    assert array.tolist() == [5, 5, 5]
+
+
+def test_a_hundred_thousand_hand_overs_build_no_chain() -> None:
+    array = np.arange(5.0)
+    address = array.ctypes.data
+    for _ in range(100_000):
+        array = dlbridge.to_numpy(dlbridge.from_dlpack(array[:]))
+    assert array.ctypes.data == address
+    assert dlbridge.live_tensors() < 10
+    array.flags.writeable = False
+    assert dlbridge.from_dlpack(array).readonly
+
+
+def test_a_torch_tensor_is_not_moved_in_silence() -> None:
+    x = torch.ones(2)
+    assert dlbridge.to_torch(x, device="cpu") is x
+    with pytest.raises(dlbridge.UnsupportedError, match="cuda:7"):
+        dlbridge.to_torch(x, device="cuda:7")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    here = Path(__file__).parent
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=120, cwd=here, check=False
+    )
+
+
+SUB_INTERPRETER = """
+import dlbridge
+import _xxsubinterpreters as interpreters
+inside = interpreters.create()
+try:
+    interpreters.run_string(inside, "import dlbridge")
+except Exception as refused:
+    print(refused)
+interpreters.destroy(inside)
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="ctypes itself refuses to load there")
+def test_a_sub_interpreter_is_told() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", SUB_INTERPRETER], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "main interpreter only" in run.stdout
+
+
+AFTER_A_SUB_INTERPRETER = """
+import ctypes, sys, threading
+import numpy as np
+import _xxsubinterpreters as interpreters
+import dlbridge
+from dlpack_structs import take
+interpreters.destroy(interpreters.create())
+library = ctypes.CDLL(sys.argv[1])
+array = np.arange(3.0)
+before = sys.getrefcount(array)
+def drop(count):
+    for _ in range(count):
+        managed = take(dlbridge.from_dlpack(array).__dlpack__(max_version=(1, 3)))
+        library.delete_on_plain_thread(ctypes.c_void_p(ctypes.addressof(managed)))
+threads = [threading.Thread(target=drop, args=(2000,)) for _ in range(2)]
+[thread.start() for thread in threads]
+for _ in range(300000):
+    other = array
+[thread.join() for thread in threads]
+dlbridge.from_dlpack(np.zeros(1))
+del other
+print(sys.getrefcount(array) - before, dlbridge.live_exports())
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="sub-interpreters are made in another way there")
+def test_references_are_dropped_with_the_gil_even_after_a_sub_interpreter(native_path: Any) -> None:
+    done = run("-c", AFTER_A_SUB_INTERPRETER, str(native_path))
+    assert (done.returncode, done.stdout.strip()) == (0, "0 0"), done.stderr
+
+
+BROKEN_IMPORT = """
+import sys, pathlib, tempfile
+folder = pathlib.Path(tempfile.mkdtemp())
+(folder / "torch.py").write_text({code!r})
+sys.path.insert(0, str(folder))
+import dlbridge
+dlbridge.to_torch(bytearray(4))
+"""
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt()", "OSError('libcudart is missing')"])
+def test_an_import_that_raises_says_what_it_raised(raised: str) -> None:
+    done = run("-c", BROKEN_IMPORT.format(code=f"raise {raised}"))
+    assert raised.partition("(")[0] in done.stderr
+    assert "not installed" not in done.stderr
