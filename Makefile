@@ -19,7 +19,7 @@ C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
 INCLUDE    := -I$(ROOT)/include
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel test-python lint-python bench-handoff clean
+.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel test-python lint-python bench bench-handoff bench-handoff-python clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -87,19 +87,27 @@ test-python: package ## the Python tests and the Python examples
 	$(PY) examples/python_cffi.py $(LIB_RELEASE)/libdlbridge.so
 	$(PY) examples/demo/demo.py build/demo
 
-lint-python: $(VENV)/.ready ## formatting, lints and types of the Python code
-	@$(VENV)/bin/ruff check -q bindings tests examples
-	@$(VENV)/bin/ruff format -q --check bindings tests examples
+lint-python: package ## formatting, lints and types of the Python code
+	@$(VENV)/bin/ruff check -q bindings tests examples benches
+	@$(VENV)/bin/ruff format -q --check bindings tests examples benches
 	@cd bindings/python && $(VENV)/bin/mypy src hatch_build.py
+	@$(PY) -m mypy.stubtest --concise dlbridge
 
 # --- the rest: each folder has its rules beside its files ---
 
 -include tests/rust.mk
 -include tests/c/tests.mk
 -include tests/cpp/tests.mk
+-include tests/interop/interop.mk
 -include benches/handoff.mk
 
-bench-handoff: bench-handoff-cpp ## what a hand-off costs, beside dlpark and libtorch
+bench: bench-handoff ## every benchmark
+
+bench-handoff: bench-handoff-cpp bench-handoff-python ## what a hand-off costs, beside dlpark, libtorch, NumPy, torch, tvm-ffi
+
+bench-handoff-python: package
+	@$(PY) -m pip install --quiet --disable-pip-version-check apache-tvm-ffi || true
+	@$(PY) benches/handoff.py --plot build/handoff.png
 
 clean: ## everything that was built, .venv included
 	rm -rf build target .venv

@@ -118,7 +118,8 @@ def main(folder: Path) -> None:
     assert np.array_equal(result[: height // 2, : width // 2], 255 - before[: height // 2, : width // 2])
     assert np.array_equal(result[height // 2 :, width // 2 :], before[height // 2 :, width // 2 :, ::-1])
     assert np.array_equal(result[: height // 2, width // 2 :], before[: height // 2, width // 2 :])
-    print(f"\none address all the way: {hex(pixels.ctypes.data)}")
+    print("\nupper left: inverted by C; lower right: red and blue swapped by torch")
+    print(f"one address all the way: {hex(pixels.ctypes.data)}")
 
     picture = folder / "demo.png"
     Image.fromarray(np.concatenate([before, result], axis=1)).save(picture)

@@ -51,19 +51,24 @@ static FUNCTIONS: &[MethodDef] = functions! {
 The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
 Never copies; the owner stays alive as long as the tensor or anything made from it. `device` may only name the\n\
 device the data is on already, as a name ('cpu') or a DLPack pair.\n\n\
+Costs about 80 ns for a NumPy array and 400 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
 (1920, 3, -1)" => convert::from_dlpack;
     c"to_numpy", c"to_numpy(x, /, *, copy=None, dtype=None)\n--\n\n\
 A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 A read-only source gives a read-only array. Refused, with the call that mends it: memory that the host cannot\n\
-read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\n\
+read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\
+`dtype` may only confirm what the data is: there is no hidden cast. Costs less than t.numpy(), whatever the size; of a\n\
+torch tensor the storage is kept, so it may be given other data meanwhile, but must not be resized.\n\n\
 >>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
 np.float32(6.0)" => convert::to_numpy;
     c"to_torch", c"to_torch(x, /, *, copy=None, readonly='error', dtype=None, device=None)\n--\n\n\
 A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
-shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\n\
+shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
+`dtype` and `device` may only confirm what the data is and where: there is no hidden cast or transfer. Costs about\n\
+600 ns, whatever the size, two thirds of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
 };

@@ -26,6 +26,37 @@ from ._errors import (
 )
 from ._explain import Explanation as Explanation, explain as explain, to as to
 
+__all__ = [
+    "ClosedError",
+    "CopyRequiredError",
+    "DeviceError",
+    "Error",
+    "Explanation",
+    "InternalError",
+    "InvalidArgumentError",
+    "InvalidTensorError",
+    "LossyError",
+    "NotAnArrayError",
+    "OutOfMemoryError",
+    "OutOfRangeError",
+    "ProducerError",
+    "ReadOnlyError",
+    "Tensor",
+    "TimedOutError",
+    "UnavailableError",
+    "UnsupportedError",
+    "__version__",
+    "explain",
+    "from_dlpack",
+    "get_include",
+    "get_library",
+    "live_exports",
+    "live_tensors",
+    "to",
+    "to_numpy",
+    "to_torch",
+]
+
 __version__: str
 
 _Index = SupportsIndex | slice | EllipsisType | None
@@ -53,6 +84,7 @@ class Tensor:
     @property
     def contiguous(self) -> bool: ...
     def __len__(self) -> int: ...
+    def __copy__(self) -> Tensor: ...
     def __bool__(self) -> NoReturn: ...
     def __contains__(self, item: object) -> NoReturn: ...
     def __iter__(self) -> Iterator[Tensor]: ...
