@@ -66,7 +66,10 @@ fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> R
 /// A producer with `__dlpack__`; else memory that `__array_interface__` or the buffer protocol shows.
 fn from_other(gil: &Gil, object: Object) -> Result<Tensor> {
     match produce(gil, object) {
-        Ok(produced) => from_produced(gil, object, &produced),
+        Ok(produced) => {
+            let tensor = from_produced(gil, object, &produced)?;
+            if is_immutable(gil, object) { tensor.read_only() } else { Ok(tensor) }
+        }
         Err(Error::NotAnArray { type_name }) => {
             let otherwise = || Err(missing::explain(gil, object).unwrap_or(Error::NotAnArray { type_name }));
             buffer::import(gil, object).unwrap_or_else(otherwise)
@@ -80,6 +83,13 @@ fn from_other(gil: &Gil, object: Object) -> Result<Tensor> {
         },
         Err(error) => Err(error),
     }
+}
+
+/// Whether the framework promises that the array never changes, although its capsules do not say so: JAX and
+/// TensorFlow compute on under that promise.
+fn is_immutable(gil: &Gil, object: Object) -> bool {
+    let module = gil.attribute_text(gil.type_of(object), c"__module__");
+    ["jaxlib", "jax", "tensorflow"].contains(&module.split('.').next().unwrap_or_default())
 }
 
 fn from_produced(gil: &Gil, object: Object, produced: &Owned) -> Result<Tensor> {
