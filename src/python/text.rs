@@ -2,7 +2,6 @@
 
 use super::api::Object;
 use super::gil::{Gil, Owned};
-use super::numpy::BASE_SIZE;
 use crate::error::{Error, Result};
 use std::ffi::{CStr, CString};
 
@@ -43,7 +42,7 @@ impl Gil {
 
     /// Bytes of the header that every object begins with: `object.__basicsize__`.
     pub(super) fn header_size(&self) -> Result<usize> {
-        let size = self.attribute(self.api.PyBaseObject_Type, BASE_SIZE)?;
+        let size = self.attribute(self.api.PyBaseObject_Type, c"__basicsize__")?;
         // SAFETY: the GIL is held and `size` is an int.
         Ok(unsafe { (self.api.PyLong_AsLongLong)(size.object) } as usize)
     }

@@ -1,14 +1,17 @@
 //! NumPy arrays, read and made through NumPy's own C API: a table in a capsule, found at run time.
 
+mod dtype;
+
 use super::api::Object;
 use super::gil::{Gil, Owned};
 use super::object;
 use super::release::release_object;
-use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLTensor};
+use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use crate::error::{Error, Refusal, Result};
-use crate::tensor::{self, Tensor, dtype};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::{I16, item_bytes};
 use dlpark::DlpackFlags;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -66,40 +69,6 @@ struct DescrFields {
     flags: c_char,
     number: c_int,
 }
-
-/// By NumPy's type number: bool, the ten C integers, float to complex long double.
-const NUMBERED: [Option<DLDataType>; 17] = {
-    const fn of(code: DLDataTypeCode, bits: usize) -> Option<DLDataType> {
-        Some(DLDataType { code, bits: bits as u8, lanes: 1 })
-    }
-    use DLDataTypeCode as Code;
-    use std::ffi::{c_long, c_longlong, c_short};
-    const SHORT: usize = c_short::BITS as usize;
-    const INT: usize = c_int::BITS as usize;
-    const LONG: usize = c_long::BITS as usize;
-    const LONG_LONG: usize = c_longlong::BITS as usize;
-    [
-        of(Code::BOOL, 8),
-        of(Code::INT, 8),
-        of(Code::UINT, 8),
-        of(Code::INT, SHORT),
-        of(Code::UINT, SHORT),
-        of(Code::INT, INT),
-        of(Code::UINT, INT),
-        of(Code::INT, LONG),
-        of(Code::UINT, LONG),
-        of(Code::INT, LONG_LONG),
-        of(Code::UINT, LONG_LONG),
-        of(Code::FLOAT, 32),
-        of(Code::FLOAT, 64),
-        None, // long double: 80 bits in 16 bytes have no DLPack type
-        of(Code::COMPLEX, 64),
-        of(Code::COMPLEX, 128),
-        None,
-    ]
-};
-const HALF: c_int = 23;
-const FIRST_USER_TYPE: c_int = 256;
 
 static LOADED: AtomicPtr<Numpy> = AtomicPtr::new(null_mut());
 
@@ -171,7 +140,7 @@ impl Numpy {
             data: data.as_mut_ptr().cast(),
             device: DLDevice::CPU,
             ndim: 2,
-            dtype: dtype::I16,
+            dtype: I16,
             shape: shape.as_ptr().cast_mut(),
             strides: strides.as_ptr().cast_mut(),
             byte_offset: 0,
@@ -219,8 +188,8 @@ impl Numpy {
         // SAFETY: promised by the caller.
         let fields = unsafe { self.fields(array) };
         // SAFETY: an array has a dtype.
-        let dtype = unsafe { self.dtype(gil, fields.descr) }?;
-        let item = dtype::item_bytes(dtype).unwrap_or(1) as isize;
+        let dtype = unsafe { dtype::of_descr(gil, fields.descr, self.descr(fields.descr)) }?;
+        let item = item_bytes(dtype).unwrap_or(1) as isize;
         let ndim = fields.ndim as usize;
         if ndim > MAX_NDIM {
             return Err(Error::Ndim { ndim: ndim as i64, limit: MAX_NDIM });
@@ -289,33 +258,9 @@ impl Numpy {
         None
     }
 
-    /// # Safety
-    ///
-    /// The GIL is held and `descr` is a live dtype.
-    unsafe fn dtype(&self, gil: &Gil, descr: Object) -> Result<DLDataType> {
-        // SAFETY: promised by the caller.
-        let fields = unsafe { self.descr(descr) };
-        let known = match fields.number {
-            HALF => Some(DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, lanes: 1 }),
-            FIRST_USER_TYPE.. if gil.attribute_text(fields.scalar_type, c"__module__") == "ml_dtypes" => {
-                dtype::parse(&gil.name(fields.scalar_type)).ok()
-            }
-            number => NUMBERED.get(number as usize).copied().flatten(),
-        };
-        let swapped = if cfg!(target_endian = "little") { b'>' } else { b'<' };
-        match known {
-            Some(dtype) if dtype::item_bytes(dtype).is_none() => {
-                Err(Error::Refused(Refusal::PaddedNumpy { dtype: gil.text(descr) }))
-            }
-            Some(dtype) if fields.byteorder as u8 != swapped => Ok(dtype),
-            Some(_) => Err(Error::Refused(Refusal::ByteOrder { dtype: gil.text(descr) })),
-            None => Err(Error::Refused(Refusal::NumpyDtype { dtype: gil.text(descr) })),
-        }
-    }
-
     /// Whether NumPy itself has this dtype.
     pub fn has(&self, dtype: DLDataType) -> bool {
-        number(dtype).is_some()
+        dtype::number(dtype).is_some()
     }
 
     /// An array on the memory that `view` describes, keeping `base` alive.
@@ -330,7 +275,7 @@ impl Numpy {
         if ndim > MAX_NDIM {
             return Err(Error::Refused(Refusal::TooManyAxes { ndim, framework: "NumPy" }));
         }
-        let item = dtype::item_bytes(view.dtype).unwrap_or(0) as isize;
+        let item = item_bytes(view.dtype).unwrap_or(0) as isize;
         let mut strides = [0_isize; MAX_NDIM];
         for (axis, slot) in strides.iter_mut().enumerate().take(ndim) {
             // SAFETY: strides of a tensor are never NULL for `ndim` > 0 and hold `ndim` values.
@@ -365,44 +310,10 @@ impl Numpy {
 
     /// A new reference to the NumPy dtype of this name; ml_dtypes has those that NumPy lacks.
     fn new_descr(&self, gil: &Gil, wanted: DLDataType) -> Result<Object> {
-        if let Some(number) = number(wanted) {
+        if let Some(number) = dtype::number(wanted) {
             // SAFETY: the GIL is held; a new reference comes back.
             return Ok(unsafe { (self.descr_from_type)(number) });
         }
-        ml_dtype(gil, wanted)
+        dtype::ml_dtype(gil, wanted)
     }
 }
-
-/// NumPy's type number of a dtype.
-fn number(dtype: DLDataType) -> Option<c_int> {
-    let half = DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, lanes: 1 };
-    let numbered = NUMBERED.iter().position(|&known| known == Some(dtype)).map(|number| number as c_int);
-    numbered.or((dtype == half).then_some(HALF))
-}
-
-/// A new reference to the dtype that the ml_dtypes package has for this one.
-fn ml_dtype(gil: &Gil, wanted: DLDataType) -> Result<Object> {
-    let name = dtype::Name(wanted).to_string();
-    let without = || {
-        Error::Refused(Refusal::NoNumpyDtype { dtype: name.clone(), bits: tensor::dtype::item_bits(wanted) })
-    };
-    if dtype::item_bytes(wanted).is_none() {
-        return Err(without());
-    }
-    // SAFETY: the GIL is held; new references or NULL come back.
-    let module = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"ml_dtypes".as_ptr()) });
-    let found = module.and_then(|module| gil.attribute_named(module.object, &name));
-    let Some(scalar) = found else {
-        gil.clear();
-        return Err(without());
-    };
-    // SAFETY: as above.
-    let numpy = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"numpy".as_ptr()) });
-    let numpy = numpy.ok_or_else(|| gil.exception())?;
-    let make = gil.attribute(numpy.object, c"dtype")?;
-    let descr = gil.call_with(make.object, scalar.object);
-    descr.map(Owned::into_raw).ok_or_else(|| gil.exception())
-}
-
-/// The words for an attribute that CPython looks up by a C string.
-pub(super) const BASE_SIZE: &CStr = c"__basicsize__";

@@ -1,0 +1,97 @@
+//! NumPy's dtypes and DLPack's: by type number, by name where the ml_dtypes package made them.
+
+use super::DescrFields;
+use crate::dlpack::{DLDataType, DLDataTypeCode};
+use crate::error::{Error, Refusal, Result};
+use crate::python::api::Object;
+use crate::python::gil::{Gil, Owned};
+use crate::tensor::dtype;
+use std::ffi::c_int;
+
+/// By NumPy's type number: bool, the ten C integers, float to complex long double.
+const NUMBERED: [Option<DLDataType>; 17] = {
+    const fn of(code: DLDataTypeCode, bits: usize) -> Option<DLDataType> {
+        Some(DLDataType { code, bits: bits as u8, lanes: 1 })
+    }
+    use DLDataTypeCode as Code;
+    use std::ffi::{c_long, c_longlong, c_short};
+    const SHORT: usize = c_short::BITS as usize;
+    const INT: usize = c_int::BITS as usize;
+    const LONG: usize = c_long::BITS as usize;
+    const LONG_LONG: usize = c_longlong::BITS as usize;
+    [
+        of(Code::BOOL, 8),
+        of(Code::INT, 8),
+        of(Code::UINT, 8),
+        of(Code::INT, SHORT),
+        of(Code::UINT, SHORT),
+        of(Code::INT, INT),
+        of(Code::UINT, INT),
+        of(Code::INT, LONG),
+        of(Code::UINT, LONG),
+        of(Code::INT, LONG_LONG),
+        of(Code::UINT, LONG_LONG),
+        of(Code::FLOAT, 32),
+        of(Code::FLOAT, 64),
+        None, // long double: 80 bits in 16 bytes have no DLPack type
+        of(Code::COMPLEX, 64),
+        of(Code::COMPLEX, 128),
+        None,
+    ]
+};
+const HALF: c_int = 23;
+const FIRST_USER_TYPE: c_int = 256;
+
+const FLOAT16: DLDataType = DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, lanes: 1 };
+
+/// The DLPack type of a NumPy dtype.
+///
+/// # Safety
+///
+/// The GIL is held and `descr` is a live dtype, with these fields.
+pub(super) unsafe fn of_descr(gil: &Gil, descr: Object, fields: &DescrFields) -> Result<DLDataType> {
+    let known = match fields.number {
+        HALF => Some(FLOAT16),
+        FIRST_USER_TYPE.. if gil.attribute_text(fields.scalar_type, c"__module__") == "ml_dtypes" => {
+            dtype::parse(&gil.name(fields.scalar_type)).ok()
+        }
+        number => NUMBERED.get(number as usize).copied().flatten(),
+    };
+    let swapped = if cfg!(target_endian = "little") { b'>' } else { b'<' };
+    let refusal = match known {
+        None => Refusal::NumpyDtype { dtype: gil.text(descr) },
+        Some(dtype) if dtype::item_bytes(dtype).is_none() => Refusal::PaddedNumpy { dtype: gil.text(descr) },
+        Some(dtype) if fields.byteorder as u8 != swapped => return Ok(dtype),
+        Some(_) => Refusal::ByteOrder { dtype: gil.text(descr) },
+    };
+    Err(Error::Refused(refusal))
+}
+
+/// NumPy's type number of a dtype.
+pub(super) fn number(dtype: DLDataType) -> Option<c_int> {
+    let numbered = NUMBERED.iter().position(|&known| known == Some(dtype)).map(|number| number as c_int);
+    numbered.or((dtype == FLOAT16).then_some(HALF))
+}
+
+/// A new reference to the dtype that the ml_dtypes package has for this one.
+pub(super) fn ml_dtype(gil: &Gil, wanted: DLDataType) -> Result<Object> {
+    let name = dtype::Name(wanted).to_string();
+    let without =
+        || Error::Refused(Refusal::NoNumpyDtype { dtype: name.clone(), bits: dtype::item_bits(wanted) });
+    if dtype::item_bytes(wanted).is_none() {
+        return Err(without());
+    }
+    // SAFETY: the GIL is held; new references or NULL come back.
+    let module = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"ml_dtypes".as_ptr()) });
+    let found = module.and_then(|module| gil.attribute_named(module.object, &name));
+    let Some(scalar) = found else {
+        gil.clear();
+        return Err(without());
+    };
+    // SAFETY: as above.
+    let numpy = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"numpy".as_ptr()) });
+    let numpy = numpy.ok_or_else(|| gil.exception())?;
+    let make = gil.attribute(numpy.object, c"dtype")?;
+    let descr = gil.call_with(make.object, scalar.object);
+    descr.map(Owned::into_raw).ok_or_else(|| gil.exception())
+}
