@@ -1,4 +1,4 @@
-"""torch tensors whose memory does not show what they mean: refused in words that work, and the odd ones that pass."""
+"""torch tensors whose memory does not show what they mean are refused in words that work; other odd ones pass."""
 
 from __future__ import annotations
 
@@ -221,5 +221,5 @@ def test_a_fake_tensor_is_refused_before_its_memory_is_read(name: str) -> None:
 
     with FakeTensorMode():
         fake = torch.ones(2)
-    with pytest.raises(dlbridge.UnsupportedError, match="FakeTensor is a subclass of torch.Tensor"):
+    with pytest.raises(dlbridge.UnsupportedError, match=r"FakeTensor is a subclass of torch\.Tensor"):
         IN[name](fake)

@@ -1,0 +1,184 @@
+"""What happens around the interpreter: fork, exit with everything still alive, sub-interpreters."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def run(code: str, *arguments: str) -> tuple[int, str, str]:
+    """A program's exit status and everything it said."""
+    ran = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", code, *arguments],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+# The parent imports once and forks; every child ends as a program does, through Py_Finalize.
+MANY_ENDS = """
+import os, sys
+import numpy as np, torch, dlbridge
+failed = 0
+for turn in range(20):
+    child = os.fork()
+    if child == 0:
+        break
+    status = os.waitpid(child, 0)[1]
+    if status:
+        print("turn", turn, "ended with status", status)
+if child:
+    sys.exit()
+array, there = np.arange(1000.0), torch.arange(10.0)
+"""
+
+ENDS = {
+    "everything alive in module globals": """
+tensors = [dlbridge.to_torch(array), dlbridge.from_dlpack(there), dlbridge.to_torch(bytearray(100))]
+capsules = [dlbridge.from_dlpack(array).__dlpack__(max_version=(1, 3)), dlbridge.from_dlpack(there).__dlpack__()]
+arrays = [dlbridge.to_numpy(there), np.from_dlpack(tensors[1]), dlbridge.to_numpy(memoryview(array))]
+""",
+    "alive in cycles": """
+class Holder: pass
+holder = Holder()
+holder.own, holder.all = holder, [dlbridge.to_torch(array), dlbridge.from_dlpack(there).__dlpack__()]
+array.flags.writeable = False
+holder.more = dlbridge.to_numpy(dlbridge.from_dlpack(array))
+del holder
+""",
+    "kept by sys and builtins": """
+import builtins
+builtins.kept_torch = dlbridge.to_torch(array)
+sys.kept = [dlbridge.from_dlpack(there), dlbridge.to_numpy(there)]
+""",
+    "used while modules are torn down": """
+class AtTheEnd:
+    def __init__(self): self.call, self.what = dlbridge.to_torch, dlbridge.from_dlpack(array)
+    def __del__(self): assert self.call(self.what)[3] == 3
+last = AtTheEnd()
+sys.last = AtTheEnd()
+""",
+    "used at exit": """
+import atexit
+atexit.register(lambda: dlbridge.to_numpy(dlbridge.to_torch(array)))
+kept = dlbridge.to_torch(array)
+""",
+    "daemon threads that drop tensors": """
+import threading
+own, started = dlbridge.from_dlpack(there), threading.Barrier(5)
+def drop():
+    started.wait()
+    while True:
+        # No torch tensor dies here: torch itself aborts the process if one does during finalisation.
+        keep = [dlbridge.from_dlpack(memoryview(array)), dlbridge.to_numpy(own), own[::2].__dlpack__()]
+        del keep
+for _ in range(4):
+    threading.Thread(target=drop, daemon=True).start()
+started.wait()
+""",
+    "dropped by a thread just before the end": """
+import threading
+box = [dlbridge.to_torch(array)]
+del array
+thread = threading.Thread(target=box.clear)
+thread.start()
+thread.join()
+""",
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_twenty_exits_with_exports_alive_are_clean_and_silent(name: str) -> None:
+    assert run(MANY_ENDS + ENDS[name]) == (0, "", "")
+
+
+def test_a_whole_program_that_ends_with_exports_alive() -> None:
+    code = "import numpy as np, torch, dlbridge\narray, there = np.arange(9.0), torch.arange(9.0)\n"
+    assert run(code + ENDS["everything alive in module globals"]) == (0, "", "")
+
+
+FORK = """
+import gc, os, sys, threading
+import numpy as np, torch, dlbridge
+array = np.arange(1000.0)
+tensor, there = dlbridge.from_dlpack(array), dlbridge.to_torch(array)
+capsule = tensor.__dlpack__(max_version=(1, 3))
+child = os.fork()
+if child == 0:
+    assert dlbridge.to_numpy(tensor)[5] == 5 and there[5] == 5
+    array[5] = 99  # the child's own pages
+    assert dlbridge.from_dlpack(capsule)[5].numpy() == 99
+    box = [dlbridge.to_torch(array)]
+    thread = threading.Thread(target=box.clear)
+    thread.start()
+    thread.join()
+    del tensor, there, capsule, array
+    gc.collect()
+    assert (dlbridge.live_tensors(), dlbridge.live_exports()) == (0, 0)
+    sys.exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert array[5] == 5 and there[5] == 5 and dlbridge.from_dlpack(capsule)[5].numpy() == 5
+del tensor, there, capsule
+gc.collect()
+print(dlbridge.live_tensors(), dlbridge.live_exports())
+"""
+
+
+def test_a_forked_child_uses_and_drops_and_the_parent_does_not_notice() -> None:
+    assert run(FORK) == (0, "0 0\n", "")
+
+
+WORKERS = """
+import numpy as np, torch, dlbridge
+class Data(torch.utils.data.Dataset):
+    array = np.arange(64.0).reshape(16, 4)
+    tensor = dlbridge.from_dlpack(array)
+    def __len__(self): return 16
+    def __getitem__(self, index): return dlbridge.to_torch(self.tensor[index])
+if __name__ == "__main__":
+    loader = torch.utils.data.DataLoader(Data(), batch_size=4, num_workers=2, multiprocessing_context="fork")
+    print(sum(float(batch.sum()) for batch in loader))
+"""
+
+
+def test_workers_of_a_data_loader_hand_over_after_the_fork() -> None:
+    status, out, _ = run(WORKERS)
+    assert (status, out) == (0, "2016.0\n")
+
+
+SUB = """
+import importlib
+interpreters = importlib.import_module(sys_name)
+inside = '''
+try: import dlbridge
+except Exception as error: print(type(error).__name__, error)
+else: print("imported")
+'''
+new = interpreters.create()
+interpreters.run_string(new, inside)
+interpreters.destroy(new)
+import dlbridge
+print(dlbridge.from_dlpack(bytearray(3)).shape)
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import dlbridge\n"])
+def test_a_sub_interpreter_gets_a_clear_answer_and_the_main_one_goes_on(first: str) -> None:
+    names = ("_xxsubinterpreters", "_interpreters")
+    name = next((name for name in names if importlib.util.find_spec(name)), None)
+    if name is None:
+        pytest.skip("this Python has no module of sub-interpreters")
+    status, out, err = run(f"{first}sys_name = {name!r}\n{SUB}")
+    answer, *rest = out.splitlines()
+    assert (status, rest, err) == (0, ["(3,)"], "")
+    assert answer.startswith(("UnavailableError dlbridge serves the main interpreter only", "ImportError"))

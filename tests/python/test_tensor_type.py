@@ -1,0 +1,96 @@
+"""The `Tensor` type itself: help, pickling, equality, truth, iteration, indices."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import pydoc
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dlbridge
+
+
+def test_help_names_and_signatures() -> None:
+    text = pydoc.render_doc(dlbridge.Tensor)
+    for words in ("class Tensor in module dlbridge", "__dlpack__(self, /, *, stream=None", "data_ptr", "shape"):
+        assert words in pydoc.plain(text)
+    assert (dlbridge.Tensor.__module__, dlbridge.Tensor.__qualname__) == ("dlbridge", "Tensor")
+    for function, signature in (
+        (dlbridge.from_dlpack, "(x, /, *, device=None, copy=None)"),
+        (dlbridge.to_numpy, "(x, /, *, copy=None, dtype=None)"),
+        (dlbridge.to_torch, "(x, /, *, copy=None, readonly='error', dtype=None, device=None)"),
+    ):
+        assert str(inspect.signature(function)) == signature
+        assert function.__module__ == "dlbridge"
+        assert function.__doc__
+        assert pickle.loads(pickle.dumps(function)) is function
+    assert pickle.loads(pickle.dumps(dlbridge.Tensor)) is dlbridge.Tensor
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickling_is_refused_naming_what_can_be(protocol: int) -> None:
+    tensor = dlbridge.from_dlpack(np.arange(3.0))
+    for function in (lambda: pickle.dumps(tensor, protocol), lambda: copy.deepcopy(tensor)):
+        with pytest.raises(TypeError, match=r"cannot be pickled; pickle tensor\.numpy\(\)"):
+            function()
+    assert pickle.loads(pickle.dumps(tensor.numpy(), protocol)).tolist() == [0, 1, 2]
+    assert copy.copy(tensor) is tensor
+
+
+def test_equality_and_hash_are_by_identity() -> None:
+    array = np.zeros(3)
+    one, two = dlbridge.from_dlpack(array), dlbridge.from_dlpack(array)
+    assert one == one
+    assert one != two
+    assert {one: 1, two: 2}[two] == 2
+    assert hash(one) == hash(one)
+    with pytest.raises(TypeError, match="not supported between"):
+        one < two  # noqa: B015
+
+
+def test_a_tensor_is_neither_true_nor_false_nor_searched() -> None:
+    for shape in ((), (0,), (1,), (2, 3)):
+        tensor = dlbridge.from_dlpack(np.zeros(shape))
+        with pytest.raises(TypeError, match=r"neither true nor false.*tensor\.numpy\(\)\.any\(\)"):
+            bool(tensor)
+        with pytest.raises(TypeError, match=r"x in tensor\.numpy\(\)"):
+            assert 0.0 in tensor
+    with pytest.raises(TypeError, match=r"a 0-d tensor has no len\(\)"):
+        len(dlbridge.from_dlpack(np.array(1.0)))
+
+
+def test_attributes_cannot_be_set() -> None:
+    tensor = dlbridge.from_dlpack(np.zeros(3))
+    for name in ("shape", "data_ptr", "colour"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(tensor, name, 1)
+
+
+def test_an_iteration_gives_the_rows() -> None:
+    rows = iter(dlbridge.from_dlpack(np.arange(6.0).reshape(2, 3)))
+    assert [next(rows).numpy().tolist() for _ in range(2)] == [[0, 1, 2], [3, 4, 5]]
+    tensor = dlbridge.from_dlpack(np.arange(3.0))
+    assert [tensor[index].numpy()[()] for index in range(len(tensor))] == [0, 1, 2]
+    assert [item.numpy()[()] for item in reversed(tensor)] == [2, 1, 0]
+
+
+def test_an_iteration_ends() -> None:
+    tensor = dlbridge.from_dlpack(np.arange(6.0).reshape(2, 3))
+    assert [row.numpy().tolist() for row in tensor] == [[0, 1, 2], [3, 4, 5]]
+    assert [row.shape for row in dlbridge.from_dlpack(np.zeros((0, 3)))] == []
+    with pytest.raises(TypeError, match="0-d"):
+        iter(dlbridge.from_dlpack(np.array(1.0)))
+    with pytest.raises(IndexError, match=r"index 2 is outside axis 0 of size 2"):
+        tensor[2]
+
+
+@pytest.mark.parametrize("index", [[0, 1], 1.5, "a", True, np.array([0, 1]), np.array([True, False])], ids=str)
+def test_an_index_that_makes_no_view_is_a_type_error(index: Any) -> None:
+    tensor = dlbridge.from_dlpack(np.zeros((2, 3)))
+    for wrong in (index, (0, index)):
+        with pytest.raises(TypeError, match=rf"an index is a {type(index).__name__}; pass integers, slices"):
+            tensor[wrong]

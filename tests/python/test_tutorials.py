@@ -1,0 +1,293 @@
+"""What people do today on the way between NumPy and torch, beside the call that dlbridge has for it.
+
+`t01_...`: the row of the tutorials' situations that a test covers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import dlbridge
+from dlpack_structs import NAMES, NEW_CAPSULE, Producer, Versioned
+
+
+def test_t01_from_numpy_shares_both_ways() -> None:
+    array = np.zeros((2, 3), "float32")
+    today, ours = torch.from_numpy(array), dlbridge.to_torch(array)
+    assert today.data_ptr() == ours.data_ptr() == array.ctypes.data
+    assert today.dtype == ours.dtype == torch.float32
+    array[0, 1] = 5
+    ours[1, 2] = 7
+    expected = [[0, 5, 0], [0, 0, 7]]
+    assert array.tolist() == today.tolist() == ours.tolist() == expected
+
+
+def test_t02_numpy_shares_and_in_place_work_shows() -> None:
+    tensor = torch.ones(5)
+    today, ours = tensor.numpy(), dlbridge.to_numpy(tensor)
+    tensor.add_(1)
+    assert today.ctypes.data == ours.ctypes.data == tensor.data_ptr()
+    assert today.dtype == ours.dtype == np.float32
+    assert today.tolist() == ours.tolist() == [2] * 5
+    out = tensor + 1  # not in place: memory of its own
+    assert out.tolist() == [3] * 5
+    assert ours.tolist() == [2] * 5
+
+
+def test_t06_independent_memory_is_asked_for() -> None:
+    tensor, array = torch.arange(3.0), np.arange(3.0)
+    copies: list[tuple[Any, Any]] = [
+        (tensor.numpy().copy(), dlbridge.to_numpy(tensor, copy=True)),
+        (tensor.clone().numpy(), dlbridge.to_numpy(tensor, copy=True)),
+        (torch.from_numpy(array.copy()), dlbridge.to_torch(array, copy=True)),
+        (torch.tensor(array), dlbridge.to_torch(array, copy=True)),
+    ]
+    tensor.zero_()
+    array[:] = 0
+    for today, ours in copies:
+        assert today.dtype == ours.dtype
+        assert today.tolist() == ours.tolist() == [0, 1, 2]
+        assert not np.shares_memory(np.asarray(today), np.asarray(ours))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+def test_t07_array_copies_asarray_shares() -> None:
+    tensor = torch.arange(3.0)
+    ours = dlbridge.from_dlpack(tensor)
+    for source in (tensor, ours):
+        copied, cast, shared = np.array(source), np.array(source, dtype=np.float64), np.asarray(source)
+        assert (copied.dtype, cast.dtype, shared.dtype) == (np.float32, np.float64, np.float32)
+        assert shared.ctypes.data == tensor.data_ptr()
+        assert tensor.data_ptr() not in (copied.ctypes.data, cast.ctypes.data)
+        assert copied.tolist() == cast.tolist() == shared.tolist() == [0, 1, 2]
+        assert np.asarray(source, dtype="float64").dtype == np.float64
+    assert np.asarray(ours, copy=False).ctypes.data == tensor.data_ptr()
+    assert np.array(ours, copy=True).ctypes.data != tensor.data_ptr()
+    with pytest.raises(BufferError, match="float32 cannot become float64 without a copy; drop copy=False"):
+        np.asarray(ours, dtype="float64", copy=False)
+
+
+def test_t08_a_round_trip_is_one_buffer() -> None:
+    tensor = torch.ones(5, 2)
+    today = torch.from_numpy(tensor.numpy())
+    ours = dlbridge.to_torch(dlbridge.to_numpy(tensor))
+    assert tensor.data_ptr() == today.data_ptr() == ours.data_ptr()
+    ours[4, 1] = 3
+    assert tensor[4, 1] == 3
+    assert ours.shape == today.shape == (5, 2)
+    again = dlbridge.to_torch(dlbridge.from_dlpack(dlbridge.to_numpy(dlbridge.from_dlpack(ours))))
+    assert again.data_ptr() == tensor.data_ptr()
+
+
+def on_cuda(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[Producer, Any]:
+    """A producer of a float32 tensor that claims to be on a CUDA device, and what keeps it alive."""
+    counts = ctypes.c_int64 * len(shape)
+    held = (counts(*shape), counts(*strides), (ctypes.c_float * 64)())
+    managed = Versioned(major=1, minor=3)
+    tensor = managed.dl_tensor
+    tensor.data, tensor.ndim = ctypes.addressof(held[2]), len(shape)
+    tensor.device.device_type, tensor.device.device_id = 2, 1
+    tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes = 2, 32, 1
+    tensor.shape = ctypes.cast(held[0], ctypes.POINTER(ctypes.c_int64))
+    tensor.strides = ctypes.cast(held[1], ctypes.POINTER(ctypes.c_int64))
+    return Producer(NEW_CAPSULE(ctypes.addressof(managed), NAMES[0], None)), (held, managed)
+
+
+def test_t10_device_memory_is_never_fetched_behind_your_back() -> None:
+    producer, _alive = on_cuda((2, 3), (3, 1))
+    tensor = dlbridge.from_dlpack(producer)
+    assert tensor.device == "cuda:1"
+    assert tensor[1].data_ptr == tensor.data_ptr + 12
+    for call in (dlbridge.to_numpy, np.asarray, lambda x: x.numpy()):
+        words = r"the data is on cuda:1 and NumPy reads host memory; call x\.cpu\(\) first"
+        with pytest.raises(dlbridge.UnsupportedError, match=words):
+            call(tensor)
+    with pytest.raises(dlbridge.UnsupportedError, match="on device cuda:1, not on cpu"):
+        dlbridge.from_dlpack(tensor, device="cpu")
+
+
+@pytest.mark.xfail(strict=True, reason="copy=True with a negative stride reads device memory from the host")
+def test_t10_a_copy_of_device_memory_is_not_made_on_the_host() -> None:
+    producer, _alive = on_cuda((2, 3), (3, -1))
+    with pytest.raises(dlbridge.Error):
+        dlbridge.to_torch(dlbridge.from_dlpack(producer), copy=True)
+
+
+def test_t17_transposed_and_sliced_arrays_are_shared_or_refused() -> None:
+    image = np.arange(2 * 4 * 3, dtype="uint8").reshape(2, 4, 3)  # height, width, colours
+    for view in (image.transpose(2, 0, 1), image[:, 1:3], image[::2], image.T):
+        today, ours = torch.from_numpy(view), dlbridge.to_torch(view)
+        assert today.data_ptr() == ours.data_ptr() == view.ctypes.data
+        assert [s for s, n in zip(today.stride(), view.shape) if n > 1] == [
+            s for s, n in zip(ours.stride(), view.shape) if n > 1
+        ]
+        assert np.array_equal(ours.numpy(), view)
+    chw = torch.arange(24).reshape(2, 3, 4).permute(2, 0, 1)
+    assert dlbridge.to_numpy(chw).ctypes.data == chw.numpy().ctypes.data
+    flipped = image[:, ::-1]
+    with pytest.raises(ValueError, match="negative"):
+        torch.from_numpy(flipped)
+    with pytest.raises(dlbridge.UnsupportedError, match=r"axis 1 has the negative stride -3"):
+        dlbridge.to_torch(flipped)
+    assert np.array_equal(dlbridge.to_torch(np.ascontiguousarray(flipped)).numpy(), flipped)
+
+
+def test_t19_nan_survives_and_masks_do_not_go_unnoticed() -> None:
+    array = np.array([1.0, np.nan, -np.inf, -0.0])
+    today, ours = torch.from_numpy(array), dlbridge.to_torch(array)
+    assert today.isnan().tolist() == ours.isnan().tolist() == [False, True, False, False]
+    assert np.array_equal(dlbridge.to_numpy(ours).view("int64"), array.view("int64"))
+    masked = np.ma.masked_invalid(array)
+    assert torch.from_numpy(masked).isnan().tolist() == [False, True, False, False]  # the mask is gone
+    with pytest.raises(dlbridge.UnsupportedError, match=r"masked \(.*2 elements.*\)"):
+        dlbridge.to_torch(masked)
+    assert dlbridge.to_torch(masked.filled(0)).tolist() == [1, 0, 0, 0]
+
+
+def test_t20_matplotlib_draws_a_tensor() -> None:
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    image = torch.arange(12.0).reshape(3, 4)
+    ours = dlbridge.from_dlpack(image)
+    figure, axes = pyplot.subplots()
+    try:
+        drawn, today = axes.imshow(ours).get_array(), axes.imshow(image.numpy()).get_array()
+        assert np.array_equal(drawn, today)
+        (line,) = axes.plot(ours[0])
+        assert line.get_ydata(orig=False).tolist() == [0, 1, 2, 3]
+        axes.hist(dlbridge.to_numpy(ours).ravel())
+        figure.canvas.draw()
+    finally:
+        pyplot.close(figure)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_t20_pandas_describes_a_tensor() -> None:
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    tensor = torch.arange(12.0).reshape(4, 3)
+    today = pd.DataFrame(tensor.numpy(), columns=list("abc"))
+    ours = pd.DataFrame(np.asarray(dlbridge.from_dlpack(tensor)), columns=list("abc"))
+    pd.testing.assert_frame_equal(today.describe(), ours.describe())
+    assert pd.Series(np.asarray(dlbridge.from_dlpack(tensor)[:, 0])).tolist() == [0, 3, 6, 9]
+
+
+def test_t20_pandas_takes_a_tensor_as_it_is() -> None:
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pd.DataFrame(dlbridge.from_dlpack(np.arange(6.0).reshape(2, 3)))
+    assert frame.shape == (2, 3)
+    assert frame.to_numpy().tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_t20_scipy_filters_a_tensor() -> None:
+    ndimage = pytest.importorskip("scipy.ndimage", reason="scipy is not installed")
+    image = torch.arange(25.0).reshape(5, 5)
+    today = ndimage.gaussian_filter(image.numpy(), 1)
+    assert np.array_equal(ndimage.gaussian_filter(dlbridge.from_dlpack(image), 1), today)
+
+
+def train(weights: torch.Tensor) -> torch.optim.Optimizer:
+    weights.requires_grad_()
+    (weights**2).sum().backward()
+    return torch.optim.SGD([weights], lr=0.25)
+
+
+def test_t21_an_optimizer_step_writes_the_array() -> None:
+    arrays = np.array([1.0, 2.0]), np.array([1.0, 2.0])
+    today, ours = torch.from_numpy(arrays[0]), dlbridge.to_torch(arrays[1])
+    for weights, array in ((today, arrays[0]), (ours, arrays[1])):
+        assert weights.is_leaf
+        optimizer = train(weights)
+        assert weights.grad is not None
+        assert weights.grad.tolist() == [2, 4]
+        optimizer.step()
+        assert array.tolist() == [0.5, 1.0]
+        assert weights.data_ptr() == array.ctypes.data
+    with pytest.raises(dlbridge.UnsupportedError, match=r"requires grad; call x\.detach\(\)"):
+        dlbridge.to_numpy(ours)
+    assert dlbridge.to_numpy(ours.detach()).ctypes.data == arrays[1].ctypes.data
+
+
+@pytest.mark.parametrize("convert", [torch.from_numpy, dlbridge.to_torch])
+def test_t21_a_numpy_write_between_forward_and_backward(convert: Any) -> None:
+    array = np.array([1.0, 2.0])
+    data = convert(array)
+    weights = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    loss = (weights * data).sum()  # backward needs `data`
+    array[:] = 100
+    loss.backward()
+    assert weights.grad is not None
+    assert weights.grad.tolist() == [100, 100]  # wrong, and unnoticed: the gradients were [1, 2]
+
+    loss = (weights * data).sum()
+    array[:] = 7
+    torch.autograd.graph.increment_version(data)  # the cure: autograd is told
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_t22_a_trace_never_keeps_a_constant() -> None:
+    tensor = torch.arange(3.0)
+    today = torch.jit.trace(lambda t: torch.from_numpy(t.numpy()) * 2, tensor, check_trace=False)
+    assert today(tensor + 1).tolist() == [0, 2, 4]  # the values of the example, for ever
+    conversions = [
+        lambda t: dlbridge.to_torch(dlbridge.to_numpy(t)) * 2,
+        lambda t: dlbridge.to_torch(dlbridge.from_dlpack(t)) * 2,
+        lambda t: dlbridge.to_torch(np.asarray(dlbridge.from_dlpack(t))) * 2,
+    ]
+    for conversion in conversions:
+        with pytest.raises(
+            dlbridge.UnsupportedError, match=r"being traced.*outside the function.*torch\.jit\.trace"
+        ):
+            torch.jit.trace(conversion, tensor)
+    harmless = torch.jit.trace(lambda t: dlbridge.to_torch(t) * 2, tensor)  # a torch tensor passes as it is
+    assert harmless(tensor + 1).tolist() == [2, 4, 6]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_t22_compiled_functions_convert_what_they_are_given() -> None:
+    def through_numpy(t: torch.Tensor) -> torch.Tensor:
+        return dlbridge.to_torch(dlbridge.to_numpy(t) * 2) + 1
+
+    def through_tensor(t: torch.Tensor) -> torch.Tensor:
+        return dlbridge.to_torch(dlbridge.from_dlpack(t)[::2]) + 1
+
+    torch._dynamo.reset()
+    for function in (through_numpy, through_tensor):
+        compiled = torch.compile(function, backend="eager")
+        for start in (0.0, 10.0, 20.0):
+            tensor = torch.arange(start, start + 4)
+            assert compiled(tensor).tolist() == function(tensor).tolist()
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=r"dlbridge\.to_numpy"):
+        torch.compile(through_numpy, backend="eager", fullgraph=True)(torch.ones(4))
+    torch._dynamo.reset()
+
+
+def test_t22_vmap_and_the_other_transforms_are_refused_with_the_cause() -> None:
+    conversions = [lambda t: torch.from_numpy(dlbridge.to_numpy(t)), lambda t: dlbridge.from_dlpack(t).torch()]
+    words = r"stands for many inside a transform.*outside the function that torch\.vmap or torch\.func"
+    for conversion in conversions:
+        with pytest.raises(dlbridge.UnsupportedError, match=words):
+            torch.vmap(conversion)(torch.ones(2, 3))
+        with pytest.raises(dlbridge.UnsupportedError, match=words):
+            torch.func.jvp(conversion, (torch.ones(2),), (torch.ones(2),))
+        with pytest.raises(dlbridge.UnsupportedError, match=rf"requires grad|{words}"):
+            torch.func.grad(lambda t, convert=conversion: convert(t).sum())(torch.ones(2))
+    outside = dlbridge.to_torch(np.ones((2, 3)))
+    assert torch.vmap(lambda t: t * 2)(outside).tolist() == [[2] * 3] * 2
+
+
+@pytest.mark.xfail(strict=True, reason="a trace by make_fx goes unnoticed: it keeps the values as a constant")
+def test_t22_make_fx_never_keeps_a_constant() -> None:
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with pytest.raises(dlbridge.UnsupportedError, match="traced"):
+        make_fx(lambda t: dlbridge.from_dlpack(t).torch() + 1)(torch.ones(2))
