@@ -35,6 +35,7 @@ pub enum Refusal {
     OtherDevice { have: String, wanted: String },
     NoCopy { remedy: &'static str },
     NoCast { have: String, wanted: String },
+    CopyForbidden,
 }
 
 impl Refusal {
@@ -46,7 +47,7 @@ impl Refusal {
                 Kind::InvalidArgument
             }
             ReadOnlyTorch => Kind::ReadOnly,
-            NoCopy { .. } | NoCast { .. } => Kind::CopyRequired,
+            NoCopy { .. } | NoCast { .. } | CopyForbidden => Kind::CopyRequired,
             _ => Kind::Unsupported,
         }
     }
@@ -60,13 +61,13 @@ impl fmt::Display for Refusal {
             NotOurs { type_name } => write!(f, "a {type_name} is no dlbridge.Tensor; call dlbridge.from_dlpack(x)"),
             NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x)"),
             Signature { words } => f.write_str(words),
-            UnknownReadOnly { given } => write!(f, "readonly is {given}; pass \"error\", \"copy\" or \"alias\""),
+            UnknownReadOnly { given } => write!(f, "readonly is {given:?}; pass \"error\", \"copy\" or \"alias\""),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
             Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
             TorchSubclass { type_name } => write!(
                 f,
-                "a {type_name} is a subclass of torch.Tensor and may mean something else than its memory; call x.as_subclass(torch.Tensor) if it does not"
+                "x is of type {type_name}, a subclass of torch.Tensor, and may mean something else than its memory; call x.as_subclass(torch.Tensor) if it does not"
             ),
             Masked { count } => write!(
                 f,
@@ -118,6 +119,9 @@ impl fmt::Display for Refusal {
             OtherDevice { have, wanted } => write!(
                 f,
                 "the data is on device {have}, not on {wanted}; move it with the framework it came from"
+            ),
+            CopyForbidden => f.write_str(
+                "readonly=\"copy\" would copy this read-only source, which copy=False forbids; drop one of the two",
             ),
             NoCopy { remedy } => write!(f, "copy=True is not handled here; {remedy}"),
             NoCast { have, wanted } => write!(

@@ -19,6 +19,10 @@ const FULL_RO: c_int = 0x0100 | 0x0010 | 0x0008 | 0x0004;
 pub(super) fn import(gil: &Gil, object: Object) -> Option<Result<Tensor>> {
     // SAFETY: the GIL is held and `object` is alive.
     if unsafe { (gil.api.PyObject_CheckBuffer)(object) } != 0 {
+        // NumPy shows dates as the bytes they are made of.
+        if matches!(gil.type_name(object).as_str(), "datetime64" | "timedelta64") {
+            return Some(Err(Error::Refused(Refusal::NumpyDtype { dtype: gil.type_name(object) })));
+        }
         return Some(from_buffer(gil, object));
     }
     let interface = gil.attribute(object, c"__array_interface__").is_ok();

@@ -79,27 +79,44 @@ fn share_array<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<O
 pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["copy", "readonly", "dtype", "device"];
     let ([source], [copy, readonly, dtype, wanted]) = arguments.parse(gil, "to_torch", keywords)?;
-    let (mut copy, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
+    let (always, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
+    let never = !always && !is_absent(gil, copy);
     let torch = Torch::get(gil)?;
-    if let Kind::Torch(_) | Kind::TorchSubclass = kind::of(gil, source) {
+    let kind = kind::of(gil, source);
+    if let Kind::Torch(_) | Kind::TorchSubclass = kind {
         check_dtype(gil, source, dtype)?;
         check_torch_device(gil, source, wanted)?;
-        return if copy { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
+        return if always { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
     }
-    let mut tensor = tensor_from(gil, source)?;
+    // NumPy copies whatever it has, strides that DLPack or torch cannot say included.
+    let numpy_copy =
+        if always && matches!(kind, Kind::Numpy(_)) { Some(call(gil, source, c"copy")?) } else { None };
+    let numpy_copy = numpy_copy.and_then(|copied| gil.own(copied));
+    let tensor = tensor_from(gil, numpy_copy.as_ref().map_or(source, |copied| copied.object))?;
     check_device(gil, &tensor, wanted)?;
-    if copy && tensor.strides().iter().any(|&stride| stride < 0) {
-        // torch cannot even copy from negative strides, so NumPy does; what it makes is ours to share.
-        tensor = packed(gil, &tensor)?;
-        copy = false;
-    }
-    if tensor.is_read_only() && !copy && read_only == ReadOnly::Error {
+    let protects = tensor.is_read_only() && read_only == ReadOnly::Copy;
+    let copies = numpy_copy.is_none() && (always || protects);
+    if tensor.is_read_only() && !always && read_only == ReadOnly::Error {
         return Err(Error::Refused(Refusal::ReadOnlyTorch));
     }
-    let must_copy = copy || (tensor.is_read_only() && read_only == ReadOnly::Copy);
-    let made = gil.own(torch.make(gil, tensor)?).ok_or_else(|| gil.exception())?;
+    if copies && never {
+        return Err(Error::Refused(Refusal::CopyForbidden));
+    }
+    let made = make_torch(gil, torch, tensor, copies)?;
     check_dtype(gil, made.object, dtype)?;
-    if must_copy { call(gil, made.object, c"clone") } else { Ok(made.into_raw()) }
+    Ok(made.into_raw())
+}
+
+/// A torch tensor on the memory of ours, or on a copy of it.
+fn make_torch<'gil>(gil: &'gil Gil, torch: &Torch, tensor: Tensor, copies: bool) -> Result<Owned<'gil>> {
+    let new = |object| gil.own(object).ok_or_else(|| gil.exception());
+    let reversed = tensor.strides().iter().any(|&stride| stride < 0);
+    if copies && reversed && device::is_host(tensor.device()) {
+        // torch cannot even copy from negative strides, so NumPy does; what it makes is ours to share.
+        return new(torch.make(gil, packed(gil, &tensor)?)?);
+    }
+    let made = new(torch.make(gil, tensor)?)?;
+    if copies { new(call(gil, made.object, c"clone")?) } else { Ok(made) }
 }
 
 /// A copy in row-major order, in memory that NumPy owns.
@@ -149,7 +166,9 @@ fn check_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
     }
     let device = tensor.device();
     let (name, text) = (device::Name(device).to_string(), gil.text(wanted));
-    if text == name || text == format!("({}, {})", device.device_type.0, device.device_id) {
+    let pair = format!("({}, {})", device.device_type.0, device.device_id);
+    let names = [pair, format!("{name}:0"), name.clone()];
+    if names.contains(&text) {
         return Ok(());
     }
     Err(Error::Refused(Refusal::OtherDevice { have: name, wanted: text }))
@@ -161,8 +180,16 @@ fn check_torch_device(gil: &Gil, tensor: Object, wanted: Object) -> Result<()> {
         return Ok(());
     }
     let (have, wanted) = (gil.attribute_text(tensor, c"device"), gil.text(wanted));
-    let first = |name: &str| format!("{name}:0");
-    if have == wanted || have == first(&wanted) {
+    // torch writes "cpu" and "cuda:0"; its user may write "cpu:0" and "cuda" as well, or DLPack's pair.
+    let (kind, index) = have.split_once(':').unwrap_or((&have, "0"));
+    let number = match kind {
+        "cpu" => Some(1),
+        "cuda" => Some(2),
+        _ => None,
+    };
+    let pair = number.map(|number| format!("({number}, {index})"));
+    let first = index == "0" && wanted == kind;
+    if have == wanted || first || wanted == format!("{kind}:{index}") || pair.as_ref() == Some(&wanted) {
         return Ok(());
     }
     Err(Error::Refused(Refusal::OtherDevice { have, wanted }))

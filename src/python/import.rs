@@ -65,10 +65,19 @@ fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> R
 
 /// A producer with `__dlpack__`; else memory that `__array_interface__` or the buffer protocol shows.
 fn from_other(gil: &Gil, object: Object) -> Result<Tensor> {
+    let module = gil.attribute_text(gil.type_of(object), c"__module__");
+    if module.starts_with("tensorflow") && gil.attribute_text(object, c"dtype").contains("string") {
+        // TensorFlow's own __dlpack__ ends the process on these.
+        let call = "pass numpy.asarray(x) converted to numbers";
+        return Err(Error::Refused(Refusal::Missing {
+            what: "a tf.Tensor of strings has no DLPack type".into(),
+            call,
+        }));
+    }
     match produce(gil, object) {
         Ok(produced) => {
             let tensor = from_produced(gil, object, &produced)?;
-            if is_immutable(gil, object) { tensor.read_only() } else { Ok(tensor) }
+            if is_immutable(&module) { tensor.read_only() } else { Ok(tensor) }
         }
         Err(Error::NotAnArray { type_name }) => {
             let otherwise = || Err(missing::explain(gil, object).unwrap_or(Error::NotAnArray { type_name }));
@@ -85,10 +94,9 @@ fn from_other(gil: &Gil, object: Object) -> Result<Tensor> {
     }
 }
 
-/// Whether the framework promises that the array never changes, although its capsules do not say so: JAX and
+/// Whether the framework of this module promises that an array never changes, although its capsules do not say so: JAX and
 /// TensorFlow compute on under that promise.
-fn is_immutable(gil: &Gil, object: Object) -> bool {
-    let module = gil.attribute_text(gil.type_of(object), c"__module__");
+fn is_immutable(module: &str) -> bool {
     ["jaxlib", "jax", "tensorflow"].contains(&module.split('.').next().unwrap_or_default())
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Torch {
     is_tracing: Option<Object>,
     is_neg: Object,
     storage: Object,
+    /// `torch.uint8` and `torch.int8`.
+    bytes: [Object; 2],
     requires_grad: Object,
 }
 
@@ -91,6 +93,10 @@ impl Torch {
             is_tracing,
             is_neg: gil.attribute(tensor_type.object, c"is_neg")?.into_raw(),
             storage: gil.attribute(tensor_type.object, c"untyped_storage")?.into_raw(),
+            bytes: [
+                gil.attribute(module.object, c"uint8")?.into_raw(),
+                gil.attribute(module.object, c"int8")?.into_raw(),
+            ],
             requires_grad: gil.interned(c"requires_grad")?,
             tensor_type: tensor_type.into_raw(),
         })
@@ -143,9 +149,10 @@ impl Torch {
 
     /// The kinds of tensor that have no plain memory to show.
     fn known_cause(&self, gil: &Gil, tensor: Object) -> Option<Error> {
-        let kinds: [(&CStr, &str, &str); 5] = [
-            (c"is_sparse", "is sparse", "x.to_dense()"),
-            (c"is_sparse_csr", "is sparse", "x.to_dense()"),
+        if gil.attribute_text(tensor, c"layout").contains("sparse") {
+            return Some(Error::Refused(Refusal::Torch { what: "is sparse", call: "x.to_dense()" }));
+        }
+        let kinds: [(&CStr, &str, &str); 3] = [
             (c"is_nested", "is nested", "x.to_padded_tensor(0)"),
             (c"is_quantized", "is quantized", "x.dequantize()"),
             (c"is_meta", "is on the meta device and has no data", "torch.empty_like(x, device=\"cpu\")"),
@@ -187,16 +194,32 @@ impl Torch {
         let storage = gil.call_with(self.storage, tensor).ok_or_else(|| self.diagnose(gil, tensor))?;
         // SAFETY: promised by the caller.
         let mut view = unsafe { self.view(gil, table, tensor) }?;
-        if view.dtype.code == DLDataTypeCode::COMPLEX {
-            if gil.flag(tensor, c"is_conj", true) {
-                let (what, call) = ("has its conjugate bit set", "x.resolve_conj()");
-                return Err(Error::Refused(Refusal::Torch { what, call }));
-            }
+        let code = view.dtype.code;
+        let byte = matches!(code, DLDataTypeCode::INT | DLDataTypeCode::UINT) && view.dtype.bits == 8;
+        if byte || code == DLDataTypeCode::COMPLEX {
+            self.check_dtype_of(gil, tensor, byte)?;
             // Asking ran Python code, which may have changed the tensor: only a view taken after it is good.
             // SAFETY: promised by the caller.
             view = unsafe { self.view(gil, table, tensor) }?;
         }
         Ok(Described { view, storage })
+    }
+
+    /// Refuses what a view of bytes or of complex numbers does not show: smaller integers, which torch exports as if they
+    /// had 8 bits, and lazily conjugated numbers.
+    fn check_dtype_of(&self, gil: &Gil, tensor: Object, byte: bool) -> Result<()> {
+        let (wrong, what, call) = if byte {
+            let dtype = gil.attribute(tensor, c"dtype")?;
+            let wrong = !self.bytes.contains(&dtype.object);
+            (
+                wrong,
+                "holds integers of less than 8 bits, which torch exports as if they had 8",
+                "x.view(torch.uint8)",
+            )
+        } else {
+            (gil.flag(tensor, c"is_conj", true), "has its conjugate bit set", "x.resolve_conj()")
+        };
+        if wrong { Err(Error::Refused(Refusal::Torch { what, call })) } else { Ok(()) }
     }
 
     /// What torch says of a tensor: valid until Python code runs.

@@ -96,7 +96,7 @@ REFUSED: dict[str, Case] = {
     ),
     "subclass": (
         lambda: torch.ones(2).as_subclass(Labelled),
-        r"Labelled is a subclass of torch\.Tensor .* call x\.as_subclass\(torch\.Tensor\)",
+        r"Labelled, a subclass of torch\.Tensor, .* call x\.as_subclass\(torch\.Tensor\)",
         lambda x: x.as_subclass(torch.Tensor),
         [1, 1],
     ),
@@ -128,7 +128,6 @@ def test_to_torch_hands_any_torch_tensor_back_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("layout", ["sparse_csc", "sparse_bsr", "sparse_bsc"])
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.xfail(strict=True, reason="only coo and csr are named; the others get torch's words about storage")
 def test_the_other_sparse_layouts_name_to_dense(layout: str) -> None:
     block = ((2, 2),) if "bs" in layout else ()
     tensor = getattr(torch.eye(4), f"to_{layout}")(*block)
@@ -137,10 +136,9 @@ def test_the_other_sparse_layouts_name_to_dense(layout: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint1", "uint4", "uint7", "int1", "int4", "int7"])
-@pytest.mark.xfail(strict=True, reason="torch exports them as 8-bit integers, and dlbridge believes it")
 def test_torch_integers_below_8_bits_are_refused(dtype: str) -> None:
     tensor = torch.zeros(3, dtype=getattr(torch, dtype))
-    with pytest.raises(dlbridge.UnsupportedError, match=rf"{dtype}.*view\(torch.uint8\)"):
+    with pytest.raises(dlbridge.UnsupportedError, match=r"less than 8 bits.*view\(torch.uint8\)"):
         dlbridge.from_dlpack(tensor)
 
 
@@ -221,5 +219,5 @@ def test_a_fake_tensor_is_refused_before_its_memory_is_read(name: str) -> None:
 
     with FakeTensorMode():
         fake = torch.ones(2)
-    with pytest.raises(dlbridge.UnsupportedError, match=r"FakeTensor is a subclass of torch\.Tensor"):
+    with pytest.raises(dlbridge.UnsupportedError, match=r"FakeTensor, a subclass of torch\.Tensor"):
         IN[name](fake)
