@@ -51,7 +51,7 @@ static FUNCTIONS: &[MethodDef] = functions! {
 The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
 Never copies; the owner stays alive as long as the tensor or anything made from it. `device` may only name the\n\
 device the data is on already, as a name ('cpu') or a DLPack pair.\n\n\
-Costs about 80 ns for a NumPy array and 400 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
+Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
 (1920, 3, -1)" => convert::from_dlpack;
@@ -68,7 +68,7 @@ A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
 `dtype` and `device` may only confirm what the data is and where: there is no hidden cast or transfer. Costs about\n\
-600 ns, whatever the size, two thirds of it torch's own.\n\n\
+600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
 };
