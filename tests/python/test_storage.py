@@ -147,6 +147,40 @@ def test_references_are_dropped_with_the_gil_even_after_a_sub_interpreter(native
     assert (done.returncode, done.stdout.strip()) == (0, "0 0"), done.stderr
 
 
+IMPORTED_FROM_C = """
+import ctypes, threading
+import numpy as np
+import dlbridge
+library = ctypes.CDLL(dlbridge.get_library())
+library.dlb_python_import.argtypes = [ctypes.py_object, ctypes.POINTER(ctypes.c_void_p)]
+library.dlb_tensor_release.argtypes = [ctypes.c_void_p]
+peak = 0
+class Counted(np.ndarray):
+    alive = 0
+    def __del__(self):
+        Counted.alive -= 1
+def work():
+    global peak
+    for _ in range(1000):
+        array, tensor = np.zeros(4).view(Counted), ctypes.c_void_p()
+        Counted.alive += 1
+        assert library.dlb_python_import(array, ctypes.byref(tensor)) == 0
+        del array
+        library.dlb_tensor_release(tensor)  # without the GIL, so the array waits
+        peak = max(peak, Counted.alive)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()  # the main thread, which alone makes pending calls, is blocked meanwhile
+print(peak)
+"""
+
+
+def test_what_waits_is_let_go_by_the_next_call_from_c() -> None:
+    done = run("-c", IMPORTED_FROM_C)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 10
+
+
 BROKEN_IMPORT = """
 import sys, pathlib, tempfile
 folder = pathlib.Path(tempfile.mkdtemp())
