@@ -82,7 +82,6 @@ pub enum Error {
     NegativeCount { what: &'static str, count: i32 },
     UnknownFlags { flags: u64 },
     UnknownDtypeName { name: String },
-    UnknownOrder { order: u8 },
     DtypeMismatch { have: String, asked: String },
     WrongLength { length: usize, size: i64 },
     // Malformed DLPack
@@ -138,7 +137,6 @@ impl Error {
             | ReshapeSize { .. }
             | UnknownFlags { .. }
             | UnknownDtypeName { .. }
-            | UnknownOrder { .. }
             | DtypeMismatch { .. }
             | WrongLength { .. }
             | Capsule { .. }
@@ -239,11 +237,6 @@ impl fmt::Display for Error {
                     "{name:?} names no dtype; write it as NumPy does: float32, uint8, bfloat16, float8_e4m3fn"
                 )
             }
-            UnknownOrder { order } => write!(
-                f,
-                "order {:?} is unknown; pass 'C' for row-major or 'F' for column-major",
-                char::from(*order)
-            ),
             DtypeMismatch { have, asked } => {
                 write!(
                     f,
