@@ -74,7 +74,12 @@ fn work_out(gil: &Gil, python_type: Object) -> Kind {
         gil.clear();
         return if masked { Kind::Masked } else { Kind::Numpy(numpy) };
     }
-    if let Some(family) = torch::family(gil, python_type) {
+    let Ok(family) = torch::family(gil, python_type) else {
+        // Not known yet, so nothing is remembered: a table taken now would go round the checks for ever.
+        gil.clear();
+        return Kind::Other;
+    };
+    if let Some(family) = family {
         return match family {
             torch::Family::Plain => Kind::Torch(exchange::table(gil, python_type)),
             torch::Family::Subclass => Kind::TorchSubclass,

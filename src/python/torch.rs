@@ -46,25 +46,25 @@ pub(super) enum Family {
     Subclass,
 }
 
-/// Whether a type is torch's; torch is not imported for this.
-pub(super) fn family(gil: &Gil, python_type: Object) -> Option<Family> {
+/// Whether a type is torch's; torch is not imported for this, and fails while somebody else is only half done importing it.
+pub(super) fn family(gil: &Gil, python_type: Object) -> Result<Option<Family>> {
     // SAFETY: the GIL is held; both references are borrowed.
     let imported = unsafe {
         !(gil.api.PyDict_GetItemString)((gil.api.PyImport_GetModuleDict)(), c"torch".as_ptr()).is_null()
     };
     if !imported {
-        return None;
+        return Ok(None);
     }
-    let torch = Torch::get(gil).ok()?;
+    let torch = Torch::get(gil)?;
     if python_type == torch.tensor_type {
-        return Some(Family::Plain);
+        return Ok(Some(Family::Plain));
     }
     if !gil.is_subtype(python_type, torch.tensor_type) {
-        return None;
+        return Ok(None);
     }
     let plain = gil.name(python_type) == "Parameter"
         && gil.attribute_text(python_type, c"__module__") == "torch.nn.parameter";
-    Some(if plain { Family::Plain } else { Family::Subclass })
+    Ok(Some(if plain { Family::Plain } else { Family::Subclass }))
 }
 
 impl Torch {
