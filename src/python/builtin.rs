@@ -60,8 +60,7 @@ impl Arguments {
             for index in 0..count {
                 // SAFETY: as above; a borrowed reference.
                 let name = unsafe { (gil.api.PyTuple_GetItem)(self.names, index) };
-                let place = keywords.iter().position(|keyword| gil.says(name, keyword));
-                let place = place.ok_or_else(|| {
+                let place = gil.position(name, &keywords).ok_or_else(|| {
                     Error::Refused(Refusal::Signature {
                         words: format!(
                             "{function}() got an unexpected keyword argument '{}'",
@@ -77,14 +76,18 @@ impl Arguments {
 }
 
 impl Gil {
-    /// Whether a `str` reads like this.
-    fn says(&self, string: Object, text: &str) -> bool {
+    /// Which of `texts` a `str` reads like.
+    fn position(&self, string: Object, texts: &[&str]) -> Option<usize> {
         let mut length = 0;
         // SAFETY: the GIL is held and `string` is a str.
         let utf8 = unsafe { (self.api.PyUnicode_AsUTF8AndSize)(string, &mut length) };
-        // SAFETY: CPython gives `length` bytes.
-        !utf8.is_null()
-            && unsafe { std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize) } == text.as_bytes()
+        if utf8.is_null() {
+            self.clear(); // a lone surrogate, in a name that is none of ours
+            return None;
+        }
+        // SAFETY: CPython gives `length` bytes, which live as long as the str.
+        let bytes = unsafe { std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize) };
+        texts.iter().position(|text| text.as_bytes() == bytes)
     }
 
     /// An integer argument.

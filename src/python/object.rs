@@ -6,6 +6,7 @@ use super::capsule;
 use super::exchange;
 use super::gil::Gil;
 use super::release::drain;
+use crate::dlpack::DLDevice;
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
 use crate::tensor::{Tensor, device, dtype};
@@ -14,6 +15,10 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 static TYPE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+/// What `__dlpack_device__` answers for host memory: consumers ask for it at every hand-over.
+static CPU_PAIR: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+/// The last `max_version` found to be 1 or more, kept so that its address stands for it; or NULL.
+static MODERN: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 /// Where our pointer lies in an object: behind the header.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
 
@@ -185,8 +190,10 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
     c"__dlpack_device__", c"__dlpack_device__($self, /)\n--\n\nDLPack's device type and id." =>
         |gil, tensor, arguments| {
             let ([], []) = arguments.parse(gil, "__dlpack_device__", [])?;
-            let device = tensor.device();
-            Ok(gil.tuple(&[device.device_type.0.into(), device.device_id.into()]))
+            if tensor.device() == DLDevice::CPU {
+                return Ok(gil.share(CPU_PAIR.load(Ordering::Relaxed)).into_raw());
+            }
+            Ok(device_pair(gil, tensor.device()))
         };
     c"_slice", c"_slice($self, axis, start, stop, step, /)\n--\n\nOne axis sliced; None for an open end." =>
         |gil, tensor, arguments| {
@@ -236,10 +243,29 @@ fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
         check_stream(gil, tensor, stream)?;
     }
     let legacy = match given(gil, max_version) {
-        Some(max_version) => gil.pair(max_version, "max_version")?.0 < 1,
+        Some(max_version) => !is_modern(gil, max_version)?,
         None => true,
     };
     Ok(capsule::with_gil(gil, tensor, legacy)?.as_ptr())
+}
+
+/// Whether a consumer that names this `max_version` knows the versioned struct.
+fn is_modern(gil: &Gil, max_version: Object) -> Result<bool> {
+    // A tuple of integers never changes, and a consumer's code passes the same constant every time.
+    if max_version == MODERN.load(Ordering::Relaxed) {
+        return Ok(true);
+    }
+    let modern = gil.pair(max_version, "max_version")?.0 >= 1;
+    if modern {
+        let kept = gil.share(max_version).into_raw();
+        drop(gil.own(MODERN.swap(kept, Ordering::Relaxed)));
+    }
+    Ok(modern)
+}
+
+/// DLPack's device type and id: a new tuple.
+fn device_pair(gil: &Gil, device: DLDevice) -> Object {
+    gil.tuple(&[device.device_type.0.into(), device.device_id.into()])
 }
 
 /// An argument that was passed and is not None.
@@ -327,6 +353,8 @@ pub(super) fn make_type(gil: &Gil) -> Result<Object> {
     {
         return Err(gil.exception());
     }
+    let cpu = gil.own(device_pair(gil, DLDevice::CPU)).ok_or_else(|| gil.exception())?;
+    CPU_PAIR.store(cpu.into_raw(), Ordering::Relaxed);
     TYPE.store(python_type, Ordering::Release);
     Ok(python_type)
 }
