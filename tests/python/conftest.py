@@ -16,6 +16,13 @@ import dlbridge
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> None:
+    """What torch and the others bring in is never garbage: looking through it at every test took most of the time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
     gc.collect()
