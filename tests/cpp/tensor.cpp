@@ -395,6 +395,14 @@ TEST(names_are_written_and_read) {
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "\"float7\"", dlbridge::parse_dtype("float7"));
 }
 
+TEST(python_is_unavailable_in_a_program_without_it) {
+  int object = 0;
+  THROWS(DLB_ERROR_UNAVAILABLE, "Python", dlbridge::from_python(&object));
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "NULL", dlbridge::from_python(nullptr));
+  const tensor numbers = tensor::from_vector(std::vector<float>(3), {3});
+  THROWS(DLB_ERROR_UNAVAILABLE, "Python", dlbridge::to_capsule(numbers));
+}
+
 TEST(a_span_binds_to_what_holds_integers) {
   const std::array<std::int64_t, 2> array = {2, 3};
   const std::vector<std::int64_t> vector = {3, 2};

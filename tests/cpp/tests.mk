@@ -7,11 +7,15 @@ CPP_LINK   = -L$(1) -Wl,-rpath,$(1) -ldlbridge
 
 .PHONY: test-cpp test-cpp-asan test-cpp-torch test-cpp-headers
 
-test-cpp: test-cpp-headers $(CPP_OUT)/tensor ## the C++ wrapper
+test-cpp: test-cpp-headers $(CPP_OUT)/tensor $(CPP_OUT)/span ## the C++ wrapper
 	$(CPP_OUT)/tensor
+	$(CPP_OUT)/span
+	@$(if $(CXX_MDSPAN),$(MAKE) --no-print-directory $(CPP_OUT)/mdspan && $(CPP_OUT)/mdspan,\
+	    echo "UNAVAILABLE: no compiler here has <mdspan>; on Debian: apt-get install clang-19 libc++-19-dev libc++abi-19-dev")
 
-test-cpp-asan: $(CPP_OUT)/tensor-asan ## the same, C++ and Rust under AddressSanitizer
+test-cpp-asan: $(CPP_OUT)/tensor-asan $(CPP_OUT)/span-asan ## the same, C++ and Rust under AddressSanitizer
 	$(CPP_OUT)/tensor-asan
+	$(CPP_OUT)/span-asan
 
 test-cpp-torch: $(CPP_OUT)/torch $(CPP_OUT)/libtorch ## the libtorch door and its example, with the torch of .venv
 	$(CPP_OUT)/torch
@@ -20,7 +24,7 @@ test-cpp-torch: $(CPP_OUT)/torch $(CPP_OUT)/libtorch ## the libtorch door and it
 # dlbridge.hpp compiles alone in each C++, with DLPack's own header and without, and has no dtype for bool.
 CPP_HEADER = $(CXX) -x c++ -fsyntax-only $(CPP_FLAGS) -include dlbridge.hpp
 test-cpp-headers: | $(CPP_OUT)
-	@for std in c++11 c++14 c++17 c++20; do \
+	@for std in c++11 c++14 c++17 c++20 c++23; do \
 	    $(CPP_HEADER) -std=$$std /dev/null && $(CPP_HEADER) -std=$$std -DDLB_NO_SYSTEM_DLPACK /dev/null || exit 1; \
 	    echo "dlbridge.hpp compiles as $$std"; \
 	done
@@ -35,6 +39,18 @@ $(CPP_OUT)/tensor: tests/cpp/tensor.cpp | lib $(CPP_OUT)
 
 $(CPP_OUT)/tensor-asan: tests/cpp/tensor.cpp | lib-asan $(CPP_OUT)
 	@$(CPP_BUILD) -std=c++11 -fsanitize=address $(call CPP_LINK,$(LIB_ASAN))
+
+$(CPP_OUT)/span: tests/cpp/span.cpp | lib $(CPP_OUT)
+	@$(CPP_BUILD) -std=c++20 $(call CPP_LINK,$(LIB_RELEASE))
+
+$(CPP_OUT)/span-asan: tests/cpp/span.cpp | lib-asan $(CPP_OUT)
+	@$(CPP_BUILD) -std=c++20 -fsanitize=address $(call CPP_LINK,$(LIB_ASAN))
+
+# The same file again, with its second half, by the first compiler that has C++23's <mdspan>.
+CXX_MDSPAN = $(shell for cxx in '$(CXX)' 'clang++-19 -stdlib=libc++' 'clang++ -stdlib=libc++'; do \
+    $$cxx -std=c++23 -x c++ -include mdspan -fsyntax-only /dev/null 2>/dev/null && { echo $$cxx; break; }; done)
+$(CPP_OUT)/mdspan: tests/cpp/span.cpp | lib $(CPP_OUT)
+	@$(CPP_BUILD:$(CXX)%=$(CXX_MDSPAN)%) -std=c++23 $(call CPP_LINK,$(LIB_RELEASE))
 
 # torch.cpp includes ATen before dlbridge, the example after it, where DLPack's own header and ours come first.
 $(CPP_OUT)/torch: tests/cpp/torch.cpp $(CPP_OUT)/torch.flags | lib

@@ -16,6 +16,8 @@
  *    object, to be changed by one thread at a time. The elements are plain shared memory.
  *  - Everything may be asked of an empty handle (default-constructed or moved from); what needs a tensor then throws.
  *
+ * From C++20 on dlbridge/span.hpp comes along, which shows elements as std::span and, in C++23, as std::mdspan.
+ *
  * dlbridge.h has the reference of the C functions behind this; a member does what the function of its name does.
  */
 #ifndef DLBRIDGE_HPP
@@ -373,6 +375,21 @@ class tensor {
   dlb_tensor *raw_;
 };
 
+/** Takes a tensor from any Python producer, a borrowed PyObject *; see dlb_python_import(). Where Python raised, what()
+ * has its words, and a caller that holds the GIL finds the exception set. */
+inline tensor from_python(void *object) {
+  dlb_tensor *raw = nullptr;
+  detail::check(dlb_python_import(object, &raw));
+  return tensor::adopt(raw);
+}
+
+/** A Python capsule with an export of `source`: a new reference to a PyObject; see dlb_python_capsule(). */
+inline void *to_capsule(const tensor &source, bool legacy = false) {
+  void *capsule = nullptr;
+  detail::check(dlb_python_capsule(source.get(), legacy ? 1 : 0, &capsule));
+  return capsule;
+}
+
 /** The name of a dtype, as NumPy writes it: float32, uint8, bfloat16. */
 inline std::string to_string(DLDataType dtype) {
   char name[64];
@@ -393,5 +410,9 @@ inline DLDataType parse_dtype(const std::string &name) {
 }
 
 }  // namespace dlbridge
+
+#if __cplusplus >= 202002L
+#include "dlbridge/span.hpp"
+#endif
 
 #endif  /* DLBRIDGE_HPP */
