@@ -27,7 +27,7 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python interop test-wheel ## everything
+test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python test-examples interop test-wheel ## everything
 	@echo "all tests passed"
 
 # --- the library ---
@@ -80,12 +80,8 @@ wheel: lib $(VENV)/.ready ## a wheel for every CPython and every Linux with glib
 test-wheel: wheel ## the wheel in fresh environments, on every CPython there is
 	@tests/wheel.sh build/wheel/*.whl
 
-test-python: package ## the Python tests and the Python examples
+test-python: package ## the Python tests
 	$(PY) -m pytest -q tests/python
-	$(PY) examples/python_package.py
-	$(PY) examples/python_ctypes.py $(LIB_RELEASE)/libdlbridge.so
-	$(PY) examples/python_cffi.py $(LIB_RELEASE)/libdlbridge.so
-	$(PY) examples/demo/demo.py build/demo
 
 lint-python: package ## formatting, lints and types of the Python code
 	@$(VENV)/bin/ruff check -q bindings tests examples benches
@@ -99,6 +95,7 @@ lint-python: package ## formatting, lints and types of the Python code
 -include tests/c/tests.mk
 -include tests/cpp/tests.mk
 -include tests/interop/interop.mk
+-include examples/examples.mk
 -include benches/handoff.mk
 
 bench: bench-handoff ## every benchmark

@@ -18,7 +18,7 @@ define c_rules
 $(C_BUILD)/$(1)/%: tests/c/%.c $(C_HEADERS) | $(3)
 	@mkdir -p $$(@D)
 	@$(CC) $(C_FLAGS) $(4) $$< -o $$@ -L$(2) -ldlbridge -Wl,-rpath,$(2)
-$(C_BUILD)/$(1)/frame: examples/frame.c $(C_HEADERS) | $(3)
+$(C_BUILD)/$(1)/camera: examples/camera/camera.c $(C_HEADERS) | $(3)
 	@mkdir -p $$(@D)
 	@$(CC) $(C_FLAGS) $(4) $$< -o $$@ -L$(2) -ldlbridge -Wl,-rpath,$(2)
 endef
@@ -27,7 +27,7 @@ $(eval $(call c_rules,release,$(LIB_RELEASE),lib,))
 $(eval $(call c_rules,debug,$(LIB_DEBUG),lib-debug,))
 $(eval $(call c_rules,asan,$(LIB_ASAN),lib-asan,$(ASAN)))
 
-c_programs = $(C_TESTS:%=$(C_BUILD)/$(1)/%) $(C_BUILD)/$(1)/frame
+c_programs = $(C_TESTS:%=$(C_BUILD)/$(1)/%) $(C_BUILD)/$(1)/camera
 
 # c_run PROGRAMS,PREFIX: runs all of them, even after a failure, and shows what failed
 c_run = @failed=; for program in $(1); do \

@@ -17,9 +17,8 @@ test-cpp-asan: $(CPP_OUT)/tensor-asan $(CPP_OUT)/span-asan ## the same, C++ and 
 	$(CPP_OUT)/tensor-asan
 	$(CPP_OUT)/span-asan
 
-test-cpp-torch: $(CPP_OUT)/torch $(CPP_OUT)/libtorch ## the libtorch door and its example, with the torch of .venv
+test-cpp-torch: $(CPP_OUT)/torch ## the libtorch door, with the torch of .venv
 	$(CPP_OUT)/torch
-	$(CPP_OUT)/libtorch
 
 # dlbridge.hpp compiles alone in each C++, with DLPack's own header and without, and has no dtype for bool.
 CPP_HEADER = $(CXX) -x c++ -fsyntax-only $(CPP_FLAGS) -include dlbridge.hpp
@@ -52,13 +51,9 @@ CXX_MDSPAN = $(shell for cxx in '$(CXX)' 'clang++-19 -stdlib=libc++' 'clang++ -s
 $(CPP_OUT)/mdspan: tests/cpp/span.cpp | lib $(CPP_OUT)
 	@$(CPP_BUILD:$(CXX)%=$(CXX_MDSPAN)%) -std=c++23 $(call CPP_LINK,$(LIB_RELEASE))
 
-# torch.cpp includes ATen before dlbridge, the example after it, where DLPack's own header and ours come first.
+# torch.cpp includes ATen before dlbridge; examples/decoder after it, where DLPack's own header and ours come first.
 $(CPP_OUT)/torch: tests/cpp/torch.cpp $(CPP_OUT)/torch.flags | lib
 	@$(CPP_BUILD) -std=c++17 @$(CPP_OUT)/torch.flags $(call CPP_LINK,$(LIB_RELEASE))
-
-$(CPP_OUT)/libtorch: examples/libtorch.cpp $(CPP_OUT)/torch.flags | lib
-	@$(CPP_BUILD) -std=c++17 @$(CPP_OUT)/torch.flags $(call CPP_LINK,$(LIB_RELEASE))
-	@$(CXX) $(CPP_FLAGS) -std=c++17 -fsyntax-only -DDLB_NO_SYSTEM_DLPACK $< @$(CPP_OUT)/torch.flags
 
 # What to compile and link with, asked of the torch in .venv.
 $(CPP_OUT)/torch.flags: tests/cpp/torch_flags.py $(VENV)/.ready | $(CPP_OUT)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_collections() -> None:
-    """What torch and the others bring in is never garbage: looking through it at every test took most of the time."""
+    """What torch and the others bring in is never garbage, and looking through it took most of each test."""
     gc.collect()
     gc.freeze()
 

@@ -1,6 +1,6 @@
-/* frame.c: a camera frame, handed to a DLPack consumer without a copy, and taken back.
+/* camera.c: a camera frame, handed to a DLPack consumer without a copy, and taken back.
  *
- *   cc frame.c -I include -L target/release -ldlbridge -Wl,-rpath,$PWD/target/release -o frame && ./frame
+ *   cc camera.c -I include -L target/release -ldlbridge -Wl,-rpath,$PWD/target/release -o camera && ./camera
  */
 #include <dlbridge.h>
 

@@ -1,6 +1,6 @@
 """The C functions of dlbridge.h from Python with cffi alone, in ABI mode: no dlbridge package, no compiler.
 
-Run it with the path of the shared library: python python_cffi.py target/release/libdlbridge.so
+Run it with the path of the shared library: python cffi_only.py target/release/libdlbridge.so
 """
 
 import ctypes

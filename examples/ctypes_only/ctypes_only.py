@@ -1,6 +1,6 @@
 """The C functions of dlbridge.h from Python with ctypes alone: no dlbridge package, no compiler.
 
-Run it with the path of the shared library: python python_ctypes.py target/release/libdlbridge.so
+Run it with the path of the shared library: python ctypes_only.py target/release/libdlbridge.so
 """
 
 import ctypes

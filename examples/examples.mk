@@ -1,0 +1,48 @@
+# The examples: one folder for each situation a user is in. All are built and run; what is made lies in build/examples.
+
+EXAMPLES_OUT := build/examples
+
+.PHONY: test-examples test-examples-c test-examples-cpp test-examples-python
+
+test-examples: test-examples-c test-examples-cpp test-examples-python ## every example, built and run
+
+# $(call example,NAME): its program, run with its output shown under its name.
+example = @echo "--- examples/$(1)" && $(EXAMPLES_OUT)/$(1)
+
+test-examples-c: $(EXAMPLES_OUT)/camera
+	$(call example,camera)
+
+test-examples-cpp: $(EXAMPLES_OUT)/decoder $(EXAMPLES_OUT)/opencv $(EXAMPLES_OUT)/eigen
+	$(call example,decoder)
+	$(call example,opencv)
+	$(call example,eigen)
+
+test-examples-python: package
+	@echo "--- examples/python_package" && $(PY) examples/python_package/python_package.py
+	@echo "--- examples/ctypes_only" && $(PY) examples/ctypes_only/ctypes_only.py $(LIB_RELEASE)/libdlbridge.so
+	@echo "--- examples/cffi_only" && $(PY) examples/cffi_only/cffi_only.py $(LIB_RELEASE)/libdlbridge.so
+	@echo "--- examples/demo" && $(PY) examples/demo/demo.py build/demo
+
+$(EXAMPLES_OUT):
+	@mkdir -p $@
+
+EXAMPLES_LINK := -L$(LIB_RELEASE) -Wl,-rpath,$(LIB_RELEASE) -ldlbridge
+EXAMPLES_CXX   = $(CXX) $(CPP_FLAGS) -std=c++17
+
+$(EXAMPLES_OUT)/camera: examples/camera/camera.c $(C_HEADERS) | lib $(EXAMPLES_OUT)
+	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)
+
+$(EXAMPLES_OUT)/decoder: examples/decoder/decoder.cpp $(CPP_OUT)/torch.flags | lib $(EXAMPLES_OUT)
+	@$(EXAMPLES_CXX) -DDLB_NO_SYSTEM_DLPACK -fsyntax-only $< @$(CPP_OUT)/torch.flags
+	@$(EXAMPLES_CXX) $< -o $@ @$(CPP_OUT)/torch.flags $(EXAMPLES_LINK)
+
+# $(call missing,HEADER,PACKAGE): a script in place of a program that cannot be built here.
+missing = printf '\043!/bin/sh\necho "UNAVAILABLE: no $(1); on Debian: apt-get install $(2)"\n' > $@ && chmod +x $@
+
+OPENCV := $(firstword $(wildcard /usr/include/opencv4 /usr/local/include/opencv4))
+$(EXAMPLES_OUT)/opencv: examples/opencv/opencv.cpp | lib $(EXAMPLES_OUT)
+	@$(if $(OPENCV),$(EXAMPLES_CXX) -isystem $(OPENCV) $< -o $@ $(EXAMPLES_LINK) -lopencv_core,$(call missing,OpenCV,libopencv-core-dev))
+
+EIGEN := $(firstword $(wildcard /usr/include/eigen3 /usr/local/include/eigen3))
+$(EXAMPLES_OUT)/eigen: examples/eigen/eigen.cpp | lib $(EXAMPLES_OUT)
+	@$(if $(EIGEN),$(EXAMPLES_CXX) -isystem $(EIGEN) $< -o $@ $(EXAMPLES_LINK),$(call missing,Eigen,libeigen3-dev))
