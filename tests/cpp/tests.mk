@@ -5,7 +5,7 @@ CPP_FLAGS := -O1 -g -pthread $(C_WARNINGS) $(INCLUDE) -I$(ROOT)/bindings/cpp/inc
 CPP_BUILD  = $(CXX) $(CPP_FLAGS) -MMD -MT $@ -MF $@.d $< -o $@
 CPP_LINK   = -L$(1) -Wl,-rpath,$(1) -ldlbridge
 
-.PHONY: test-cpp test-cpp-asan test-cpp-torch test-cpp-headers
+.PHONY: test-cpp test-cpp-asan test-cpp-torch test-libtorch-versions test-cpp-headers
 
 test-cpp: test-cpp-headers $(CPP_OUT)/tensor $(CPP_OUT)/span ## the C++ wrapper
 	$(CPP_OUT)/tensor
@@ -19,6 +19,9 @@ test-cpp-asan: $(CPP_OUT)/tensor-asan $(CPP_OUT)/span-asan ## the same, C++ and 
 
 test-cpp-torch: $(CPP_OUT)/torch ## the libtorch door, with the torch of .venv
 	$(CPP_OUT)/torch
+
+test-libtorch-versions: lib $(VENV)/.ready ## the same with the oldest and the newest libtorch there are: 2.5 GB to download, in build/libtorch
+	@CXX="$(CXX)" tests/cpp/torch_versions.sh $(PY) $(LIB_RELEASE) 1.13.0 2.0.0 newest
 
 # dlbridge.hpp compiles alone in each C++, with DLPack's own header and without, and has no dtype for bool.
 CPP_HEADER = $(CXX) -x c++ -fsyntax-only $(CPP_FLAGS) -include dlbridge.hpp

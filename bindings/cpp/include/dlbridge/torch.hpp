@@ -58,6 +58,8 @@ inline DLDevice dlpack_device(at::Device device) {
 }
 
 inline at::ScalarType torch_dtype(DLDataType dtype) {
+  // Before 2.1 torch did not know DLPack's bool, and sent its own out as uint8.
+  if (dtype.code == kDLBool && dtype.bits == 8 && dtype.lanes == 1) return at::kBool;
   try {
     return at::toScalarType(dtype);
   } catch (const c10::Error &) {
@@ -67,6 +69,7 @@ inline at::ScalarType torch_dtype(DLDataType dtype) {
 }
 
 inline DLDataType dlpack_dtype(const at::Tensor &source) {
+  if (source.scalar_type() == at::kBool) return DLDataType{kDLBool, 8, 1};
   try {
     const DLDataType dtype = at::getDLDataType(source);
     // Torch describes its 1 to 7 bit integers as if they had 8.
