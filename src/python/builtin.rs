@@ -2,7 +2,7 @@
 
 use super::api::{Object, api};
 use super::error::raise;
-use super::gil::Gil;
+use super::gil::{Gil, Owned};
 use super::release::drain;
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard;
@@ -19,10 +19,14 @@ pub(super) fn answer(body: impl FnOnce(&Gil) -> Result<Object>) -> Object {
     let gil = unsafe { Gil::held(api) };
     // SAFETY: as above.
     unsafe { drain(api) };
-    guard(|| body(&gil)).unwrap_or_else(|error| {
-        raise(&gil, &error);
-        null_mut()
-    })
+    let made = guard(|| gil.settle(body(&gil).map(|object| gil.own(object))));
+    match made {
+        Ok(object) => object.map_or(null_mut(), Owned::into_raw),
+        Err(error) => {
+            raise(&gil, &error);
+            null_mut()
+        }
+    }
 }
 
 /// The arguments of a METH_FASTCALL | METH_KEYWORDS function: positional values, then those of the keywords.

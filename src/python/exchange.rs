@@ -92,7 +92,7 @@ fn answer(body: impl FnOnce(&Gil) -> Result<()>) -> c_int {
     let Ok(api) = api() else { return -1 };
     // SAFETY: the table's functions are called with the GIL held, as DLPack asks for.
     let gil = unsafe { Gil::held(api) };
-    match guard(|| body(&gil)) {
+    match guard(|| gil.settle(body(&gil))) {
         Ok(()) => 0,
         Err(error) => {
             raise(&gil, &error);

@@ -24,7 +24,7 @@ use std::ptr::{NonNull, null_mut};
 /// `object` is a live Python object.
 pub unsafe fn import(object: NonNull<c_void>) -> Result<Tensor> {
     let gil = Gil::take()?;
-    tensor_from(&gil, object.as_ptr())
+    gil.settle(tensor_from(&gil, object.as_ptr()))
 }
 
 /// [`import`] for who holds the GIL already.
