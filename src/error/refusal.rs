@@ -13,6 +13,8 @@ pub enum Refusal {
     NoConstructor,
     Signature { words: String },
     UnknownReadOnly { given: String },
+    UnknownDevice { given: String },
+    UnclearDtype { given: String, why: &'static str },
     Stream { stream: String, why: &'static str },
     // Arrays whose memory does not show what they mean
     Torch { what: &'static str, call: &'static str },
@@ -43,9 +45,13 @@ impl Refusal {
     pub const fn kind(&self) -> Kind {
         use Refusal::*;
         match self {
-            NotOurs { .. } | NoConstructor | Signature { .. } | UnknownReadOnly { .. } | Stream { .. } => {
-                Kind::InvalidArgument
-            }
+            NotOurs { .. }
+            | NoConstructor
+            | Signature { .. }
+            | UnknownReadOnly { .. }
+            | UnknownDevice { .. }
+            | UnclearDtype { .. }
+            | Stream { .. } => Kind::InvalidArgument,
             ReadOnlyTorch => Kind::ReadOnly,
             NoCopy { .. } | NoCast { .. } | CopyForbidden => Kind::CopyRequired,
             _ => Kind::Unsupported,
@@ -62,6 +68,11 @@ impl fmt::Display for Refusal {
             NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x)"),
             Signature { words } => f.write_str(words),
             UnknownReadOnly { given } => write!(f, "readonly is {given:?}; pass \"error\", \"copy\" or \"alias\""),
+            UnknownDevice { given } => write!(
+                f,
+                "device is {given:?}, which DLPack does not know; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
+            ),
+            UnclearDtype { given, why } => write!(f, "dtype is {given:?}, {why}"),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
             Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),

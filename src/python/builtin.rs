@@ -106,6 +106,11 @@ impl Gil {
         Err(self.exception())
     }
 
+    /// An argument that was passed and is not None.
+    pub(super) fn given(&self, argument: Object) -> Option<Object> {
+        (!argument.is_null() && argument != self.api._Py_NoneStruct).then_some(argument)
+    }
+
     /// Whether a value is true.
     pub(super) fn truth(&self, value: Object) -> Result<bool> {
         // SAFETY: the GIL is held.
@@ -115,7 +120,7 @@ impl Gil {
         }
     }
 
-    /// A tuple of two integers, bools not among them.
+    /// A tuple of two integers: enumerations are, bools are not.
     pub(super) fn pair(&self, value: Object, what: &'static str) -> Result<(i64, i64)> {
         let refuse = || {
             Error::Refused(Refusal::Signature {
@@ -125,15 +130,19 @@ impl Gil {
                 ),
             })
         };
-        let is = |object: Object, wanted: Object| self.type_of(object) == wanted;
+        let integer = |object: Object| {
+            let python_type = self.type_of(object);
+            let boolean = python_type == self.type_of(self.api._Py_TrueStruct);
+            self.is_subtype(python_type, self.api.PyLong_Type) && !boolean
+        };
         // SAFETY: the GIL is held; each call is made only if the one before found a tuple.
         unsafe {
-            if !is(value, self.api.PyTuple_Type) || (self.api.PyTuple_Size)(value) != 2 {
+            if self.type_of(value) != self.api.PyTuple_Type || (self.api.PyTuple_Size)(value) != 2 {
                 return Err(refuse());
             }
             let (first, second) =
                 ((self.api.PyTuple_GetItem)(value, 0), (self.api.PyTuple_GetItem)(value, 1));
-            if [first, second].into_iter().all(|part| is(part, self.api.PyLong_Type)) {
+            if integer(first) && integer(second) {
                 return Ok((self.index(first)?, self.index(second)?));
             }
         }

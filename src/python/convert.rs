@@ -8,6 +8,7 @@ use super::kind::{self, Kind};
 use super::numpy::Numpy;
 use super::object;
 use super::torch::{Described, Torch};
+use super::wanted::{check_device, check_dtype};
 use crate::dlpack::DLPackExchangeAPI;
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device};
@@ -26,7 +27,7 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return Ok(gil.share(source).into_raw());
     }
     let tensor = tensor_from(gil, source)?;
-    check_device(gil, &tensor, wanted)?;
+    confirm_device(gil, &tensor, wanted)?;
     object::wrap(gil, tensor)
 }
 
@@ -38,7 +39,7 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
         _ => array_of(gil, numpy, source)?,
     };
-    check_dtype(gil, array.object, dtype)?;
+    confirm_dtype(gil, array.object, dtype)?;
     if is_true(gil, copy)? { call(gil, array.object, c"copy") } else { Ok(array.into_raw()) }
 }
 
@@ -80,12 +81,14 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["copy", "readonly", "dtype", "device"];
     let ([source], [copy, readonly, dtype, wanted]) = arguments.parse(gil, "to_torch", keywords)?;
     let (always, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
-    let never = !always && !is_absent(gil, copy);
+    let never = !always && gil.given(copy).is_some();
     let torch = Torch::get(gil)?;
     let kind = kind::of(gil, source);
     if let Kind::Torch(_) | Kind::TorchSubclass = kind {
-        check_dtype(gil, source, dtype)?;
-        check_torch_device(gil, source, wanted)?;
+        confirm_dtype(gil, source, dtype)?;
+        if let Some(wanted) = gil.given(wanted) {
+            check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
+        }
         return if always { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
     }
     // NumPy copies whatever it has, strides that DLPack or torch cannot say included.
@@ -93,7 +96,7 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         if always && matches!(kind, Kind::Numpy(_)) { Some(call(gil, source, c"copy")?) } else { None };
     let numpy_copy = numpy_copy.and_then(|copied| gil.own(copied));
     let tensor = tensor_from(gil, numpy_copy.as_ref().map_or(source, |copied| copied.object))?;
-    check_device(gil, &tensor, wanted)?;
+    confirm_device(gil, &tensor, wanted)?;
     let protects = tensor.is_read_only() && read_only == ReadOnly::Copy;
     let copies = numpy_copy.is_none() && (always || protects);
     if tensor.is_read_only() && !always && read_only == ReadOnly::Error {
@@ -103,7 +106,7 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return Err(Error::Refused(Refusal::CopyForbidden));
     }
     let made = make_torch(gil, torch, tensor, copies)?;
-    check_dtype(gil, made.object, dtype)?;
+    confirm_dtype(gil, made.object, dtype)?;
     Ok(made.into_raw())
 }
 
@@ -155,59 +158,15 @@ fn is_true(gil: &Gil, argument: Object) -> Result<bool> {
     if argument.is_null() { Ok(false) } else { gil.truth(argument) }
 }
 
-fn is_absent(gil: &Gil, argument: Object) -> bool {
-    argument.is_null() || argument == gil.api._Py_NoneStruct
+/// Refuses a device that was asked for and is not the tensor's.
+fn confirm_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
+    let Some(wanted) = gil.given(wanted) else { return Ok(()) };
+    check_device(gil, &device::Name(tensor.device()).to_string(), wanted)
 }
 
-/// A device can only be confirmed: by name or by DLPack pair.
-fn check_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
-    if is_absent(gil, wanted) {
-        return Ok(());
-    }
-    let device = tensor.device();
-    let (name, text) = (device::Name(device).to_string(), gil.text(wanted));
-    let pair = format!("({}, {})", device.device_type.0, device.device_id);
-    let names = [pair, format!("{name}:0"), name.clone()];
-    if names.contains(&text) {
-        return Ok(());
-    }
-    Err(Error::Refused(Refusal::OtherDevice { have: name, wanted: text }))
-}
-
-/// The same for a tensor that is torch's already.
-fn check_torch_device(gil: &Gil, tensor: Object, wanted: Object) -> Result<()> {
-    if is_absent(gil, wanted) {
-        return Ok(());
-    }
-    let (have, wanted) = (gil.attribute_text(tensor, c"device"), gil.text(wanted));
-    // torch writes "cpu" and "cuda:0"; its user may write "cpu:0" and "cuda" as well, or DLPack's pair.
-    let (kind, index) = have.split_once(':').unwrap_or((&have, "0"));
-    let number = match kind {
-        "cpu" => Some(1),
-        "cuda" => Some(2),
-        _ => None,
-    };
-    let pair = number.map(|number| format!("({number}, {index})"));
-    let first = index == "0" && wanted == kind;
-    if have == wanted || first || wanted == format!("{kind}:{index}") || pair.as_ref() == Some(&wanted) {
-        return Ok(());
-    }
-    Err(Error::Refused(Refusal::OtherDevice { have, wanted }))
-}
-
-/// A dtype can only be confirmed: there is no cast, and never a hidden one.
-fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
-    if is_absent(gil, wanted) {
-        return Ok(());
-    }
-    let plain = |text: String| text.trim_start_matches("torch.").to_owned();
-    let have = plain(gil.attribute_text(array, c"dtype"));
-    let asked = gil
-        .utf8(wanted)
-        .or_else(|| gil.attribute(wanted, c"__name__").ok().map(|name| gil.text(name.object)));
-    gil.clear();
-    let asked = plain(asked.unwrap_or_else(|| gil.text(wanted)));
-    if asked == have { Ok(()) } else { Err(Error::Refused(Refusal::NoCast { have, wanted: asked })) }
+/// Refuses a dtype that was asked for and is not the array's.
+fn confirm_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
+    gil.given(wanted).map_or(Ok(()), |wanted| check_dtype(gil, array, wanted))
 }
 
 /// `object.method()`.

@@ -39,6 +39,27 @@ const NUMBERED: [Option<DLDataType>; 17] = {
         None,
     ]
 };
+/// In the same order: NumPy's letters, and its names after C.
+const LETTERS: &str = "?bBhHiIlLqQfdgFDG";
+const C_NAMES: [&str; 17] = [
+    "bool_",
+    "byte",
+    "ubyte",
+    "short",
+    "ushort",
+    "intc",
+    "uintc",
+    "long",
+    "ulong",
+    "longlong",
+    "ulonglong",
+    "single",
+    "double",
+    "longdouble",
+    "csingle",
+    "cdouble",
+    "clongdouble",
+];
 const HALF: c_int = 23;
 const FIRST_USER_TYPE: c_int = 256;
 
@@ -65,6 +86,33 @@ pub(super) unsafe fn of_descr(gil: &Gil, descr: Object, fields: &DescrFields) ->
         Some(_) => Refusal::ByteOrder { dtype: gil.text(descr) },
     };
     Err(Error::Refused(refusal))
+}
+
+/// What NumPy calls otherwise than by its name: by a letter (`d`), by kind and bytes (`f8`), as in C (`double`), or as
+/// the size of an address.
+pub(in crate::python) fn spelled(text: &str) -> Option<DLDataType> {
+    let lettered = || LETTERS.find(text).filter(|_| text.len() == 1);
+    let number = C_NAMES.iter().position(|&name| name == text).or_else(lettered);
+    if let Some(number) = number {
+        return NUMBERED[number];
+    }
+    match text {
+        "e" | "half" => return Some(FLOAT16),
+        "complex" => return dtype::parse("complex128").ok(),
+        "n" | "p" | "int_" | "intp" => return Some(dtype::I64),
+        "N" | "P" | "uint" | "uintp" => return Some(dtype::U64),
+        _ => {}
+    }
+    let (kind, bytes) = text.split_at_checked(1)?;
+    let code = match (kind, bytes) {
+        ("b", "1") => DLDataTypeCode::BOOL,
+        ("i", "1" | "2" | "4" | "8") => DLDataTypeCode::INT,
+        ("u", "1" | "2" | "4" | "8") => DLDataTypeCode::UINT,
+        ("f", "2" | "4" | "8") => DLDataTypeCode::FLOAT,
+        ("c", "8" | "16") => DLDataTypeCode::COMPLEX,
+        _ => return None,
+    };
+    Some(DLDataType { code, bits: 8 * bytes.parse::<u8>().ok()?, lanes: 1 })
 }
 
 /// NumPy's type number of a dtype.
