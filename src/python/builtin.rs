@@ -2,7 +2,7 @@
 
 use super::api::{Object, api};
 use super::error::raise;
-use super::gil::{Gil, Owned};
+use super::gil::Gil;
 use super::release::drain;
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard;
@@ -16,17 +16,24 @@ pub(super) const KEYWORDS: c_int = 0x80 | 0x02;
 pub(super) fn answer(body: impl FnOnce(&Gil) -> Result<Object>) -> Object {
     let Ok(api) = api() else { return null_mut() };
     // SAFETY: CPython calls functions with the GIL held.
-    let gil = unsafe { Gil::held(api) };
+    let mut gil = unsafe { Gil::held(api) };
     // SAFETY: as above.
     unsafe { drain(api) };
-    let made = guard(|| gil.settle(body(&gil).map(|object| gil.own(object))));
-    match made {
-        Ok(object) => object.map_or(null_mut(), Owned::into_raw),
-        Err(error) => {
-            raise(&gil, &error);
-            null_mut()
-        }
+    let mut made = guard(|| body(&gil));
+    if gil.is_interrupted() {
+        made = discard(&mut gil, made);
     }
+    made.unwrap_or_else(|error| {
+        raise(&gil, &error);
+        null_mut()
+    })
+}
+
+/// Nobody gets what was made while an exception was kept: that one is raised.
+#[cold]
+fn discard(gil: &mut Gil, made: Result<Object>) -> Result<Object> {
+    drop(made.map(|object| gil.own(object)));
+    gil.settle(Ok(null_mut()))
 }
 
 /// The arguments of a METH_FASTCALL | METH_KEYWORDS function: positional values, then those of the keywords.

@@ -33,24 +33,22 @@ impl Gil {
             !(self.api.PyErr_Occurred)().is_null()
                 && (self.api.PyErr_ExceptionMatches)(*self.api.PyExc_Exception) == 0
         };
-        if foreign && !self.is_interrupted() {
-            return self.interrupt.set(Some(self.set_aside()));
+        if foreign && self.interrupt.get().is_none() {
+            let _ = self.interrupt.set(self.set_aside());
         }
         // SAFETY: the GIL is held.
         unsafe { (self.api.PyErr_Clear)() }
     }
 
     /// Whether an exception is kept that nobody may forget: what was found out since may be wrong.
+    #[inline]
     pub(super) fn is_interrupted(&self) -> bool {
-        let kept = self.interrupt.take();
-        let is_kept = kept.is_some();
-        self.interrupt.set(kept);
-        is_kept
+        self.interrupt.get().is_some()
     }
 
     /// What a function returns: the exception that nobody may forget, where one came by, instead of the result.
     #[inline]
-    pub(super) fn settle<T>(&self, result: Result<T>) -> Result<T> {
+    pub(super) fn settle<T>(&mut self, result: Result<T>) -> Result<T> {
         let Some(kept) = self.interrupt.take() else { return result };
         drop(result);
         self.put_back(kept);

@@ -23,8 +23,9 @@ use std::ptr::{NonNull, null_mut};
 ///
 /// `object` is a live Python object.
 pub unsafe fn import(object: NonNull<c_void>) -> Result<Tensor> {
-    let gil = Gil::take()?;
-    gil.settle(tensor_from(&gil, object.as_ptr()))
+    let mut gil = Gil::take()?;
+    let tensor = tensor_from(&gil, object.as_ptr());
+    gil.settle(tensor)
 }
 
 /// [`import`] for who holds the GIL already.
