@@ -3,11 +3,11 @@
 use super::api::Object;
 use super::builtin::Arguments;
 use super::gil::{Gil, Owned};
-use super::import::tensor_from;
+use super::import::{from_described, tensor_from};
 use super::kind::{self, Kind};
 use super::numpy::Numpy;
 use super::object;
-use super::torch::{Described, Torch};
+use super::torch::Torch;
 use super::wanted::{check_device, check_dtype};
 use crate::dlpack::DLPackExchangeAPI;
 use crate::error::{Error, Refusal, Result};
@@ -37,7 +37,7 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let array = match kind::of(gil, source) {
         Kind::Numpy(_) => gil.share(source),
         Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
-        _ => array_of(gil, numpy, source)?,
+        _ => array_of(gil, numpy, &tensor_from(gil, source)?)?,
     };
     confirm_dtype(gil, array.object, dtype)?;
     if is_true(gil, copy)? { call(gil, array.object, c"copy") } else { Ok(array.into_raw()) }
@@ -50,29 +50,26 @@ fn torch_array<'gil>(
     table: &DLPackExchangeAPI,
     source: Object,
 ) -> Result<Owned<'gil>> {
+    let torch = Torch::get(gil)?;
     // SAFETY: the GIL is held and `source` is a torch.Tensor.
-    let Described { view, storage } = unsafe { Torch::get(gil)?.describe(gil, table, source) }?;
+    let described = unsafe { torch.describe(gil, table, source) }?;
+    let view = &described.view;
     // The short way is for what needs neither another check nor Python code: the rest goes through a tensor.
     if device::is_host(view.device) && !view.data.is_null() && view.byte_offset == 0 && numpy.has(view.dtype)
     {
-        return numpy.array(gil, &view, true, Some(storage.object));
+        return numpy.array(gil, view, true, Some(described.storage.object));
     }
-    array_of(gil, numpy, source)
+    // SAFETY: the GIL is held; no Python code has run since torch described the tensor.
+    array_of(gil, numpy, &unsafe { from_described(gil, torch, described, source) }?)
 }
 
-/// An array over our own tensor of any source.
-fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, source: Object) -> Result<Owned<'gil>> {
-    let tensor = tensor_from(gil, source)?;
+/// An array on the memory of a tensor, which it keeps alive.
+fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
     if !device::is_host(tensor.device()) {
         return Err(Error::Refused(Refusal::NotHostNumpy {
             device: device::Name(tensor.device()).to_string(),
         }));
     }
-    share_array(gil, numpy, &tensor)
-}
-
-/// An array on the memory of a tensor, which it keeps alive.
-fn share_array<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
     let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
     numpy.array(gil, tensor.view(), !tensor.is_read_only(), Some(holder.object))
 }
@@ -125,7 +122,7 @@ fn make_torch<'gil>(gil: &'gil Gil, torch: &Torch, tensor: Tensor, copies: bool)
 /// A copy in row-major order, in memory that NumPy owns.
 fn packed(gil: &Gil, tensor: &Tensor) -> Result<Tensor> {
     let numpy = Numpy::get(gil)?;
-    let array = share_array(gil, numpy, tensor)?;
+    let array = array_of(gil, numpy, tensor)?;
     let copied = gil.own(call(gil, array.object, c"copy")?).ok_or_else(|| gil.exception())?;
     // SAFETY: the GIL is held, and the copy of an ndarray is one.
     unsafe { numpy.read(gil, copied.object) }

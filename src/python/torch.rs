@@ -169,7 +169,7 @@ impl Torch {
     }
 
     /// The kinds of tensor that have no plain memory to show.
-    fn known_cause(&self, gil: &Gil, tensor: Object) -> Option<Error> {
+    pub fn known_cause(&self, gil: &Gil, tensor: Object) -> Option<Error> {
         if gil.attribute_text(tensor, c"layout").contains("sparse") {
             return Some(Error::Refused(Refusal::Torch { what: "is sparse", call: "x.to_dense()" }));
         }
@@ -184,7 +184,7 @@ impl Torch {
             }
         }
         let call = "the conversion outside the function that torch.vmap or torch.func transforms";
-        let what = "stands for many inside a transform and has no memory of its own";
+        let what = "stands for others inside a transform and has no memory of its own";
         self.is_wrapped(gil, tensor).then_some(Error::Refused(Refusal::Torch { what, call }))
     }
 

@@ -165,8 +165,14 @@ def test_arrow_shares_what_has_no_nulls() -> None:
 def test_a_chunked_array_names_combine_chunks() -> None:
     pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     column = pa.chunked_array([[1.0], [2.0, 3.0]])
-    with pytest.raises(dlbridge.UnsupportedError, match=r"several pieces.*x\.combine_chunks\(\)"):
+    with pytest.raises(dlbridge.UnsupportedError, match=r"pieces \(here 2\); pass x\.combine_chunks\(\)"):
         dlbridge.from_dlpack(column)
+    assert dlbridge.explain(column, "torch").nbytes == column.nbytes  # they are copied together
+    single = pa.chunked_array([[1.0, 2.0]])
+    with pytest.raises(dlbridge.UnsupportedError, match=r"pieces \(here 1\); pass x\.chunk\(0\)"):
+        dlbridge.from_dlpack(single)
+    assert dlbridge.explain(single, "torch").nbytes == 0
+    assert dlbridge.from_dlpack(single.chunk(0)).data_ptr == single.chunk(0).buffers()[1].address
     combined = column.combine_chunks()
     assert dlbridge.to_numpy(combined).tolist() == [1, 2, 3]
     with pytest.raises(dlbridge.UnsupportedError, match="ChunkedArray has 1 nulls"):
@@ -456,6 +462,6 @@ def test_the_error_names_the_view_where_ml_dtypes_is_missing() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = run.stdout.splitlines()
     view = 'or take the bytes with dlbridge.to_numpy(dlbridge.from_dlpack(x).view("uint{}"))'
-    assert lines[0] == lines[1] == f"NumPy has no bfloat16; run pip install ml_dtypes, {view.format(16)}"
-    assert lines[2] == lines[3] == f"NumPy has no float8_e4m3fn; run pip install ml_dtypes, {view.format(8)}"
+    assert lines[0] == lines[1] == f"NumPy has no bfloat16; run pip install -U ml_dtypes, {view.format(16)}"
+    assert lines[2] == lines[3] == f"NumPy has no float8_e4m3fn; run pip install -U ml_dtypes, {view.format(8)}"
     assert lines[4:] == ["[16256, 49152]", "[56, 192]"]

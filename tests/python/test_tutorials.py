@@ -272,7 +272,7 @@ def test_t22_compiled_functions_convert_what_they_are_given() -> None:
 
 def test_t22_vmap_and_the_other_transforms_are_refused_with_the_cause() -> None:
     conversions = [lambda t: torch.from_numpy(dlbridge.to_numpy(t)), lambda t: dlbridge.from_dlpack(t).torch()]
-    words = r"stands for many inside a transform.*outside the function that torch\.vmap or torch\.func"
+    words = r"stands for others inside a transform.*outside the function that torch\.vmap or torch\.func"
     for conversion in conversions:
         with pytest.raises(dlbridge.UnsupportedError, match=words):
             torch.vmap(conversion)(torch.ones(2, 3))
@@ -280,6 +280,8 @@ def test_t22_vmap_and_the_other_transforms_are_refused_with_the_cause() -> None:
             torch.func.jvp(conversion, (torch.ones(2),), (torch.ones(2),))
         with pytest.raises(dlbridge.UnsupportedError, match=rf"requires grad|{words}"):
             torch.func.grad(lambda t, convert=conversion: convert(t).sum())(torch.ones(2))
+        with pytest.raises(dlbridge.UnsupportedError, match=words):
+            torch.func.functionalize(conversion)(torch.ones(2))
     outside = dlbridge.to_torch(np.ones((2, 3)))
     assert torch.vmap(lambda t: t * 2)(outside).tolist() == [[2] * 3] * 2
 

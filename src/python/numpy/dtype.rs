@@ -124,9 +124,16 @@ pub(super) fn number(dtype: DLDataType) -> Option<c_int> {
 /// A new reference to the dtype that the ml_dtypes package has for this one.
 pub(super) fn ml_dtype(gil: &Gil, wanted: DLDataType) -> Result<Object> {
     let name = dtype::Name(wanted).to_string();
-    let without =
-        || Error::Refused(Refusal::NoNumpyDtype { dtype: name.clone(), bits: dtype::item_bits(wanted) });
-    if dtype::item_bytes(wanted).is_none() {
+    // What ml_dtypes has of less than 8 bits it pads, and DLPack does not; nor has it several lanes.
+    let in_ml_dtypes = wanted.lanes == 1 && matches!(wanted.code.0, 4 | 7..=14);
+    let without = || {
+        Error::Refused(Refusal::NoNumpyDtype {
+            dtype: name.clone(),
+            bits: dtype::item_bits(wanted),
+            in_ml_dtypes,
+        })
+    };
+    if !in_ml_dtypes {
         return Err(without());
     }
     // SAFETY: the GIL is held; new references or NULL come back.
