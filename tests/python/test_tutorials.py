@@ -167,6 +167,17 @@ def test_t20_matplotlib_draws_a_tensor() -> None:
         pyplot.close(figure)
 
 
+def test_t20_pillow_takes_the_numpy_array_and_keeps_it_alive() -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    tensor = dlbridge.from_dlpack(torch.arange(12, dtype=torch.uint8).reshape(3, 4))
+    drawn = image.fromarray(tensor.numpy())
+    del tensor
+    assert drawn.size == (4, 3)
+    assert list(drawn.tobytes()) == list(range(12))
+    for name in ("__array_interface__", "__array_struct__"):  # NumPy would ask for them before __array__
+        assert not hasattr(dlbridge.Tensor, name)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_t20_pandas_describes_a_tensor() -> None:
     pd = pytest.importorskip("pandas", reason="pandas is not installed")
