@@ -95,7 +95,8 @@ def shares(given: dict[str, Any], rounds: int, calls: int) -> None:
     questions: list[tuple[str, Call]] = [
         ("requires_grad", torch.Tensor.requires_grad.__get__),
         ("is_neg()", torch.Tensor.is_neg),
-        ("being traced?", lambda _, ask=torch._C._get_tracing_state: ask()),
+        ("being traced?", lambda _, ask=torch._C._is_tracing: ask()),
+        ("by make_fx?", lambda _, ask=torch._C._len_torch_dispatch_stack: ask()),
     ]
     empty = loop_cost(rounds, calls)
     print("of from_dlpack(torch) and to_numpy(torch), asked from Python (from C each costs a little less):")

@@ -13,6 +13,8 @@ pub enum Refusal {
     NoConstructor,
     Signature { words: String },
     UnknownReadOnly { given: String },
+    UnknownDevice { given: String },
+    UnclearDtype { given: String, why: &'static str },
     Stream { stream: String, why: &'static str },
     // Arrays whose memory does not show what they mean
     Torch { what: &'static str, call: &'static str },
@@ -22,12 +24,13 @@ pub enum Refusal {
     // Layouts and dtypes that the other side has no way to say
     NegativeStride { axis: usize, stride: i64 },
     ReadOnlyTorch,
+    ReadOnlyLegacy,
     TooManyAxes { ndim: usize, framework: &'static str },
     ByteStride { axis: usize, stride: i64, item: usize },
     ByteOrder { dtype: String },
     PaddedNumpy { dtype: String },
     NumpyDtype { dtype: String },
-    NoNumpyDtype { dtype: String, bits: u32 },
+    NoNumpyDtype { dtype: String, bits: u32, in_ml_dtypes: bool },
     NoTorchDtype { dtype: String },
     BufferFormat { format: String },
     // What would need work that was not asked for
@@ -43,10 +46,14 @@ impl Refusal {
     pub const fn kind(&self) -> Kind {
         use Refusal::*;
         match self {
-            NotOurs { .. } | NoConstructor | Signature { .. } | UnknownReadOnly { .. } | Stream { .. } => {
-                Kind::InvalidArgument
-            }
-            ReadOnlyTorch => Kind::ReadOnly,
+            NotOurs { .. }
+            | NoConstructor
+            | Signature { .. }
+            | UnknownReadOnly { .. }
+            | UnknownDevice { .. }
+            | UnclearDtype { .. }
+            | Stream { .. } => Kind::InvalidArgument,
+            ReadOnlyTorch | ReadOnlyLegacy => Kind::ReadOnly,
             NoCopy { .. } | NoCast { .. } | CopyForbidden => Kind::CopyRequired,
             _ => Kind::Unsupported,
         }
@@ -62,6 +69,11 @@ impl fmt::Display for Refusal {
             NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x)"),
             Signature { words } => f.write_str(words),
             UnknownReadOnly { given } => write!(f, "readonly is {given:?}; pass \"error\", \"copy\" or \"alias\""),
+            UnknownDevice { given } => write!(
+                f,
+                "device is {given:?}, which DLPack does not know; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
+            ),
+            UnclearDtype { given, why } => write!(f, "dtype is {given:?}, {why}"),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
             Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
@@ -83,6 +95,9 @@ impl fmt::Display for Refusal {
             ReadOnlyTorch => f.write_str(
                 "the source is read-only and torch cannot tell its users; pass readonly=\"copy\" for memory of its own, or readonly=\"alias\" to share it and never write",
             ),
+            ReadOnlyLegacy => f.write_str(
+                "the tensor is read-only, and the consumer asked for the legacy DLPack struct (as JAX and TensorFlow do), which cannot say so; give it a copy, numpy.array(x), or call x.__dlpack__(max_version=(1, 3)) if it reads that",
+            ),
             ByteStride { axis, stride, item } => write!(
                 f,
                 "axis {axis} steps {stride} bytes, no multiple of the {item} bytes of an element, which DLPack cannot say; pass numpy.ascontiguousarray(x)"
@@ -99,13 +114,14 @@ impl fmt::Display for Refusal {
                 f,
                 "dtype {dtype} has no DLPack type; convert it to numbers: x.astype(\"float64\") for objects and long double, x.view(\"int64\") for dates, x[\"field\"] for records"
             ),
-            NoNumpyDtype { dtype, bits } if *bits < 8 => {
-                write!(f, "NumPy has no packed {dtype}; take the bytes with x.view(\"uint8\")")
+            NoNumpyDtype { dtype, bits, in_ml_dtypes } => {
+                let install = if *in_ml_dtypes { "run pip install -U ml_dtypes, or " } else { "" };
+                let bits = if matches!(bits, 16 | 32 | 64) { *bits } else { 8 };
+                write!(
+                    f,
+                    "NumPy has no {dtype}; {install}take the bytes with dlbridge.to_numpy(dlbridge.from_dlpack(x).view(\"uint{bits}\"))"
+                )
             }
-            NoNumpyDtype { dtype, bits } => write!(
-                f,
-                "NumPy has no {dtype}; run pip install ml_dtypes, or take the bytes with dlbridge.to_numpy(dlbridge.from_dlpack(x).view(\"uint{bits}\"))"
-            ),
             NoTorchDtype { dtype } => {
                 write!(f, "torch has no {dtype}; take the bytes with dlbridge.from_dlpack(x).view(\"uint8\")")
             }

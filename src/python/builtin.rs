@@ -16,13 +16,24 @@ pub(super) const KEYWORDS: c_int = 0x80 | 0x02;
 pub(super) fn answer(body: impl FnOnce(&Gil) -> Result<Object>) -> Object {
     let Ok(api) = api() else { return null_mut() };
     // SAFETY: CPython calls functions with the GIL held.
-    let gil = unsafe { Gil::held(api) };
+    let mut gil = unsafe { Gil::held(api) };
     // SAFETY: as above.
     unsafe { drain(api) };
-    guard(|| body(&gil)).unwrap_or_else(|error| {
+    let mut made = guard(|| body(&gil));
+    if gil.is_interrupted() {
+        made = discard(&mut gil, made);
+    }
+    made.unwrap_or_else(|error| {
         raise(&gil, &error);
         null_mut()
     })
+}
+
+/// Nobody gets what was made while an exception was kept: that one is raised.
+#[cold]
+fn discard(gil: &mut Gil, made: Result<Object>) -> Result<Object> {
+    drop(made.map(|object| gil.own(object)));
+    gil.settle(Ok(null_mut()))
 }
 
 /// The arguments of a METH_FASTCALL | METH_KEYWORDS function: positional values, then those of the keywords.
@@ -105,6 +116,11 @@ impl Gil {
         Err(self.exception())
     }
 
+    /// An argument that was passed and is not None.
+    pub(super) fn given(&self, argument: Object) -> Option<Object> {
+        (!argument.is_null() && argument != self.api._Py_NoneStruct).then_some(argument)
+    }
+
     /// Whether a value is true.
     pub(super) fn truth(&self, value: Object) -> Result<bool> {
         // SAFETY: the GIL is held.
@@ -114,7 +130,7 @@ impl Gil {
         }
     }
 
-    /// A tuple of two integers, bools not among them.
+    /// A tuple of two integers: enumerations are, bools are not.
     pub(super) fn pair(&self, value: Object, what: &'static str) -> Result<(i64, i64)> {
         let refuse = || {
             Error::Refused(Refusal::Signature {
@@ -124,15 +140,19 @@ impl Gil {
                 ),
             })
         };
-        let is = |object: Object, wanted: Object| self.type_of(object) == wanted;
+        let integer = |object: Object| {
+            let python_type = self.type_of(object);
+            let boolean = python_type == self.type_of(self.api._Py_TrueStruct);
+            self.is_subtype(python_type, self.api.PyLong_Type) && !boolean
+        };
         // SAFETY: the GIL is held; each call is made only if the one before found a tuple.
         unsafe {
-            if !is(value, self.api.PyTuple_Type) || (self.api.PyTuple_Size)(value) != 2 {
+            if self.type_of(value) != self.api.PyTuple_Type || (self.api.PyTuple_Size)(value) != 2 {
                 return Err(refuse());
             }
             let (first, second) =
                 ((self.api.PyTuple_GetItem)(value, 0), (self.api.PyTuple_GetItem)(value, 1));
-            if [first, second].into_iter().all(|part| is(part, self.api.PyLong_Type)) {
+            if integer(first) && integer(second) {
                 return Ok((self.index(first)?, self.index(second)?));
             }
         }

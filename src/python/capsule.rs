@@ -2,7 +2,7 @@
 
 use super::api::{Api, Object, api};
 use super::gil::Gil;
-use crate::error::Result;
+use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
 use crate::tensor::{Tensor, delete_legacy, delete_versioned};
 use std::ffi::{CStr, c_void};
@@ -41,6 +41,9 @@ pub fn capsule(tensor: &Tensor, legacy: bool) -> Result<NonNull<c_void>> {
 
 /// [`capsule`] for who holds the GIL already.
 pub(super) fn with_gil(gil: &Gil, tensor: &Tensor, legacy: bool) -> Result<NonNull<c_void>> {
+    if legacy && tensor.is_read_only() {
+        return Err(Error::Refused(Refusal::ReadOnlyLegacy));
+    }
     let (abi, managed) = if legacy {
         (Abi::Legacy, tensor.export_legacy()?.cast::<c_void>())
     } else {

@@ -3,11 +3,12 @@
 use super::api::Object;
 use super::builtin::Arguments;
 use super::gil::{Gil, Owned};
-use super::import::tensor_from;
+use super::import::{from_described, tensor_from};
 use super::kind::{self, Kind};
 use super::numpy::Numpy;
 use super::object;
-use super::torch::{Described, Torch};
+use super::torch::Torch;
+use super::wanted::{check_device, check_dtype};
 use crate::dlpack::DLPackExchangeAPI;
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device};
@@ -26,7 +27,7 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return Ok(gil.share(source).into_raw());
     }
     let tensor = tensor_from(gil, source)?;
-    check_device(gil, &tensor, wanted)?;
+    confirm_device(gil, &tensor, wanted)?;
     object::wrap(gil, tensor)
 }
 
@@ -36,9 +37,9 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let array = match kind::of(gil, source) {
         Kind::Numpy(_) => gil.share(source),
         Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
-        _ => array_of(gil, numpy, source)?,
+        _ => array_of(gil, numpy, &tensor_from(gil, source)?)?,
     };
-    check_dtype(gil, array.object, dtype)?;
+    confirm_dtype(gil, array.object, dtype)?;
     if is_true(gil, copy)? { call(gil, array.object, c"copy") } else { Ok(array.into_raw()) }
 }
 
@@ -49,29 +50,26 @@ fn torch_array<'gil>(
     table: &DLPackExchangeAPI,
     source: Object,
 ) -> Result<Owned<'gil>> {
+    let torch = Torch::get(gil)?;
     // SAFETY: the GIL is held and `source` is a torch.Tensor.
-    let Described { view, storage } = unsafe { Torch::get(gil)?.describe(gil, table, source) }?;
+    let described = unsafe { torch.describe(gil, table, source) }?;
+    let view = &described.view;
     // The short way is for what needs neither another check nor Python code: the rest goes through a tensor.
     if device::is_host(view.device) && !view.data.is_null() && view.byte_offset == 0 && numpy.has(view.dtype)
     {
-        return numpy.array(gil, &view, true, Some(storage.object));
+        return numpy.array(gil, view, true, Some(described.storage.object));
     }
-    array_of(gil, numpy, source)
+    // SAFETY: the GIL is held; no Python code has run since torch described the tensor.
+    array_of(gil, numpy, &unsafe { from_described(gil, torch, described, source) }?)
 }
 
-/// An array over our own tensor of any source.
-fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, source: Object) -> Result<Owned<'gil>> {
-    let tensor = tensor_from(gil, source)?;
+/// An array on the memory of a tensor, which it keeps alive.
+fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
     if !device::is_host(tensor.device()) {
         return Err(Error::Refused(Refusal::NotHostNumpy {
             device: device::Name(tensor.device()).to_string(),
         }));
     }
-    share_array(gil, numpy, &tensor)
-}
-
-/// An array on the memory of a tensor, which it keeps alive.
-fn share_array<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
     let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
     numpy.array(gil, tensor.view(), !tensor.is_read_only(), Some(holder.object))
 }
@@ -80,12 +78,14 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["copy", "readonly", "dtype", "device"];
     let ([source], [copy, readonly, dtype, wanted]) = arguments.parse(gil, "to_torch", keywords)?;
     let (always, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
-    let never = !always && !is_absent(gil, copy);
+    let never = !always && gil.given(copy).is_some();
     let torch = Torch::get(gil)?;
     let kind = kind::of(gil, source);
     if let Kind::Torch(_) | Kind::TorchSubclass = kind {
-        check_dtype(gil, source, dtype)?;
-        check_torch_device(gil, source, wanted)?;
+        confirm_dtype(gil, source, dtype)?;
+        if let Some(wanted) = gil.given(wanted) {
+            check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
+        }
         return if always { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
     }
     // NumPy copies whatever it has, strides that DLPack or torch cannot say included.
@@ -93,7 +93,7 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         if always && matches!(kind, Kind::Numpy(_)) { Some(call(gil, source, c"copy")?) } else { None };
     let numpy_copy = numpy_copy.and_then(|copied| gil.own(copied));
     let tensor = tensor_from(gil, numpy_copy.as_ref().map_or(source, |copied| copied.object))?;
-    check_device(gil, &tensor, wanted)?;
+    confirm_device(gil, &tensor, wanted)?;
     let protects = tensor.is_read_only() && read_only == ReadOnly::Copy;
     let copies = numpy_copy.is_none() && (always || protects);
     if tensor.is_read_only() && !always && read_only == ReadOnly::Error {
@@ -103,7 +103,7 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return Err(Error::Refused(Refusal::CopyForbidden));
     }
     let made = make_torch(gil, torch, tensor, copies)?;
-    check_dtype(gil, made.object, dtype)?;
+    confirm_dtype(gil, made.object, dtype)?;
     Ok(made.into_raw())
 }
 
@@ -122,7 +122,7 @@ fn make_torch<'gil>(gil: &'gil Gil, torch: &Torch, tensor: Tensor, copies: bool)
 /// A copy in row-major order, in memory that NumPy owns.
 fn packed(gil: &Gil, tensor: &Tensor) -> Result<Tensor> {
     let numpy = Numpy::get(gil)?;
-    let array = share_array(gil, numpy, tensor)?;
+    let array = array_of(gil, numpy, tensor)?;
     let copied = gil.own(call(gil, array.object, c"copy")?).ok_or_else(|| gil.exception())?;
     // SAFETY: the GIL is held, and the copy of an ndarray is one.
     unsafe { numpy.read(gil, copied.object) }
@@ -155,59 +155,15 @@ fn is_true(gil: &Gil, argument: Object) -> Result<bool> {
     if argument.is_null() { Ok(false) } else { gil.truth(argument) }
 }
 
-fn is_absent(gil: &Gil, argument: Object) -> bool {
-    argument.is_null() || argument == gil.api._Py_NoneStruct
+/// Refuses a device that was asked for and is not the tensor's.
+fn confirm_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
+    let Some(wanted) = gil.given(wanted) else { return Ok(()) };
+    check_device(gil, &device::Name(tensor.device()).to_string(), wanted)
 }
 
-/// A device can only be confirmed: by name or by DLPack pair.
-fn check_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
-    if is_absent(gil, wanted) {
-        return Ok(());
-    }
-    let device = tensor.device();
-    let (name, text) = (device::Name(device).to_string(), gil.text(wanted));
-    let pair = format!("({}, {})", device.device_type.0, device.device_id);
-    let names = [pair, format!("{name}:0"), name.clone()];
-    if names.contains(&text) {
-        return Ok(());
-    }
-    Err(Error::Refused(Refusal::OtherDevice { have: name, wanted: text }))
-}
-
-/// The same for a tensor that is torch's already.
-fn check_torch_device(gil: &Gil, tensor: Object, wanted: Object) -> Result<()> {
-    if is_absent(gil, wanted) {
-        return Ok(());
-    }
-    let (have, wanted) = (gil.attribute_text(tensor, c"device"), gil.text(wanted));
-    // torch writes "cpu" and "cuda:0"; its user may write "cpu:0" and "cuda" as well, or DLPack's pair.
-    let (kind, index) = have.split_once(':').unwrap_or((&have, "0"));
-    let number = match kind {
-        "cpu" => Some(1),
-        "cuda" => Some(2),
-        _ => None,
-    };
-    let pair = number.map(|number| format!("({number}, {index})"));
-    let first = index == "0" && wanted == kind;
-    if have == wanted || first || wanted == format!("{kind}:{index}") || pair.as_ref() == Some(&wanted) {
-        return Ok(());
-    }
-    Err(Error::Refused(Refusal::OtherDevice { have, wanted }))
-}
-
-/// A dtype can only be confirmed: there is no cast, and never a hidden one.
-fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
-    if is_absent(gil, wanted) {
-        return Ok(());
-    }
-    let plain = |text: String| text.trim_start_matches("torch.").to_owned();
-    let have = plain(gil.attribute_text(array, c"dtype"));
-    let asked = gil
-        .utf8(wanted)
-        .or_else(|| gil.attribute(wanted, c"__name__").ok().map(|name| gil.text(name.object)));
-    gil.clear();
-    let asked = plain(asked.unwrap_or_else(|| gil.text(wanted)));
-    if asked == have { Ok(()) } else { Err(Error::Refused(Refusal::NoCast { have, wanted: asked })) }
+/// Refuses a dtype that was asked for and is not the array's.
+fn confirm_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
+    gil.given(wanted).map_or(Ok(()), |wanted| check_dtype(gil, array, wanted))
 }
 
 /// `object.method()`.

@@ -3,7 +3,7 @@
 use super::api::Object;
 use super::gil::Gil;
 use super::module;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use std::ffi::CString;
 use std::ptr::null_mut;
 
@@ -25,10 +25,34 @@ impl Gil {
         unsafe { (self.api.PyErr_Restore)(kind, value, traceback) }
     }
 
-    /// Forgets the exception that is set, if one is.
+    /// Forgets the exception that is set, if one is. What is no `Exception` (a keyboard interrupt) nobody may forget: it
+    /// is kept until [`Gil::settle`] raises it.
     pub(super) fn clear(&self) {
+        // SAFETY: the GIL is held, and the second question is asked only where an exception is set.
+        let foreign = unsafe {
+            !(self.api.PyErr_Occurred)().is_null()
+                && (self.api.PyErr_ExceptionMatches)(*self.api.PyExc_Exception) == 0
+        };
+        if foreign && self.interrupt.get().is_none() {
+            let _ = self.interrupt.set(self.set_aside());
+        }
         // SAFETY: the GIL is held.
         unsafe { (self.api.PyErr_Clear)() }
+    }
+
+    /// Whether an exception is kept that nobody may forget: what was found out since may be wrong.
+    #[inline]
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupt.get().is_some()
+    }
+
+    /// What a function returns: the exception that nobody may forget, where one came by, instead of the result.
+    #[inline]
+    pub(super) fn settle<T>(&mut self, result: Result<T>) -> Result<T> {
+        let Some(kept) = self.interrupt.take() else { return result };
+        drop(result);
+        self.put_back(kept);
+        Err(self.exception())
     }
 
     /// The exception that is set, as an error. It stays set where the caller of ours held the GIL and can see it;

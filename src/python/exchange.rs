@@ -91,8 +91,9 @@ pub(super) fn our_table(gil: &Gil) -> Result<Object> {
 fn answer(body: impl FnOnce(&Gil) -> Result<()>) -> c_int {
     let Ok(api) = api() else { return -1 };
     // SAFETY: the table's functions are called with the GIL held, as DLPack asks for.
-    let gil = unsafe { Gil::held(api) };
-    match guard(|| body(&gil)) {
+    let mut gil = unsafe { Gil::held(api) };
+    let done = guard(|| body(&gil));
+    match gil.settle(done) {
         Ok(()) => 0,
         Err(error) => {
             raise(&gil, &error);

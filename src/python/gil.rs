@@ -1,8 +1,10 @@
 //! The GIL, and references that are dropped while it is held.
 
 use super::api::{Api, Object, api};
+use super::error::Pending;
 use super::release::drain;
 use crate::error::{Error, Result};
+use std::cell::OnceCell;
 use std::ffi::{c_int, c_void};
 
 /// Whether this thread holds the GIL of the main interpreter.
@@ -35,6 +37,8 @@ pub(super) struct Gil {
     state: Option<c_int>,
     /// Whether the caller of ours held the GIL already, so that an exception can be left for it to see.
     pub caller_holds: bool,
+    /// An exception that nobody may forget, kept until [`Gil::settle`].
+    pub interrupt: OnceCell<Pending>,
 }
 
 impl Gil {
@@ -49,7 +53,7 @@ impl Gil {
         let state = unsafe { (api.PyGILState_Ensure)() };
         // SAFETY: the GIL is held now.
         unsafe { drain(api) };
-        Ok(Gil { api, state: Some(state), caller_holds })
+        Ok(Gil { api, state: Some(state), caller_holds, interrupt: OnceCell::new() })
     }
 
     /// For functions that CPython itself calls.
@@ -58,7 +62,7 @@ impl Gil {
     ///
     /// The calling thread holds the GIL and goes on holding it while the result lives.
     pub unsafe fn held(api: &'static Api) -> Gil {
-        Gil { api, state: None, caller_holds: true }
+        Gil { api, state: None, caller_holds: true, interrupt: OnceCell::new() }
     }
 
     /// `function()`; `None` where it raised, with the exception set.

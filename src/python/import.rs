@@ -23,8 +23,9 @@ use std::ptr::{NonNull, null_mut};
 ///
 /// `object` is a live Python object.
 pub unsafe fn import(object: NonNull<c_void>) -> Result<Tensor> {
-    let gil = Gil::take()?;
-    tensor_from(&gil, object.as_ptr())
+    let mut gil = Gil::take()?;
+    let tensor = tensor_from(&gil, object.as_ptr());
+    gil.settle(tensor)
 }
 
 /// [`import`] for who holds the GIL already.
@@ -39,9 +40,11 @@ pub(super) fn tensor_from(gil: &Gil, object: Object) -> Result<Tensor> {
         Kind::Exchange(table) => unsafe { exchange::import(gil, table, object) },
         Kind::Capsule => consume(gil, object),
         Kind::Masked => Err(Error::Refused(Refusal::Masked { count: gil.masked_count(object) })),
-        Kind::TorchSubclass => {
-            Err(Error::Refused(Refusal::TorchSubclass { type_name: gil.type_name(object) }))
-        }
+        Kind::TorchSubclass => Err(Error::Refused(if gil.flag(object, c"is_nested", false) {
+            Refusal::Torch { what: "is nested", call: "x.to_padded_tensor(0)" }
+        } else {
+            Refusal::TorchSubclass { type_name: gil.type_name(object) }
+        })),
         Kind::Other => from_other(gil, object),
     }
 }
@@ -54,11 +57,31 @@ fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> R
         return from_produced(gil, object, &produce(gil, object)?);
     };
     // SAFETY: the GIL is held and `object` is a torch.Tensor.
-    let Described { view, storage } = unsafe { torch.describe(gil, table, object) }?;
+    let described = unsafe { torch.describe(gil, table, object) }?;
+    // SAFETY: as above; no Python code has run since.
+    unsafe { from_described(gil, torch, described, object) }
+}
+
+/// The tensor that torch described.
+///
+/// # Safety
+///
+/// The GIL is held, and no Python code has run since torch described `object`.
+pub(super) unsafe fn from_described(
+    gil: &Gil,
+    torch: &Torch,
+    Described { view, storage }: Described,
+    object: Object,
+) -> Result<Tensor> {
     let flags = DlpackFlags::empty();
-    // SAFETY: no Python code has run since torch described the tensor; the storage keeps the memory alive, and
-    // `release_object` gives our reference to it back from any thread.
-    let tensor = unsafe { Tensor::wrap_foreign(&view, flags, Some(release_object), storage.object) }?;
+    // SAFETY: the description is still good, as promised; the storage keeps the memory alive, and `release_object` gives
+    // our reference to it back from any thread.
+    let tensor = unsafe { Tensor::wrap_foreign(&view, flags, Some(release_object), storage.object) };
+    let tensor = tensor.map_err(|error| match error {
+        // A stand-in without memory, which torch describes all the same.
+        Error::NullData { .. } => torch.known_cause(gil, object).unwrap_or(error),
+        _ => error,
+    })?;
     storage.into_raw();
     Ok(tensor)
 }

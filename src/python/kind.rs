@@ -51,7 +51,7 @@ pub(super) fn of(gil: &Gil, object: Object) -> Kind {
         taken => {
             let kind = work_out(gil, python_type);
             // Other types are many, and may be a program's own that come and go.
-            if taken.is_none() && !matches!(kind, Kind::Other) {
+            if taken.is_none() && !matches!(kind, Kind::Other) && !gil.is_interrupted() {
                 let entry = Entry { python_type: gil.share(python_type).into_raw(), kind };
                 place.store(Box::into_raw(Box::new(entry)), Ordering::Release);
             }

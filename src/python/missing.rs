@@ -25,7 +25,10 @@ fn arrow(gil: &Gil, object: Object) -> Option<(String, &'static str)> {
             "call x.fill_null(value) first",
         )),
         _ if name == "ChunkedArray" => {
-            Some(("the Arrow ChunkedArray is in several pieces of memory".into(), "pass x.combine_chunks()"))
+            // Whether it is in one piece depends on the data, so it is for the caller to say.
+            let chunks = number(gil, object, c"num_chunks")?;
+            let call = if chunks == "1" { "pass x.chunk(0)" } else { "pass x.combine_chunks()" };
+            Some((format!("an Arrow ChunkedArray is memory in any number of pieces (here {chunks})"), call))
         }
         _ => None,
     }

@@ -18,6 +18,7 @@ mod object;
 mod release;
 mod text;
 mod torch;
+mod wanted;
 
 pub use capsule::capsule;
 pub use import::import;

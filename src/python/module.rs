@@ -50,7 +50,7 @@ static FUNCTIONS: &[MethodDef] = functions! {
     c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None)\n--\n\n\
 The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
 Never copies; the owner stays alive as long as the tensor or anything made from it. `device` may only name the\n\
-device the data is on already, as a name ('cpu') or a DLPack pair.\n\n\
+device the data is on already, as 'cpu' or 'cuda:0', as a torch.device or as a DLPack pair.\n\n\
 Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
@@ -59,7 +59,8 @@ Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its
 A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 A read-only source gives a read-only array. Refused, with the call that mends it: memory that the host cannot\n\
 read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\
-`dtype` may only confirm what the data is: there is no hidden cast. Costs less than t.numpy(), whatever the size; of a\n\
+`dtype` may only confirm what the data is, in any spelling that NumPy or torch has for it ('float32', 'f4',\n\
+numpy.float32, torch.float32, float): there is no hidden cast. Costs less than t.numpy(), whatever the size; of a\n\
 torch tensor the storage is kept, so it may be given other data meanwhile, but must not be resized.\n\n\
 >>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
 np.float32(6.0)" => convert::to_numpy;
@@ -67,8 +68,8 @@ np.float32(6.0)" => convert::to_numpy;
 A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
-`dtype` and `device` may only confirm what the data is and where: there is no hidden cast or transfer. Costs about\n\
-600 ns, whatever the size, more than half of it torch's own.\n\n\
+`dtype` and `device` may only confirm what the data is and where, in any spelling (see to_numpy and from_dlpack):\n\
+there is no hidden cast or transfer. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
 };

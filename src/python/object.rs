@@ -6,6 +6,7 @@ use super::capsule;
 use super::exchange;
 use super::gil::Gil;
 use super::release::drain;
+use super::wanted::read_dtype;
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
@@ -211,10 +212,10 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
             let ([axis], []) = arguments.parse(gil, "_unsqueeze", [])?;
             wrap(gil, tensor.unsqueeze(gil.index(axis)?)?)
         };
-    c"view", c"view($self, dtype, /)\n--\n\nThe same bytes as another dtype: t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
+    c"view", c"view($self, dtype, /)\n--\n\nThe same bytes as another dtype, in any spelling: t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
         |gil, tensor, arguments| {
             let ([name], []) = arguments.parse(gil, "view", [])?;
-            wrap(gil, tensor.reinterpret(dtype::parse(&gil.text(name))?)?)
+            wrap(gil, tensor.reinterpret(read_dtype(gil, name)?)?)
         };
 };
 
@@ -222,14 +223,14 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
 fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
     let keywords = ["stream", "max_version", "dl_device", "copy"];
     let ([], [stream, max_version, dl_device, copy]) = arguments.parse(gil, "__dlpack__", keywords)?;
-    if let Some(copy) = given(gil, copy)
+    if let Some(copy) = gil.given(copy)
         && gil.truth(copy)?
     {
         return Err(Error::Refused(Refusal::NoCopy {
             remedy: "copy on your side, for example numpy.array(tensor)",
         }));
     }
-    if let Some(wanted) = given(gil, dl_device) {
+    if let Some(wanted) = gil.given(dl_device) {
         let own = tensor.device();
         let wanted = gil.pair(wanted, "dl_device")?;
         if wanted != (own.device_type.0.into(), own.device_id.into()) {
@@ -239,10 +240,10 @@ fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
             }));
         }
     }
-    if let Some(stream) = given(gil, stream) {
+    if let Some(stream) = gil.given(stream) {
         check_stream(gil, tensor, stream)?;
     }
-    let legacy = match given(gil, max_version) {
+    let legacy = match gil.given(max_version) {
         Some(max_version) => !is_modern(gil, max_version)?,
         None => true,
     };
@@ -266,11 +267,6 @@ fn is_modern(gil: &Gil, max_version: Object) -> Result<bool> {
 /// DLPack's device type and id: a new tuple.
 fn device_pair(gil: &Gil, device: DLDevice) -> Object {
     gil.tuple(&[device.device_type.0.into(), device.device_id.into()])
-}
-
-/// An argument that was passed and is not None.
-fn given(gil: &Gil, argument: Object) -> Option<Object> {
-    (!argument.is_null() && argument != gil.api._Py_NoneStruct).then_some(argument)
 }
 
 /// Refuses streams for host memory, and those of a device that cannot be waited on from here.

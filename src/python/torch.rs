@@ -29,11 +29,19 @@ pub(super) struct Torch {
     pub table: Option<&'static DLPackExchangeAPI>,
     pub from_dlpack: Object,
     is_tracing: Option<Object>,
+    modes: Option<Modes>,
     is_neg: Object,
     storage: Object,
     /// `torch.uint8` and `torch.int8`.
     bytes: [Object; 2],
     requires_grad: Object,
+}
+
+/// torch's dispatch modes; `make_fx` records in one of them.
+struct Modes {
+    count: Object,
+    get: Object,
+    recorder: Object,
 }
 
 static LOADED: AtomicPtr<Torch> = AtomicPtr::new(null_mut());
@@ -86,11 +94,13 @@ impl Torch {
         let tensor_type = gil.attribute(module.object, c"Tensor")?;
         let core = gil.attribute(module.object, c"_C")?;
         let is_tracing = gil.attribute(core.object, c"_is_tracing").map(Owned::into_raw).ok();
+        let modes = Modes::load(gil, core.object).ok();
         gil.clear();
         Ok(Torch {
             table: super::exchange::table(gil, tensor_type.object),
             from_dlpack: gil.attribute(module.object, c"from_dlpack")?.into_raw(),
             is_tracing,
+            modes,
             is_neg: gil.attribute(tensor_type.object, c"is_neg")?.into_raw(),
             storage: gil.attribute(tensor_type.object, c"untyped_storage")?.into_raw(),
             bytes: [
@@ -120,13 +130,24 @@ impl Torch {
         self.check_no_trace(gil)
     }
 
-    /// Refuses while `torch.jit.trace` records.
+    /// Refuses while `torch.jit.trace` or `make_fx` records. With `pre_dispatch=True` and real tensors the latter goes
+    /// unnoticed: its modes are then a Python list, and looking there costs more than the rest.
     fn check_no_trace(&self, gil: &Gil) -> Result<()> {
-        let Some(is_tracing) = self.is_tracing else { return Ok(()) };
-        if gil.call(is_tracing).ok_or_else(|| gil.exception())?.object != gil.api._Py_TrueStruct {
+        let answer = |function| gil.call(function).ok_or_else(|| gil.exception());
+        let mut traced = false;
+        if let Some(is_tracing) = self.is_tracing {
+            traced = answer(is_tracing)?.object == gil.api._Py_TrueStruct;
+        }
+        if let Some(modes) = &self.modes
+            && gil.truth(answer(modes.count)?.object)?
+        {
+            let recorder = gil.call_with(modes.get, modes.recorder);
+            traced |= recorder.ok_or_else(|| gil.exception())?.object != gil.api._Py_NoneStruct;
+        }
+        if !traced {
             return Ok(());
         }
-        let call = "the conversion outside the function that torch.jit.trace records";
+        let call = "the conversion outside the function that torch.jit.trace or make_fx records";
         Err(Error::Refused(Refusal::Torch {
             what: "is being traced, and the trace would keep its present values",
             call,
@@ -148,7 +169,7 @@ impl Torch {
     }
 
     /// The kinds of tensor that have no plain memory to show.
-    fn known_cause(&self, gil: &Gil, tensor: Object) -> Option<Error> {
+    pub fn known_cause(&self, gil: &Gil, tensor: Object) -> Option<Error> {
         if gil.attribute_text(tensor, c"layout").contains("sparse") {
             return Some(Error::Refused(Refusal::Torch { what: "is sparse", call: "x.to_dense()" }));
         }
@@ -163,7 +184,7 @@ impl Torch {
             }
         }
         let call = "the conversion outside the function that torch.vmap or torch.func transforms";
-        let what = "stands for many inside a transform and has no memory of its own";
+        let what = "stands for others inside a transform and has no memory of its own";
         self.is_wrapped(gil, tensor).then_some(Error::Refused(Refusal::Torch { what, call }))
     }
 
@@ -267,6 +288,17 @@ impl Torch {
         let object = gil.own(object::wrap(gil, tensor)?).ok_or_else(|| gil.exception())?;
         let made = gil.call_with(self.from_dlpack, object.object);
         made.map(Owned::into_raw).ok_or_else(|| gil.exception_of("torch"))
+    }
+}
+
+impl Modes {
+    fn load(gil: &Gil, core: Object) -> Result<Modes> {
+        let keys = gil.attribute(core, c"_TorchDispatchModeKey")?;
+        Ok(Modes {
+            count: gil.attribute(core, c"_len_torch_dispatch_stack")?.into_raw(),
+            get: gil.attribute(core, c"_get_dispatch_mode")?.into_raw(),
+            recorder: gil.attribute(keys.object, c"PROXY")?.into_raw(),
+        })
     }
 }
 

@@ -63,6 +63,14 @@ impl fmt::Display for Name {
     }
 }
 
+/// Reads a name as [`Name`] writes it, and as PyTorch's users do: no id means 0, and the host may be given one.
+pub fn parse(name: &str) -> Option<DLDevice> {
+    let (kind, id) = name.split_once(':').unwrap_or((name, "0"));
+    let &(device_type, _) = NAMES.iter().find(|(_, known)| *known == kind)?;
+    let digits = id.bytes().all(|byte| byte.is_ascii_digit());
+    Some(DLDevice { device_type, device_id: id.parse().ok().filter(|_| digits)? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +89,20 @@ mod tests {
         assert_eq!(Name(DLDevice::cuda(1)).to_string(), "cuda:1");
         let odd = DLDevice { device_type: DLDeviceType(5), device_id: 2 };
         assert_eq!(Name(odd).to_string(), "device(type=5, id=2)");
+    }
+
+    #[test]
+    fn names_are_read_back_with_or_without_an_id() {
+        for (device_type, _) in NAMES {
+            let device = DLDevice { device_type, device_id: 0 };
+            assert_eq!(parse(&Name(device).to_string()), Some(device));
+        }
+        assert_eq!(parse("cuda:3"), Some(DLDevice::cuda(3)));
+        assert_eq!(parse("cuda"), Some(DLDevice::cuda(0)));
+        assert_eq!(parse("cpu:0"), Some(DLDevice::CPU));
+        for name in ["", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:x", "cuda:99999999999", "CPU"] {
+            assert_eq!(parse(name), None, "{name:?}");
+        }
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl Tensor {
     /// refused.
     pub fn export_legacy(&self) -> Result<NonNull<DLManagedTensor>> {
         if self.is_read_only() {
-            let remedy = "make a versioned export, which can say read-only (dlb_tensor_export, max_version=(1, 3) in Python), or export a copy (numpy.array(x) in Python)";
+            let remedy =
+                "make a versioned export, which can say read-only (dlb_tensor_export), or export a copy";
             return Err(Error::ReadOnly { action: "a legacy export", remedy });
         }
         self.clone().export_as(DlpackFlags::empty())

@@ -45,7 +45,11 @@ alive; keep the producer. *ABORTS*: the producer's own `__dlpack__` ends the pro
         "## Out: three ways of giving the same memory",
         """\
 float32, contiguous, aligned to 64 bytes, writable; given as a `dlbridge.Tensor` and as what `to_numpy` and
-`to_torch` make of it.""",
+`to_torch` make of it.
+
+Pillow asks for `__array_interface__`, then for the buffer protocol. A `dlbridge.Tensor` offers neither: NumPy would
+ask for them before `__array__`, and they can say neither bfloat16 nor a device. Write
+`Image.fromarray(t.numpy())`.""",
     ),
     "out": (
         "## Out: odd tensors",

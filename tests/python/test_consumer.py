@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,56 @@ def test_a_keyboard_interrupt_passes_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         dlbridge.from_dlpack(Producer(interrupt))
+
+
+def raising(kind: type[BaseException], name: str, base: type = object) -> Any:
+    """A class: looking this name up raises, on its instances and on the class itself."""
+
+    def fail(*_: Any) -> None:
+        raise kind(name)
+
+    meta = type("Meta", (type(base),), {name: property(fail)})
+    return meta("Odd", (base,), {name: property(fail)})
+
+
+LOOKED_UP = ["__dlpack__", "__array_interface__", "__dlpack_c_exchange_api__", "__module__", "harden_mask"]
+
+
+@pytest.mark.parametrize("name", LOOKED_UP)
+@pytest.mark.parametrize("call", [dlbridge.from_dlpack, dlbridge.to_numpy, dlbridge.to_torch])
+def test_no_attribute_swallows_a_keyboard_interrupt(name: str, call: Callable[..., Any]) -> None:
+    base = np.ndarray if name == "harden_mask" else object
+    odd = raising(KeyboardInterrupt, name, base)
+    thing = np.ones(2).view(odd) if base is np.ndarray else odd()
+    for _ in range(2):  # what was found out while it was raised is not remembered
+        with pytest.raises(KeyboardInterrupt, match=name):
+            call(thing)
+    with pytest.raises(SystemExit):
+        call(raising(SystemExit, "__dlpack__")())
+    assert call(np.ones(2)).shape == (2,)
+
+
+@pytest.mark.parametrize("keyword", ["dtype", "device", "readonly"])
+def test_no_argument_swallows_a_keyboard_interrupt(keyword: str) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise KeyboardInterrupt
+
+    for source in (np.ones(2), torch.ones(2)):
+        with pytest.raises(KeyboardInterrupt):
+            dlbridge.to_torch(source, **{keyword: Odd()})  # type: ignore[arg-type]
+
+
+def test_an_interrupt_while_an_error_is_put_into_words_passes_through() -> None:
+    class Odd(RuntimeError):
+        def __str__(self) -> str:
+            raise KeyboardInterrupt
+
+    def fail() -> None:
+        raise Odd
+
+    with pytest.raises(KeyboardInterrupt):
+        dlbridge.from_dlpack(Producer(fail))
 
 
 @pytest.mark.parametrize("nonsense", [None, 42, "capsule", (1, 2)])

@@ -48,9 +48,12 @@ def test_p02_no_keywords_at_all_is_legacy() -> None:
 
 def test_p03_legacy_of_read_only_is_a_buffer_error() -> None:
     tensor = dlbridge.from_dlpack(readonly_array())
-    with pytest.raises(BufferError, match="read-only") as caught:
+    words = r"read-only, .* legacy .*JAX and TensorFlow.*numpy\.array\(x\), .*__dlpack__\(max_version=\(1, 3\)\)"
+    with pytest.raises(BufferError, match=words) as caught:
         tensor.__dlpack__()
     assert isinstance(caught.value, dlbridge.ReadOnlyError)
+    assert name_of(dlbridge.from_dlpack(np.array(tensor)).__dlpack__()) == b"dltensor"
+    assert name_of(tensor.__dlpack__(max_version=(1, 3))) == b"dltensor_versioned"
 
 
 def test_p04_max_version_2_gets_1_3() -> None:

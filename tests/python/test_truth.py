@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import mmap
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,8 +165,14 @@ def test_arrow_shares_what_has_no_nulls() -> None:
 def test_a_chunked_array_names_combine_chunks() -> None:
     pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     column = pa.chunked_array([[1.0], [2.0, 3.0]])
-    with pytest.raises(dlbridge.UnsupportedError, match=r"several pieces.*x\.combine_chunks\(\)"):
+    with pytest.raises(dlbridge.UnsupportedError, match=r"pieces \(here 2\); pass x\.combine_chunks\(\)"):
         dlbridge.from_dlpack(column)
+    assert dlbridge.explain(column, "torch").nbytes == column.nbytes  # they are copied together
+    single = pa.chunked_array([[1.0, 2.0]])
+    with pytest.raises(dlbridge.UnsupportedError, match=r"pieces \(here 1\); pass x\.chunk\(0\)"):
+        dlbridge.from_dlpack(single)
+    assert dlbridge.explain(single, "torch").nbytes == 0
+    assert dlbridge.from_dlpack(single.chunk(0)).data_ptr == single.chunk(0).buffers()[1].address
     combined = column.combine_chunks()
     assert dlbridge.to_numpy(combined).tolist() == [1, 2, 3]
     with pytest.raises(dlbridge.UnsupportedError, match="ChunkedArray has 1 nulls"):
@@ -292,15 +299,113 @@ def test_a_dtype_can_only_be_confirmed(call: Callable[..., Any], make: Callable[
     assert str(call(cast, dtype="float32").dtype).endswith("float32")
 
 
-@pytest.mark.parametrize("alias", [float, "f8", "<f8", "double"])
-@pytest.mark.xfail(
-    strict=True, reason="dtypes are compared by name, so other spellings of the same one are refused"
+SPELLINGS: list[Any] = [
+    *"?bBhHiIlLqQnNpPefdFD",
+    *("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"),
+    *("<f4", "=f4", "|f4", "<i8", "|u1", ">u1", "|b1"),
+    *(
+        "bool_",
+        "ubyte",
+        "short",
+        "ushort",
+        "intc",
+        "uintc",
+        "long",
+        "ulong",
+        "longlong",
+        "ulonglong",
+        "int_",
+        "intp",
+    ),
+    *("uint", "uintp", "half", "single", "double", "complex", "csingle", "cdouble", "float32", "int8"),
+    *(float, int, bool, complex),
+    *(np.byte, np.longlong, np.intp, np.half, np.csingle, np.bool_, np.dtype("<f4"), np.dtype("long")),
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=str)
+def test_a_dtype_is_confirmed_in_every_spelling_that_numpy_reads(spelling: Any) -> None:
+    dtype = np.dtype(spelling)
+    array, other = np.ones(2, dtype), np.ones(2, "uint16" if dtype == np.uint8 else "uint8")
+    tensor = dlbridge.to_torch(array)
+    assert dlbridge.to_numpy(array, dtype=spelling) is array
+    assert dlbridge.to_torch(array, dtype=spelling).data_ptr() == array.ctypes.data
+    assert dlbridge.to_torch(tensor, dtype=spelling) is tensor
+    assert dlbridge.from_dlpack(np.ones(16, "uint8")).view(spelling).dtype == dtype.name
+    for call in (dlbridge.to_numpy, dlbridge.to_torch):
+        with pytest.raises(dlbridge.CopyRequiredError, match=f"{other.dtype} cannot become {dtype.name} without"):
+            call(other, dtype=spelling)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_dtypes_of_ml_dtypes_and_torch_are_confirmed() -> None:
+    import ml_dtypes
+
+    tensor = torch.ones(2, dtype=torch.bfloat16)
+    for same in ("bfloat16", ml_dtypes.bfloat16, np.dtype(ml_dtypes.bfloat16), torch.bfloat16):
+        assert dlbridge.to_torch(tensor, dtype=same) is tensor
+        assert dlbridge.to_numpy(tensor, dtype=same).dtype == ml_dtypes.bfloat16
+    four = torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    assert dlbridge.to_torch(dlbridge.from_dlpack(four), dtype=torch.float4_e2m1fn_x2).dtype == four.dtype
+    quantized = torch._empty_affine_quantized(2, scale=1.0, zero_point=0, dtype=torch.quint8)
+    assert dlbridge.to_torch(quantized, dtype=torch.quint8) is quantized  # although DLPack has none like it
+
+
+@pytest.mark.parametrize(
+    ("given", "two"), [("float", "float64.*float32"), ("int", "int64.*int32"), ("byte", "int8.*u")]
 )
-def test_other_spellings_of_the_same_dtype_are_confirmed_too(alias: Any) -> None:
-    assert dlbridge.to_numpy(np.ones(2), dtype=alias).dtype == "float64"
+def test_a_dtype_that_numpy_and_torch_read_differently_is_refused(given: str, two: str) -> None:
+    for source in (np.ones(2), np.ones(2, "float32"), torch.ones(2), np.ones(2, "int8")):
+        with pytest.raises(ValueError, match=f'dtype is "{given}", which is {two}.*name the one you mean'):
+            dlbridge.to_torch(source, dtype=given)
 
 
-@pytest.mark.parametrize("device", ["cpu", (1, 0), torch.device("cpu"), None])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "nonsense",
+        "",
+        "f3",
+        "f16",
+        "V",
+        "U4",
+        "datetime64[s]",
+        "torch.float",
+        3,
+        True,
+        object,
+        np.dtype("M8[s]"),
+        torch.quint8,
+    ],
+)
+def test_a_dtype_that_is_none_is_named(given: Any) -> None:
+    name = re.escape(getattr(given, "__name__", str(given)).removeprefix("torch."))
+    for call in (dlbridge.to_numpy, dlbridge.to_torch):
+        with pytest.raises(
+            ValueError, match=f'^"{name}" names no dtype; write it as NumPy does: float32'
+        ) as caught:
+            call(np.ones(2), dtype=given)
+        assert isinstance(caught.value, dlbridge.InvalidArgumentError)
+
+
+def test_a_dtype_in_the_other_byte_order_is_refused() -> None:
+    with pytest.raises(ValueError, match='dtype is ">f4", which is in the other byte order'):
+        dlbridge.to_torch(np.ones(2, "f4"), dtype=">f4")
+
+
+def test_reading_a_dtype_imports_no_numpy() -> None:
+    code = (
+        "import sys, dlbridge\n"
+        "t = dlbridge.from_dlpack(bytearray(8)).view('f4').view(float).view('half')\n"
+        "print(t.dtype, 'numpy' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["float16", "False"]
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", "cpu:0", (1, 0), torch.ones(1).__dlpack_device__(), torch.device("cpu"), None]
+)
 @pytest.mark.parametrize("call", [dlbridge.from_dlpack, dlbridge.to_torch])
 def test_the_device_can_be_confirmed(call: Callable[..., Any], device: Any) -> None:
     assert str(call(np.ones(2), device=device).device) == "cpu"
@@ -309,12 +414,24 @@ def test_the_device_can_be_confirmed(call: Callable[..., Any], device: Any) -> N
 def test_the_device_of_a_torch_tensor_can_be_confirmed() -> None:
     tensor = torch.ones(2)
     assert dlbridge.from_dlpack(tensor, device=(1, 0)).device == "cpu"
-    for device in ("cpu", torch.device("cpu"), None):
+    for device in ("cpu", "cpu:0", (1, 0), tensor.__dlpack_device__(), torch.device("cpu"), None):
         assert dlbridge.to_torch(tensor, device=device) is tensor
+    meta = torch.ones(2, device="meta")  # a device that DLPack has no name for
+    assert dlbridge.to_torch(meta, device=torch.device("meta")) is meta
+    with pytest.raises(dlbridge.UnsupportedError, match="on device meta, not on cpu"):
+        dlbridge.to_torch(meta, device="cpu")
 
 
-def test_the_device_of_a_torch_tensor_can_be_confirmed_by_a_pair() -> None:
-    assert dlbridge.to_torch(torch.ones(2), device=(1, 0)).tolist() == [1, 1]
+@pytest.mark.parametrize(
+    "device", ["bogus", "", "cuda:", "cpu:x", 1, (1,), ("cpu", 0), (99, 0), (-1, 0), (True, 0)]
+)
+@pytest.mark.parametrize("make", [np.ones, torch.ones])
+def test_a_device_that_is_none_is_named_with_what_is_accepted(make: Callable[[int], Any], device: Any) -> None:
+    shown = re.escape(str(device))
+    words = rf'device is ("{shown}", which DLPack does not know; pass a name|{shown}; pass a tuple of two integers)'
+    for call in (dlbridge.to_torch, dlbridge.from_dlpack):
+        with pytest.raises((ValueError, TypeError), match=words):
+            call(make(2), device=device)
 
 
 @pytest.mark.parametrize("call", [dlbridge.from_dlpack, dlbridge.to_torch])
@@ -345,6 +462,6 @@ def test_the_error_names_the_view_where_ml_dtypes_is_missing() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = run.stdout.splitlines()
     view = 'or take the bytes with dlbridge.to_numpy(dlbridge.from_dlpack(x).view("uint{}"))'
-    assert lines[0] == lines[1] == f"NumPy has no bfloat16; run pip install ml_dtypes, {view.format(16)}"
-    assert lines[2] == lines[3] == f"NumPy has no float8_e4m3fn; run pip install ml_dtypes, {view.format(8)}"
+    assert lines[0] == lines[1] == f"NumPy has no bfloat16; run pip install -U ml_dtypes, {view.format(16)}"
+    assert lines[2] == lines[3] == f"NumPy has no float8_e4m3fn; run pip install -U ml_dtypes, {view.format(8)}"
     assert lines[4:] == ["[16256, 49152]", "[56, 192]"]

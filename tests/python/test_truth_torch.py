@@ -94,6 +94,12 @@ REFUSED: dict[str, Case] = {
         lambda x: x.to_padded_tensor(0),
         [[1, 1, 0], [1, 1, 1]],
     ),
+    "jagged": (
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
+        r"is nested; call x\.to_padded_tensor\(0\)",
+        lambda x: x.to_padded_tensor(0),
+        [[1, 1, 0], [1, 1, 1]],
+    ),
     "subclass": (
         lambda: torch.ones(2).as_subclass(Labelled),
         r"Labelled, a subclass of torch\.Tensor, .* call x\.as_subclass\(torch\.Tensor\)",
@@ -145,6 +151,23 @@ def test_torch_integers_below_8_bits_are_refused(dtype: str) -> None:
 def test_torch_integers_below_8_bits_can_be_viewed_as_bytes() -> None:
     tensor = torch.tensor([1, 2, 15], dtype=torch.uint8).view(torch.uint4)
     assert dlbridge.to_numpy(tensor.view(torch.uint8)).tolist() == [1, 2, 15]
+
+
+def test_packed_float4_reaches_numpy_as_bytes_and_no_package_would_help() -> None:
+    tensor = torch.full((4,), 0x21, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    words = r"^NumPy has no float4_e2m1fnx2; take the bytes with dlbridge\.to_numpy\(dlbridge\.from_dlpack\(x\)\."
+    with pytest.raises(dlbridge.UnsupportedError, match=words):
+        dlbridge.to_numpy(tensor)
+    assert dlbridge.to_numpy(dlbridge.from_dlpack(tensor).view("uint8")).tolist() == [0x21] * 4
+
+
+@pytest.mark.parametrize("dtype", ["float32x2", "uint8x3", "opaque16", "int128"])
+def test_what_ml_dtypes_lacks_does_not_ask_for_it(dtype: str) -> None:
+    tensor = dlbridge.from_dlpack(np.zeros((2, 48), "u1")).view(dtype)
+    with pytest.raises(dlbridge.UnsupportedError, match=rf"^NumPy has no {dtype}; take the bytes") as caught:
+        dlbridge.to_numpy(tensor)
+    view = str(caught.value).partition("view(")[2].strip('")')
+    assert dlbridge.to_numpy(tensor.view(view)).nbytes == 96
 
 
 def test_bits_types_have_no_dlpack_type_and_torch_says_so() -> None:

@@ -39,6 +39,27 @@ const NUMBERED: [Option<DLDataType>; 17] = {
         None,
     ]
 };
+/// In the same order: NumPy's letters, and its names after C.
+const LETTERS: &str = "?bBhHiIlLqQfdgFDG";
+const C_NAMES: [&str; 17] = [
+    "bool_",
+    "byte",
+    "ubyte",
+    "short",
+    "ushort",
+    "intc",
+    "uintc",
+    "long",
+    "ulong",
+    "longlong",
+    "ulonglong",
+    "single",
+    "double",
+    "longdouble",
+    "csingle",
+    "cdouble",
+    "clongdouble",
+];
 const HALF: c_int = 23;
 const FIRST_USER_TYPE: c_int = 256;
 
@@ -67,6 +88,33 @@ pub(super) unsafe fn of_descr(gil: &Gil, descr: Object, fields: &DescrFields) ->
     Err(Error::Refused(refusal))
 }
 
+/// What NumPy calls otherwise than by its name: by a letter (`d`), by kind and bytes (`f8`), as in C (`double`), or as
+/// the size of an address.
+pub(in crate::python) fn spelled(text: &str) -> Option<DLDataType> {
+    let lettered = || LETTERS.find(text).filter(|_| text.len() == 1);
+    let number = C_NAMES.iter().position(|&name| name == text).or_else(lettered);
+    if let Some(number) = number {
+        return NUMBERED[number];
+    }
+    match text {
+        "e" | "half" => return Some(FLOAT16),
+        "complex" => return dtype::parse("complex128").ok(),
+        "n" | "p" | "int_" | "intp" => return Some(dtype::I64),
+        "N" | "P" | "uint" | "uintp" => return Some(dtype::U64),
+        _ => {}
+    }
+    let (kind, bytes) = text.split_at_checked(1)?;
+    let code = match (kind, bytes) {
+        ("b", "1") => DLDataTypeCode::BOOL,
+        ("i", "1" | "2" | "4" | "8") => DLDataTypeCode::INT,
+        ("u", "1" | "2" | "4" | "8") => DLDataTypeCode::UINT,
+        ("f", "2" | "4" | "8") => DLDataTypeCode::FLOAT,
+        ("c", "8" | "16") => DLDataTypeCode::COMPLEX,
+        _ => return None,
+    };
+    Some(DLDataType { code, bits: 8 * bytes.parse::<u8>().ok()?, lanes: 1 })
+}
+
 /// NumPy's type number of a dtype.
 pub(super) fn number(dtype: DLDataType) -> Option<c_int> {
     let numbered = NUMBERED.iter().position(|&known| known == Some(dtype)).map(|number| number as c_int);
@@ -76,9 +124,16 @@ pub(super) fn number(dtype: DLDataType) -> Option<c_int> {
 /// A new reference to the dtype that the ml_dtypes package has for this one.
 pub(super) fn ml_dtype(gil: &Gil, wanted: DLDataType) -> Result<Object> {
     let name = dtype::Name(wanted).to_string();
-    let without =
-        || Error::Refused(Refusal::NoNumpyDtype { dtype: name.clone(), bits: dtype::item_bits(wanted) });
-    if dtype::item_bytes(wanted).is_none() {
+    // What ml_dtypes has of less than 8 bits it pads, and DLPack does not; nor has it several lanes.
+    let in_ml_dtypes = wanted.lanes == 1 && matches!(wanted.code.0, 4 | 7..=14);
+    let without = || {
+        Error::Refused(Refusal::NoNumpyDtype {
+            dtype: name.clone(),
+            bits: dtype::item_bits(wanted),
+            in_ml_dtypes,
+        })
+    };
+    if !in_ml_dtypes {
         return Err(without());
     }
     // SAFETY: the GIL is held; new references or NULL come back.

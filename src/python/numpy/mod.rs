@@ -2,6 +2,8 @@
 
 mod dtype;
 
+pub(super) use dtype::spelled;
+
 use super::api::Object;
 use super::gil::{Gil, Owned};
 use super::object;

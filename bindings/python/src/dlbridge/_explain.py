@@ -17,7 +17,7 @@ _ALIGNMENT = {"jax": 64}
 Framework = Union[str, ModuleType]
 
 # Remedies that give another view of the same memory.
-_FREE = ("detach", "as_subclass", ".view(", "combine_chunks")
+_FREE = ("detach", "as_subclass", ".view(", ".chunk(")
 
 
 def to(x: Any, framework: Framework) -> Any:

@@ -1,0 +1,94 @@
+//! `dtype=` and `device=`: read in every spelling that Python users write, and confirmed. Neither asks for a cast or a
+//! transfer, which would be hidden ones.
+
+use super::api::Object;
+use super::gil::{Gil, Owned};
+use super::numpy;
+use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
+use crate::error::{Error, Refusal, Result};
+use crate::tensor::{device, dtype};
+
+/// Refuses a dtype that is not the array's.
+pub(super) fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
+    let have = gil.attribute(array, c"dtype")?;
+    // The one it has itself, although DLPack may have none like it.
+    if have.object == wanted {
+        return Ok(());
+    }
+    let wanted = read_dtype(gil, wanted)?;
+    let known = read_dtype(gil, have.object).ok();
+    if known == Some(wanted) {
+        return Ok(());
+    }
+    let have = known.map_or_else(|| gil.text(have.object), |known| dtype::Name(known).to_string());
+    Err(Error::Refused(Refusal::NoCast { have, wanted: dtype::Name(wanted).to_string() }))
+}
+
+/// A dtype from its name, from NumPy's other spellings of it, or from an object that stands for it: a type of Python's,
+/// NumPy's or ml_dtypes', a `numpy.dtype`, a `torch.dtype`.
+pub(super) fn read_dtype(gil: &Gil, spelling: Object) -> Result<DLDataType> {
+    let named = |owned: Owned| gil.text(owned.object);
+    let name = match gil.utf8(spelling) {
+        Some(text) => return parse_dtype(&text),
+        None => gil.attribute(spelling, c"__name__").map(named),
+    };
+    gil.clear();
+    let Ok(name) = name else { return parse_dtype(&gil.text(spelling)) };
+    match (gil.attribute_text(spelling, c"__module__").as_str(), name.as_str()) {
+        // Python's own types, which NumPy and torch agree on.
+        ("builtins", "float") => Ok(dtype::F64),
+        ("builtins", "int") => Ok(dtype::I64),
+        _ => parse_dtype(&name),
+    }
+}
+
+fn parse_dtype(text: &str) -> Result<DLDataType> {
+    if let Some(name) = text.strip_prefix("torch.") {
+        // torch has one lane count, which it sets apart: float4_e2m1fn_x2.
+        return dtype::parse(&name.replace("_x", "x"));
+    }
+    let refuse = |why| Err(Error::Refused(Refusal::UnclearDtype { given: text.to_owned(), why }));
+    match text {
+        "float" => return refuse("which is float64 in NumPy and float32 in torch; name the one you mean"),
+        "int" => return refuse("which is int64 in NumPy and int32 in torch; name the one you mean"),
+        "byte" => return refuse("which is int8 in NumPy and uint8 in torch; name the one you mean"),
+        _ => {}
+    }
+    let (native, swapped) = if cfg!(target_endian = "little") { ('<', '>') } else { ('>', '<') };
+    let plain = text.strip_prefix(['=', '|', native, swapped]).unwrap_or(text);
+    match dtype::parse(text).or_else(|unknown| numpy::spelled(plain).ok_or(unknown)) {
+        Ok(dtype) if dtype.bits > 8 && text.starts_with(swapped) => {
+            refuse("which is in the other byte order, and DLPack has this machine's only; drop the mark")
+        }
+        read => read,
+    }
+}
+
+/// Refuses a device that is not `have`, a device's name.
+pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> {
+    let text = gil.text(wanted);
+    // Some of torch's devices have no name in DLPack.
+    if have == text {
+        return Ok(());
+    }
+    let wanted = read_device(gil, wanted, text)?;
+    if device::parse(have) == Some(wanted) {
+        return Ok(());
+    }
+    Err(Error::Refused(Refusal::OtherDevice {
+        have: have.to_owned(),
+        wanted: device::Name(wanted).to_string(),
+    }))
+}
+
+/// A device from its name, from a `torch.device`, or from DLPack's pair.
+fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
+    let unknown = |given| Error::Refused(Refusal::UnknownDevice { given });
+    if gil.type_of(spelling) != gil.api.PyTuple_Type {
+        return device::parse(&text).ok_or_else(|| unknown(text));
+    }
+    let (kind, id) = gil.pair(spelling, "device")?;
+    let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());
+    let pair = pair.map(|(kind, device_id)| DLDevice { device_type: DLDeviceType(kind), device_id });
+    pair.filter(|pair| pair.device_type.is_known()).ok_or_else(|| unknown(text))
+}
