@@ -27,7 +27,7 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python interop test-wheel ## everything
+test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python interop test-wheel test-install ## everything
 	@echo "all tests passed"
 
 # --- the library ---
@@ -95,6 +95,8 @@ lint-python: package ## formatting, lints and types of the Python code
 
 # --- the rest: each folder has its rules beside its files ---
 
+-include bindings/install.mk
+-include tests/install/tests.mk
 -include tests/rust.mk
 -include tests/c/tests.mk
 -include tests/cpp/tests.mk

@@ -1,4 +1,4 @@
-"""Puts the shared library and the C and C++ headers into the wheel, and gives it the tag of its platform.
+"""Puts the shared library, the C and C++ headers and the CMake package into the wheel, and gives it the tag of its platform.
 
 Needs cargo and the repository around this folder. `DLBRIDGE_LIBRARY` names a shared library to take instead of
 building one.
@@ -17,6 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER_FOLDERS = (ROOT / "include", ROOT / "bindings" / "cpp" / "include")
+CMAKE_FOLDER = ROOT / "bindings" / "cmake"
 
 
 def shared_library() -> Path:
@@ -45,3 +46,4 @@ class LibraryHook(BuildHookInterface[Any]):
         for folder in HEADER_FOLDERS:
             for header in sorted(folder.rglob("*.h*")):
                 include[str(header)] = f"dlbridge/include/{header.relative_to(folder)}"
+        include[str(CMAKE_FOLDER)] = "dlbridge/cmake"

@@ -1,0 +1,15 @@
+# make install and make uninstall. Included by the Makefile at the root.
+
+PREFIX     ?= /usr/local
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+
+.PHONY: install uninstall
+
+INSTALL = PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" INCLUDEDIR="$(INCLUDEDIR)" DESTDIR="$(DESTDIR)" bindings/install.sh
+
+install: lib ## libraries, headers, pkg-config and CMake files, to PREFIX (/usr/local); DESTDIR, LIBDIR, INCLUDEDIR
+	@$(INSTALL) put $(LIB_RELEASE)
+
+uninstall: ## takes away what install put there
+	@$(INSTALL) remove
