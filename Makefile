@@ -27,7 +27,7 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python interop test-wheel test-install ## everything
+test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python interop test-wheel test-install test-abi ## everything
 	@echo "all tests passed"
 
 # --- the library ---
@@ -98,6 +98,7 @@ lint-python: package ## formatting, lints and types of the Python code
 -include bindings/install.mk
 -include tests/install/tests.mk
 -include tests/rust.mk
+-include tests/abi/tests.mk
 -include tests/c/tests.mk
 -include tests/cpp/tests.mk
 -include tests/interop/interop.mk
