@@ -2,7 +2,7 @@
 # with the C and C++ headers. COMPONENTS may ask for `shared` and `static`.
 #
 # Nothing in this file is filled in: it looks at what lies around it. So the same file serves lib/cmake/dlbridge and
-# share/dlbridge/cmake of any prefix, wherever that is moved, and the Python package, which has no static library.
+# share/cmake/dlbridge of any prefix, wherever that is moved, and the Python package, which has no static library.
 
 if(CMAKE_VERSION VERSION_LESS 3.21)
   set(dlbridge_FOUND FALSE)
