@@ -19,7 +19,7 @@ C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
 INCLUDE    := -I$(ROOT)/include
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-python lint-python bench bench-handoff bench-handoff-python clean
+.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python lint-python bench bench-handoff bench-handoff-python clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -27,7 +27,7 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python interop test-wheel test-sdist test-install test-abi ## everything
+test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python test-extension interop test-wheel test-sdist test-install test-abi ## everything
 	@echo "all tests passed"
 
 # --- the library ---
@@ -101,6 +101,10 @@ test-python: package ## the Python tests and the Python examples
 	$(PY) examples/python_ctypes.py $(LIB_RELEASE)/libdlbridge.so
 	$(PY) examples/python_cffi.py $(LIB_RELEASE)/libdlbridge.so
 	$(PY) examples/demo/demo.py build/demo
+
+test-extension: package ## extension modules on the C API, with pybind11 and with cffi's compiler, from the package alone
+	@$(call need,cmake,cmake (Debian: apt-get install cmake))
+	$(PY) -m pytest -q tests/extension
 
 lint-python: package ## formatting, lints and types of the Python code
 	@$(VENV)/bin/ruff check -q bindings tests examples benches

@@ -1,7 +1,7 @@
-"""Puts the shared library, the C and C++ headers and the CMake package into the wheel, and gives it the tag of its platform.
+"""Puts the shared library, the headers and the CMake package into the wheel, and gives it the tag of its platform.
 
-Needs cargo, and the repository around this folder or, in an sdist, the part of it in `crate/`. `DLBRIDGE_LIBRARY` names a
-shared library to take instead of building one.
+Needs cargo, and the repository around this folder or, in an sdist, the part of it in `crate/`. `DLBRIDGE_LIBRARY`
+names a shared library to take instead of building one.
 """
 
 from __future__ import annotations

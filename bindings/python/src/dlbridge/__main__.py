@@ -1,4 +1,4 @@
-"""`python -m dlbridge info`: what is installed, and where. `python -m dlbridge path include`: one path, for builds."""
+"""`python -m dlbridge info`: what is installed, and where. `python -m dlbridge path cmake`: one path."""
 
 from __future__ import annotations
 

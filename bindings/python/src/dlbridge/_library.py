@@ -30,8 +30,8 @@ def get_include() -> str:
 def get_cmake_dir() -> str:
     """The folder of the CMake package, for `-Ddlbridge_DIR`; scikit-build-core finds it without.
 
-    `find_package(dlbridge)` gives the target `dlbridge::dlbridge`: the library that this package has loaded, so that
-    an extension module linked to it finds it by its soname once `import dlbridge` was executed.
+    `find_package(dlbridge)` gives the target `dlbridge::dlbridge`: the library that this package loads, so that an
+    extension module linked to it finds it by its soname once `import dlbridge` was executed.
     """
     return str(_FOLDER / "cmake")
 
