@@ -36,6 +36,7 @@ lib: ## the shared and static library, optimised, in target/release
 	@$(call need,$(CARGO),a Rust toolchain)
 	@$(CARGO) build --quiet --release --lib
 	@$(call soname_link,$(LIB_RELEASE))
+	@{ $(static_libs); } >$(LIB_RELEASE)/libdlbridge.libs
 
 lib-debug: ## the same with debug assertions, in target/debug
 	@$(call need,$(CARGO),a Rust toolchain)
@@ -53,6 +54,10 @@ header: lib ## include/dlbridge.h from src/capi
 
 # A program linked to the library looks for its soname: lay that link beside it. build.rs decides the name.
 soname_link = ln -sf libdlbridge.so $(1)/$$(readelf -d $(1)/libdlbridge.so | sed -n 's/.*soname: \[\(.*\)\]/\1/p')
+
+# What a program needs besides libdlbridge.a: rustc knows. Kept with the library, for an install without Rust.
+static_libs = rustc --crate-type staticlib --print native-static-libs -o $(LIB_RELEASE)/empty.a - 2>&1 </dev/null | \
+    sed -n 's/.*native-static-libs: //p'; rm -f $(LIB_RELEASE)/empty.a
 
 # need PROGRAM,WHAT-TO-INSTALL
 need = command -v $(firstword $(1)) >/dev/null || { echo "$(firstword $(1)) is missing; install $(2)" >&2; exit 1; }

@@ -8,7 +8,8 @@ INCLUDEDIR ?= $(PREFIX)/include
 
 INSTALL = PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" INCLUDEDIR="$(INCLUDEDIR)" DESTDIR="$(DESTDIR)" bindings/install.sh
 
-install: lib ## libraries, headers, pkg-config and CMake files, to PREFIX (/usr/local); DESTDIR, LIBDIR, INCLUDEDIR
+# root often has no cargo: then what `make lib` has built is installed.
+install: $(if $(shell command -v $(CARGO)),lib) ## libraries, headers, pkg-config and CMake files, to PREFIX (/usr/local); DESTDIR, LIBDIR, INCLUDEDIR
 	@$(INSTALL) put $(LIB_RELEASE)
 
 uninstall: ## takes away what install put there

@@ -3,6 +3,7 @@
 # Puts the library, its headers and what pkg-config and CMake need into a prefix, or takes them away again. PREFIX, LIBDIR
 # and INCLUDEDIR are absolute; DESTDIR goes before all three. Needs binutils for readelf.
 set -eu
+umask 022
 cd "$(dirname "$0")/.."
 
 for folder in "$PREFIX" "$LIBDIR" "$INCLUDEDIR"; do
@@ -36,28 +37,26 @@ bindings/cmake/dlbridge-config-version.cmake|$lib/cmake/dlbridge/dlbridge-config
 END
 }
 
-# Paths relative to the file itself, so that the prefix may be moved. What a static link needs, rustc knows.
+# Paths relative to the file itself, so that the prefix may be moved.
 pkg_config_file() {
     from_pc() { realpath -m --relative-to="$LIBDIR/pkgconfig" "$1"; }
-    static=$(rustc --crate-type staticlib --print native-static-libs -o "$work/empty.a" - 2>&1 </dev/null |
-        sed -n 's/.*native-static-libs: //p')
-    [ -n "$static" ] || { echo "rustc does not say what a static link needs; install a Rust toolchain" >&2; exit 1; }
     sed -e "s|@PREFIX@|$(from_pc "$PREFIX")|" -e "s|@LIBDIR@|\${pcfiledir}/$(from_pc "$LIBDIR")|" \
         -e "s|@INCLUDEDIR@|\${pcfiledir}/$(from_pc "$INCLUDEDIR")|" -e "s|@VERSION@|$(package version)|" \
-        -e "s|@DESCRIPTION@|$(package description)|" -e "s|@LIBS_PRIVATE@|$static|" bindings/pkgconfig/dlbridge.pc.in
+        -e "s|@DESCRIPTION@|$(package description)|" -e "s|@LIBS_PRIVATE@|$(cat "$1/libdlbridge.libs")|" \
+        bindings/pkgconfig/dlbridge.pc.in
 }
 
 put() {
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    [ -s "$1/libdlbridge.libs" ] || { echo "$1 has no finished library; run make lib first" >&2; exit 1; }
     files | while IFS='|' read -r source target; do
+        case $source in @*) source=$1${source#@} ;; esac
         mode=644
         [ "$target" != "$library" ] || mode=755
-        install -D -m "$mode" "$(echo "$source" | sed "s|^@|$1|")" "$target"
+        install -D -m "$mode" "$source" "$target"
     done
     links | while read -r name; do ln -sf "${library##*/}" "$lib/$name"; done
-    pkg_config_file >"$work/dlbridge.pc"
-    install -D -m 644 "$work/dlbridge.pc" "$lib/pkgconfig/dlbridge.pc"
+    mkdir -p "$lib/pkgconfig"
+    pkg_config_file "$1" >"$lib/pkgconfig/dlbridge.pc"
     echo "installed ${library##*/} in $lib, headers in $include"
 }
 

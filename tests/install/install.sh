@@ -85,10 +85,10 @@ make -s -C "$root" uninstall PREFIX="$work/a prefix"
 [ "$(find "$work/a prefix" ! -type d)" = "$work/a prefix/lib/theirs" ] || fail "uninstall took or left too much"
 rm "$work/a prefix/lib/theirs"
 
-# As a packager does it: staged below DESTDIR, with a library folder of several parts.
+# As a packager does it: staged below DESTDIR, with a library folder of several parts. And as root does it: no cargo.
 staged="PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu"
 # shellcheck disable=SC2086
-make -s -C "$root" install DESTDIR="$work/stage" $staged
+make -s -C "$root" install DESTDIR="$work/stage" $staged CARGO=no-cargo-here
 consumers "$work/stage/usr" "$work/stage/usr/lib/x86_64-linux-gnu"
 # shellcheck disable=SC2086
 make -s -C "$root" uninstall DESTDIR="$work/stage" $staged
