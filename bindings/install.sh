@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 for folder in "$PREFIX" "$LIBDIR" "$INCLUDEDIR"; do
     case $folder in
     /*) ;;
-    *) echo "'$folder' is no absolute path; give one, such as PREFIX=\"\$PWD/$folder\"" >&2; exit 1 ;;
+    *) echo "'$folder' is not absolute; give PREFIX, LIBDIR and INCLUDEDIR as absolute paths" >&2; exit 1 ;;
     esac
 done
 command -v readelf >/dev/null || { echo "readelf is missing; install binutils" >&2; exit 1; }

@@ -85,6 +85,9 @@ make -s -C "$root" uninstall PREFIX="$work/a prefix"
 [ "$(find "$work/a prefix" ! -type d)" = "$work/a prefix/lib/theirs" ] || fail "uninstall took or left too much"
 rm "$work/a prefix/lib/theirs"
 
+words=$(make -s -C "$root" install PREFIX=somewhere 2>&1) && fail "a relative prefix is accepted"
+case $words in *"'somewhere' is not absolute"*) ;; *) fail "of a relative prefix it says: $words" ;; esac
+
 # As a packager does it: staged below DESTDIR, with a library folder of several parts. And as root does it: no cargo.
 staged="PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu"
 # shellcheck disable=SC2086
