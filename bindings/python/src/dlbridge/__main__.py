@@ -1,4 +1,4 @@
-"""`python -m dlbridge info`: what is installed, and where."""
+"""`python -m dlbridge info`: what is installed, and where. `python -m dlbridge path cmake`: one path."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import metadata
 
 import dlbridge
 
+PATHS = {"include": dlbridge.get_include, "library": dlbridge.get_library, "cmake": dlbridge.get_cmake_dir}
 FRAMEWORKS = ("numpy", "torch", "jax", "cupy", "tensorflow", "pyarrow", "ml_dtypes")
 
 
@@ -15,8 +16,7 @@ def info() -> None:
     rows = [
         ("dlbridge", dlbridge.__version__),
         ("DLPack", "1.3"),
-        ("library", dlbridge.get_library()),
-        ("include", dlbridge.get_include()),
+        *((name, path()) for name, path in PATHS.items()),
         ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("platform", platform.platform()),
         ("alive", f"{dlbridge.live_tensors()} tensors, {dlbridge.live_exports()} exports"),
@@ -38,8 +38,12 @@ def _version(distribution: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dlbridge", description=dlbridge.__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="command")
-    commands.add_parser("info", help="print versions and paths").set_defaults(run=info)
-    parser.parse_args().run()
+    commands.add_parser("info", help="print versions and paths").set_defaults(run=lambda _: info())
+    path = commands.add_parser("path", help="print one path, for the command lines of builds")
+    path.add_argument("what", choices=PATHS)
+    path.set_defaults(run=lambda arguments: print(PATHS[arguments.what]()))
+    arguments = parser.parse_args()
+    arguments.run(arguments)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,15 @@ def get_include() -> str:
     return str(_FOLDER / "include")
 
 
+def get_cmake_dir() -> str:
+    """The folder of the CMake package, for `-Ddlbridge_DIR`; scikit-build-core finds it without.
+
+    `find_package(dlbridge)` gives the target `dlbridge::dlbridge`: the library that this package loads, so that an
+    extension module linked to it finds it by its soname once `import dlbridge` was executed.
+    """
+    return str(_FOLDER / "cmake")
+
+
 # PyDLL, not CDLL: the GIL stays held, as a function that makes Python objects wants it.
 _c = ctypes.PyDLL(get_library())
 _c.dlb_version.restype = ctypes.c_char_p
