@@ -32,6 +32,10 @@ pub const U64: DLDataType = of(DLDataTypeCode::UINT, 64);
 pub const F32: DLDataType = of(DLDataTypeCode::FLOAT, 32);
 /// `float64`.
 pub const F64: DLDataType = of(DLDataTypeCode::FLOAT, 64);
+/// `float16`.
+pub const F16: DLDataType = of(DLDataTypeCode::FLOAT, 16);
+/// `bfloat16`.
+pub const BF16: DLDataType = of(DLDataTypeCode::BFLOAT, 16);
 /// `bool`: one byte an element; any byte other than 0 counts as true, so it is read as `u8`.
 pub const BOOL: DLDataType = of(DLDataTypeCode::BOOL, 8);
 
@@ -162,11 +166,18 @@ fn number<T: FromStr>(digits: &str) -> Option<T> {
 /// Rust types that can view the elements of a tensor.
 ///
 /// `bool` is missing on purpose: a foreign bool may hold any byte, which would be undefined behaviour in Rust.
-/// Read it as `u8`.
+/// Read it as `u8`. With the feature `half` there are `half::f16` and `half::bf16`.
+///
+/// ```
+/// use dlbridge::tensor::{Element, dtype};
+///
+/// assert_eq!(<f32 as Element>::DTYPE, dtype::F32);
+/// ```
 ///
 /// # Safety
 ///
-/// Every bit pattern must be a valid value, and the type must have the size and representation of [`Self::DTYPE`].
+/// Every bit pattern must be a valid value, and the type must have the size and representation of [`Self::DTYPE`],
+/// no padding, and no stricter alignment than [`alignment`] says.
 pub unsafe trait Element: Copy + Send + Sync + 'static {
     /// The dtype this type reads and writes.
     const DTYPE: DLDataType;
@@ -174,13 +185,15 @@ pub unsafe trait Element: Copy + Send + Sync + 'static {
 
 macro_rules! element {
     ($($rust:ty => $dtype:ident),*) => {$(
-        // SAFETY: a primitive number: every bit pattern is a value, and its size is that of the dtype.
+        // SAFETY: a number: every bit pattern is a value, and its size is that of the dtype.
         unsafe impl Element for $rust {
             const DTYPE: DLDataType = $dtype;
         }
     )*};
 }
 element!(i8 => I8, i16 => I16, i32 => I32, i64 => I64, u8 => U8, u16 => U16, u32 => U32, u64 => U64, f32 => F32, f64 => F64);
+#[cfg(feature = "half")]
+element!(half::f16 => F16, half::bf16 => BF16);
 
 #[cfg(test)]
 mod tests {

@@ -14,9 +14,13 @@ mod wrap;
 pub use dtype::Element;
 pub use export::live as live_exports;
 pub(crate) use import::{delete_legacy, delete_versioned};
+#[cfg(feature = "ndarray")]
+pub(crate) use layout::may_overlap;
+pub use wrap::TakeError;
 
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use dlpark::DlpackFlags;
+use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
 use std::ptr::NonNull;
@@ -48,8 +52,21 @@ pub(crate) enum Owner {
     Nobody,
     /// Whoever gave us a function to call at the end.
     Foreign { release: ReleaseFn, context: *mut c_void },
+    /// A Rust value in a box, dropped at the end.
+    Rust(NonNull<dyn Any + Send>),
     /// The tensor this one is a view of; never itself a view, so that no chain builds up.
     Root(Tensor),
+}
+
+/// Who reaches the memory of a tensor besides the tensors that share its owner: what borrows without `unsafe` rest on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Only whoever described it knows.
+    Unknown,
+    /// Nobody.
+    Nobody,
+    /// Perhaps others, but nobody can write, through the tensors neither.
+    Readers,
 }
 
 /// The heap block behind a [`Tensor`]; `ndim` sizes and `ndim` strides follow it in the same allocation.
@@ -60,6 +77,7 @@ struct Inner {
     view: DLTensor,
     count: AtomicUsize,
     flags: DlpackFlags,
+    reach: Reach,
     size: i64,
     nbytes: i64,
     owner: Owner,
@@ -203,6 +221,14 @@ impl Tensor {
     /// References held to this tensor, for tests and diagnostics: another thread may change it at any time.
     pub fn reference_count(&self) -> usize {
         self.inner().count.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the only reference to the only tensor on its memory, so that nobody can make another.
+    ///
+    /// The loads order what follows behind whatever was done through references dropped before.
+    fn is_last(&self) -> bool {
+        let last = |tensor: &Tensor| tensor.inner().count.load(Ordering::Acquire) == 1;
+        last(self) && last(self.root())
     }
 
     /// The tensor that owns the memory: itself, or what it is a view of.

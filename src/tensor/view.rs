@@ -206,6 +206,7 @@ impl Tensor {
             device: self.device(),
             dtype: self.dtype(),
             flags: self.flags(),
+            reach: self.inner().reach,
         };
         if device::has_handles(place.device) {
             place.byte_offset = place.byte_offset.wrapping_add_signed(bytes);
