@@ -27,7 +27,7 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch lint-python test-python interop test-wheel ## everything
+test: test-rust test-rust-asan test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch test-tch lint-python test-python interop test-wheel ## everything
 	@echo "all tests passed"
 
 # --- the library ---
