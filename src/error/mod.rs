@@ -62,6 +62,14 @@ impl Kind {
 }
 
 /// Everything that can go wrong. Dtypes and devices come as their names.
+///
+/// ```
+/// use dlbridge::{Kind, Tensor};
+///
+/// let error = Tensor::from_vec(vec![1.0_f32, 2.0, 3.0], &[2, 2]).unwrap_err();
+/// assert_eq!(error.kind(), Kind::InvalidArgument);
+/// assert_eq!(error.to_string(), "3 elements were given for a shape of 4; make the two agree");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant's words are its Display, right below")]

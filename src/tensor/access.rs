@@ -14,6 +14,19 @@ impl Tensor {
     ///
     /// Refused: memory the host cannot read, another dtype, a dtype whose code is unknown, a misaligned address.
     /// The elements lie where shape and strides say. NULL where the tensor is empty.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// use dlbridge::tensor::dtype;
+    ///
+    /// let tensor = Tensor::from_vec(vec![1.5_f64, 2.5], &[2])?;
+    /// let first = tensor.data_as(dtype::F64)?.cast::<f64>();
+    /// // SAFETY: the tensor is alive, and nobody writes.
+    /// assert_eq!(unsafe { first.add(1).read() }, 2.5);
+    /// assert!(tensor.data_as(dtype::F32).is_err());
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn data_as(&self, asked: DLDataType) -> Result<*const c_void> {
         let have = self.dtype();
         if !dtype::is_known(have) {
@@ -39,6 +52,19 @@ impl Tensor {
     ///
     /// Refused besides what [`Tensor::data_as`] refuses: a read-only tensor, and strides that make several
     /// indices share one element.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// use dlbridge::tensor::dtype;
+    ///
+    /// let tensor = Tensor::from_vec(vec![1_i32, 2], &[2])?;
+    /// let first = tensor.data_mut_as(dtype::I32)?.cast::<i32>();
+    /// // SAFETY: the tensor is alive, and nobody else reads or writes.
+    /// unsafe { first.write(7) };
+    /// assert_eq!(tensor.into_vec::<i32>()?, [7, 2]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn data_mut_as(&self, asked: DLDataType) -> Result<*mut c_void> {
         if self.is_read_only() {
             return Err(Error::ReadOnly { action: "mutable access", remedy: "read it, or write to a copy" });

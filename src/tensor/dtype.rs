@@ -2,6 +2,17 @@
 //!
 //! Names follow NumPy and ml_dtypes (`float32`, `bfloat16`, `float8_e4m3fn`); more than one lane is written
 //! `float32x4`, as apache-tvm-ffi does.
+//!
+//! ```
+//! use dlbridge::tensor::dtype;
+//!
+//! let packed = dtype::parse("float4_e2m1fnx2")?;
+//! assert_eq!((dtype::item_bits(packed), dtype::item_bytes(packed)), (8, Some(1)));
+//! assert_eq!(dtype::item_bytes(dtype::parse("float4_e2m1fn")?), None); // two of them share a byte
+//! assert_eq!((dtype::alignment(dtype::F64), dtype::is_known(dtype::F64)), (8, true));
+//! assert_eq!(dtype::Name(dtype::BF16).to_string(), "bfloat16");
+//! # Ok::<(), dlbridge::Error>(())
+//! ```
 
 use crate::dlpack::{DLDataType, DLDataTypeCode};
 use crate::error::{Error, Result};

@@ -13,6 +13,29 @@ impl Tensor {
     /// Wraps foreign memory with a C release function, or with none where the memory outlives every tensor.
     /// On failure nothing is taken and `release` is not called.
     ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// use dlbridge::{DlpackFlags, dlpack::{DLDevice, DLTensor}, tensor::dtype};
+    /// use std::ptr::null_mut;
+    ///
+    /// static TABLE: [u16; 4] = [1, 2, 3, 4];
+    /// let mut shape = [4];
+    /// let description = DLTensor {
+    ///     data: TABLE.as_ptr().cast_mut().cast(),
+    ///     device: DLDevice::CPU,
+    ///     ndim: 1,
+    ///     dtype: dtype::U16,
+    ///     shape: shape.as_mut_ptr(),
+    ///     strides: null_mut(),
+    ///     byte_offset: 0,
+    /// };
+    /// // SAFETY: a table that outlives every tensor, and is not to be written.
+    /// let table = unsafe { Tensor::wrap_foreign(&description, DlpackFlags::READ_ONLY, None, null_mut()) }?;
+    /// assert_eq!(table.nbytes(), 8);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    ///
     /// # Safety
     ///
     /// As for [`Tensor::wrap`]; besides, `release` may be called once with `context`, from any thread.
@@ -59,6 +82,19 @@ impl Tensor {
     /// the deleter is touched. An export of this library is undone: it is deleted at once, and the tensor shares
     /// its owner.
     ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// /// A consumer, in C or in Rust, gets a pointer that it owns.
+    /// fn consume(managed: std::ptr::NonNull<dlbridge::dlpack::DLManagedTensorVersioned>) -> dlbridge::Result<i64> {
+    ///     // SAFETY: ours now, from a producer that is trusted with its own memory.
+    ///     let tensor = unsafe { Tensor::import(managed) }?;
+    ///     Ok(tensor.shape().iter().sum())
+    /// }
+    /// assert_eq!(consume(Tensor::from_vec(vec![0_u8; 6], &[2, 3])?.export()?)?, 5);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    ///
     /// # Safety
     ///
     /// `managed` points to a live `DLManagedTensorVersioned` that the caller owns, and its deleter may be called
@@ -91,6 +127,15 @@ impl Tensor {
     }
 
     /// Takes over a legacy managed tensor. Always takes ownership: on failure its deleter has been called.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let export = Tensor::from_vec(vec![0_u8; 6], &[2, 3])?.export_legacy()?;
+    /// // SAFETY: an export that nobody else takes.
+    /// assert_eq!(unsafe { Tensor::import_legacy(export) }?.shape(), [2, 3]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     ///
     /// # Safety
     ///
