@@ -3,6 +3,22 @@
 //! The memory of a tensor is shared, with other tensors and often with other languages, so a plain borrow of it is
 //! `unsafe`: only the program knows who else is at it. Two cases the library can prove by itself, and lends without
 //! `unsafe`: memory that nobody can write to, and memory that nobody else has.
+//!
+//! Neither borrow outlives its tensor, and while the second lasts no other reference can be made:
+//!
+//! ```compile_fail,E0505
+//! let tensor = dlbridge::Tensor::from_owner(&[1_i32, 2], &[2]).unwrap();
+//! let values = tensor.get::<i32>().unwrap();
+//! drop(tensor);
+//! assert_eq!(values[0], 1);
+//! ```
+//!
+//! ```compile_fail,E0502
+//! let mut tensor = dlbridge::Tensor::from_vec(vec![1_i32, 2], &[2]).unwrap();
+//! let values = tensor.get_mut::<i32>().unwrap();
+//! let other = tensor.clone();
+//! values[0] = 7;
+//! ```
 
 use super::{Element, Reach, Tensor, device, dtype, layout};
 use crate::dlpack::DLDataType;
