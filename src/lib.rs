@@ -31,6 +31,7 @@ pub mod python;
 
 pub mod tensor;
 
+pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
 pub use error::{Error, Kind, Refusal, Result};
 pub use tensor::Tensor;

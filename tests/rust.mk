@@ -2,15 +2,38 @@
 
 TSAN_FLAGS := -Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer
 
-.PHONY: test-rust test-race
+# tch builds against the torch of .venv.
+TCH        := PATH=$(VENV)/bin:$$PATH LIBTORCH_USE_PYTORCH=1 $(CARGO)
+TCH_CRATES := -p dlbridge-tch -p rust_service
+VALGRIND_TORCH := valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
+    --errors-for-leak-kinds=definite --suppressions=$(ROOT)/tests/torch.supp
 
-test-rust: ## the Rust suites, clippy with warnings as errors, and the formatting
-	$(CARGO) test --quiet
+.PHONY: test-rust test-rust-asan test-race test-tch doc
+
+test-rust: doc ## the Rust suites with every feature and with none, clippy with warnings as errors, and the formatting
+	$(CARGO) test --quiet --all-features
+	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
+
+test-rust-asan: ## owners, borrows and ndarray arrays, under AddressSanitizer
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+	    $(CARGO) test --quiet --all-features --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray
 
 # Optimised a little, or a million cycles under the sanitizer take minutes.
 test-race: ## a million hand-overs from eight threads, under ThreadSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(TSAN_FLAGS)" CARGO_TARGET_DIR=target/tsan CARGO_PROFILE_TEST_OPT_LEVEL=1 \
 	    CARGO_PROFILE_DEV_OPT_LEVEL=1 \
 	    $(CARGO) test --quiet --target x86_64-unknown-linux-gnu --test race
+
+test-tch: $(VENV)/.ready ## dlbridge-tch with the torch of .venv, plain and under valgrind, and the Rust service
+	@$(call need,valgrind,valgrind)
+	$(TCH) test --quiet $(TCH_CRATES)
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(VALGRIND_TORCH)" \
+	    $(TCH) test --quiet -p dlbridge-tch --test round_trip -- --test-threads=1
+	$(TCH) run --quiet -p rust_service
+	$(TCH) clippy --quiet $(TCH_CRATES) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(TCH) doc --quiet --no-deps -p dlbridge-tch
+
+doc: ## the Rust documentation, with every feature, in target/doc
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --all-features --no-deps

@@ -62,6 +62,14 @@ impl Kind {
 }
 
 /// Everything that can go wrong. Dtypes and devices come as their names.
+///
+/// ```
+/// use dlbridge::{Kind, Tensor};
+///
+/// let error = Tensor::from_vec(vec![1.0_f32, 2.0, 3.0], &[2, 2]).unwrap_err();
+/// assert_eq!(error.kind(), Kind::InvalidArgument);
+/// assert_eq!(error.to_string(), "3 elements were given for a shape of 4; make the two agree");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant's words are its Display, right below")]
@@ -84,6 +92,7 @@ pub enum Error {
     UnknownDtypeName { name: String },
     DtypeMismatch { have: String, asked: String },
     WrongLength { length: usize, size: i64 },
+    WrongNdim { have: usize, asked: usize },
     // Malformed DLPack
     Ndim { ndim: i64, limit: usize },
     NullShape { ndim: i32 },
@@ -107,6 +116,7 @@ pub enum Error {
     // The rest
     ReadOnly { action: &'static str, remedy: &'static str },
     ReshapeCopies { shape: Vec<i64>, strides: Vec<i64>, target: Vec<i64> },
+    NotExclusive { action: &'static str, why: Cow<'static, str>, remedy: &'static str },
     OutOfMemory { bytes: usize },
     Unavailable { what: String },
     Capsule { words: String },
@@ -139,6 +149,7 @@ impl Error {
             | UnknownDtypeName { .. }
             | DtypeMismatch { .. }
             | WrongLength { .. }
+            | WrongNdim { .. }
             | Capsule { .. }
             | NotAnArray { .. } => Kind::InvalidArgument,
             Ndim { .. }
@@ -160,7 +171,7 @@ impl Error {
             | NotContiguous { .. }
             | Reinterpret { .. } => Kind::Unsupported,
             ReadOnly { .. } => Kind::ReadOnly,
-            ReshapeCopies { .. } => Kind::CopyRequired,
+            ReshapeCopies { .. } | NotExclusive { .. } => Kind::CopyRequired,
             OutOfMemory { .. } => Kind::OutOfMemory,
             Unavailable { .. } => Kind::Unavailable,
             Refused(refusal) => refusal.kind(),
@@ -245,6 +256,12 @@ impl fmt::Display for Error {
             }
             WrongLength { length, size } => {
                 write!(f, "{length} elements were given for a shape of {size}; make the two agree")
+            }
+            WrongNdim { have, asked } => {
+                write!(
+                    f,
+                    "the tensor has {have} dimensions, not {asked}; ask for {have}, or reshape it first"
+                )
             }
             Ndim { ndim, limit } => write!(
                 f,
@@ -335,6 +352,7 @@ impl fmt::Display for Error {
                 f,
                 "shape {shape:?} with strides {strides:?} cannot be viewed as {target:?}; copy the elements to row-major order first (numpy.ascontiguousarray(x), x.contiguous(), or a loop in C)"
             ),
+            NotExclusive { action, why, remedy } => write!(f, "{why}, so {action} is refused; {remedy}"),
             OutOfMemory { bytes } => {
                 write!(f, "{bytes} bytes could not be allocated; release tensors that are no longer used")
             }

@@ -1,6 +1,26 @@
 //! Typed access to elements on the host: the checks that let a pointer be used.
+//!
+//! The memory of a tensor is shared, with other tensors and often with other languages, so a plain borrow of it is
+//! `unsafe`: only the program knows who else is at it. Two cases the library can prove by itself, and lends without
+//! `unsafe`: memory that nobody can write to, and memory that nobody else has.
+//!
+//! Neither borrow outlives its tensor, and while the second lasts no other reference can be made:
+//!
+//! ```compile_fail,E0505
+//! let tensor = dlbridge::Tensor::from_owner(&[1_i32, 2], &[2]).unwrap();
+//! let values = tensor.get::<i32>().unwrap();
+//! drop(tensor);
+//! assert_eq!(values[0], 1);
+//! ```
+//!
+//! ```compile_fail,E0502
+//! let mut tensor = dlbridge::Tensor::from_vec(vec![1_i32, 2], &[2]).unwrap();
+//! let values = tensor.get_mut::<i32>().unwrap();
+//! let other = tensor.clone();
+//! values[0] = 7;
+//! ```
 
-use super::{Element, Tensor, device, dtype, layout};
+use super::{Element, Reach, Tensor, device, dtype, layout};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result};
 use std::ffi::c_void;
@@ -10,6 +30,19 @@ impl Tensor {
     ///
     /// Refused: memory the host cannot read, another dtype, a dtype whose code is unknown, a misaligned address.
     /// The elements lie where shape and strides say. NULL where the tensor is empty.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// use dlbridge::tensor::dtype;
+    ///
+    /// let tensor = Tensor::from_vec(vec![1.5_f64, 2.5], &[2])?;
+    /// let first = tensor.data_as(dtype::F64)?.cast::<f64>();
+    /// // SAFETY: the tensor is alive, and nobody writes.
+    /// assert_eq!(unsafe { first.add(1).read() }, 2.5);
+    /// assert!(tensor.data_as(dtype::F32).is_err());
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn data_as(&self, asked: DLDataType) -> Result<*const c_void> {
         let have = self.dtype();
         if !dtype::is_known(have) {
@@ -35,6 +68,19 @@ impl Tensor {
     ///
     /// Refused besides what [`Tensor::data_as`] refuses: a read-only tensor, and strides that make several
     /// indices share one element.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// use dlbridge::tensor::dtype;
+    ///
+    /// let tensor = Tensor::from_vec(vec![1_i32, 2], &[2])?;
+    /// let first = tensor.data_mut_as(dtype::I32)?.cast::<i32>();
+    /// // SAFETY: the tensor is alive, and nobody else reads or writes.
+    /// unsafe { first.write(7) };
+    /// assert_eq!(tensor.into_vec::<i32>()?, [7, 2]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn data_mut_as(&self, asked: DLDataType) -> Result<*mut c_void> {
         if self.is_read_only() {
             return Err(Error::ReadOnly { action: "mutable access", remedy: "read it, or write to a copy" });
@@ -49,7 +95,86 @@ impl Tensor {
         Ok(data.cast_mut())
     }
 
+    /// The elements as a slice, where nobody can write to them: the tensor came from [`Tensor::from_owner`] or a
+    /// shared ndarray array.
+    ///
+    /// Refused besides what [`Tensor::data_as`] refuses: elements that do not lie packed in row-major order, and all
+    /// other memory. That is for [`Tensor::get_mut`] or, with `unsafe`, [`Tensor::as_slice`].
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let primes: &'static [i64] = &[2, 3, 5, 7];
+    /// let tensor = Tensor::from_owner(primes, &[2, 2])?;
+    /// assert_eq!(tensor.select(0, 1)?.get::<i64>()?, [5, 7]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    pub fn get<T: Element>(&self) -> Result<&[T]> {
+        self.check_immutable()?;
+        // SAFETY: checked: nobody writes.
+        unsafe { self.as_slice() }
+    }
+
+    /// The elements as a mutable slice, where nobody else can reach them: this is the last reference to memory that
+    /// came from [`Tensor::from_vec`], [`Tensor::from_owner_mut`] or an ndarray array.
+    ///
+    /// Refused besides what [`Tensor::data_mut_as`] refuses: elements that do not lie packed in row-major order, while
+    /// another tensor, view or export is alive, and memory that was imported or wrapped. With `unsafe` there is
+    /// [`Tensor::as_mut_slice`].
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let mut tensor = Tensor::from_vec(vec![1, 2, 3], &[3])?;
+    /// tensor.get_mut::<i32>()?[0] = 7;
+    /// let view = tensor.slice(0, Some(1), None, 1)?;
+    /// assert!(tensor.get_mut::<i32>().is_err(), "the view sees the elements too");
+    /// drop(view);
+    /// assert_eq!(tensor.get_mut::<i32>()?, [7, 2, 3]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    pub fn get_mut<T: Element>(&mut self) -> Result<&mut [T]> {
+        self.check_exclusive("an exclusive borrow")?;
+        // SAFETY: nobody but this tensor reaches the memory, and while it is borrowed mutably no other can be made.
+        unsafe { self.as_mut_slice() }
+    }
+
+    /// Refuses memory that anybody may write to. The rest was taken as if by a shared borrow that lasts as long as its
+    /// owner does, and the read-only flag, which no view and no export loses, binds everybody to it.
+    pub(crate) fn check_immutable(&self) -> Result<()> {
+        if self.inner().reach == Reach::Readers {
+            return Ok(());
+        }
+        Err(Error::NotExclusive {
+            action: "a shared borrow",
+            why: "others may write to the memory".into(),
+            remedy: "call get_mut() on the last reference, or as_slice(), where you promise that nobody does",
+        })
+    }
+
+    /// Refuses memory that anybody else may reach: through another reference, view or export, or without a tensor.
+    pub(crate) fn check_exclusive(&self, action: &'static str) -> Result<()> {
+        let (why, remedy) = if self.inner().reach != Reach::Nobody {
+            ("the memory was lent by somebody who may use it too", "copy the elements: as_slice()?.to_vec()")
+        } else if !self.is_last() {
+            let remedy = "drop the other tensors, views and exports first, or copy: as_slice()?.to_vec()";
+            ("the memory is still in use elsewhere", remedy)
+        } else {
+            return Ok(());
+        };
+        Err(Error::NotExclusive { action, why: why.into(), remedy })
+    }
+
     /// The elements as a slice, where they lie packed in row-major order.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let tensor = Tensor::from_vec(vec![1, 2, 3], &[3])?;
+    /// // SAFETY: nobody else has the tensor.
+    /// assert_eq!(unsafe { tensor.as_slice::<i32>() }?, [1, 2, 3]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     ///
     /// # Safety
     ///
@@ -67,6 +192,18 @@ impl Tensor {
     }
 
     /// The elements as a mutable slice, where they lie packed in row-major order.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let tensor = Tensor::from_vec(vec![1, 2, 3], &[3])?;
+    /// let last = tensor.slice(0, Some(2), None, 1)?;
+    /// // SAFETY: one thread, and no other slice is in use.
+    /// unsafe { last.as_mut_slice::<i32>() }?.fill(0);
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { tensor.as_slice::<i32>() }?, [1, 2, 0]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     ///
     /// # Safety
     ///
@@ -86,7 +223,7 @@ impl Tensor {
         Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), self.size()) })
     }
 
-    fn check_row_major(&self) -> Result<()> {
+    pub(super) fn check_row_major(&self) -> Result<()> {
         if self.is_row_major() {
             return Ok(());
         }

@@ -1,4 +1,12 @@
 //! Devices: which exist, whose memory the host can read, which hand out handles instead of addresses.
+//!
+//! ```
+//! use dlbridge::{dlpack::{DLDevice, DLDeviceType}, tensor::device};
+//!
+//! let vulkan = DLDevice { device_type: DLDeviceType::VULKAN, device_id: 0 };
+//! assert_eq!((device::is_host(DLDevice::CPU), device::is_host(DLDevice::cuda(1))), (true, false));
+//! assert_eq!((device::has_handles(vulkan), device::Name(DLDevice::cuda(1)).to_string()), (true, "cuda:1".into()));
+//! ```
 
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Result};

@@ -1,8 +1,9 @@
 //! Making and unmaking the one heap block of a tensor.
 
-use super::{Inner, LIVE, Owner, Tensor, device, layout};
+use super::{Inner, LIVE, Owner, Reach, Tensor, device, layout};
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use crate::error::{Error, Result};
+use crate::guard::guard_silent;
 use crate::tensor::dtype;
 use dlpark::DlpackFlags;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -18,6 +19,7 @@ pub(super) struct Place {
     pub device: DLDevice,
     pub dtype: DLDataType,
     pub flags: DlpackFlags,
+    pub reach: Reach,
 }
 
 /// A block on its way to a tensor: allocated, shape and strides filled in, nothing owned yet. Dropping it frees it.
@@ -106,6 +108,7 @@ impl Draft {
             view,
             count: AtomicUsize::new(1),
             flags: place.flags & DlpackFlags::READ_ONLY,
+            reach: place.reach,
             size: extent.size,
             nbytes: extent.nbytes,
             owner,
@@ -167,22 +170,34 @@ fn first_element(place: &Place, extent: layout::Extent) -> Result<(*mut c_void, 
 ///
 /// `block` is a finished tensor whose last reference was just dropped.
 pub(super) unsafe fn destroy(block: NonNull<Inner>) {
+    // SAFETY: promised by the caller.
+    unsafe { dissolve(block) }.release();
+}
+
+/// Frees the block and hands out the owner.
+///
+/// # Safety
+///
+/// As for [`destroy`].
+pub(super) unsafe fn dissolve(block: NonNull<Inner>) -> Owner {
     // SAFETY: the caller has the block to itself; it is read once and then freed as raw memory.
     let Inner { owner, view, .. } = unsafe { block.as_ptr().read() };
     // SAFETY: allocated by `Draft::with_ndim` for this many dimensions.
     unsafe { dealloc(block.as_ptr().cast(), block_layout(view.ndim as usize)) };
     LIVE.fetch_sub(1, Ordering::Relaxed);
-    owner.release();
+    owner
 }
 
 impl Owner {
-    /// Calls the owner's release function, or drops the reference to the root.
+    /// Calls the owner's release function, or drops the value or the reference to the root.
     pub(crate) fn release(self) {
         match self {
             Owner::Nobody => {}
             // SAFETY: whoever made the owner promised that `release` may be called once with `context`, from any
             // thread; `self` is consumed, so this is that once.
             Owner::Foreign { release, context } => unsafe { release(context) },
+            // SAFETY: `Tensor::keep` leaked this box for the tensor, which is gone.
+            Owner::Rust(value) => guard_silent(|| drop(unsafe { Box::from_raw(value.as_ptr()) })),
             Owner::Root(root) => drop(root),
         }
     }

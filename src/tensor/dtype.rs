@@ -2,6 +2,17 @@
 //!
 //! Names follow NumPy and ml_dtypes (`float32`, `bfloat16`, `float8_e4m3fn`); more than one lane is written
 //! `float32x4`, as apache-tvm-ffi does.
+//!
+//! ```
+//! use dlbridge::tensor::dtype;
+//!
+//! let packed = dtype::parse("float4_e2m1fnx2")?;
+//! assert_eq!((dtype::item_bits(packed), dtype::item_bytes(packed)), (8, Some(1)));
+//! assert_eq!(dtype::item_bytes(dtype::parse("float4_e2m1fn")?), None); // two of them share a byte
+//! assert_eq!((dtype::alignment(dtype::F64), dtype::is_known(dtype::F64)), (8, true));
+//! assert_eq!(dtype::Name(dtype::BF16).to_string(), "bfloat16");
+//! # Ok::<(), dlbridge::Error>(())
+//! ```
 
 use crate::dlpack::{DLDataType, DLDataTypeCode};
 use crate::error::{Error, Result};
@@ -32,6 +43,10 @@ pub const U64: DLDataType = of(DLDataTypeCode::UINT, 64);
 pub const F32: DLDataType = of(DLDataTypeCode::FLOAT, 32);
 /// `float64`.
 pub const F64: DLDataType = of(DLDataTypeCode::FLOAT, 64);
+/// `float16`.
+pub const F16: DLDataType = of(DLDataTypeCode::FLOAT, 16);
+/// `bfloat16`.
+pub const BF16: DLDataType = of(DLDataTypeCode::BFLOAT, 16);
 /// `bool`: one byte an element; any byte other than 0 counts as true, so it is read as `u8`.
 pub const BOOL: DLDataType = of(DLDataTypeCode::BOOL, 8);
 
@@ -162,11 +177,18 @@ fn number<T: FromStr>(digits: &str) -> Option<T> {
 /// Rust types that can view the elements of a tensor.
 ///
 /// `bool` is missing on purpose: a foreign bool may hold any byte, which would be undefined behaviour in Rust.
-/// Read it as `u8`.
+/// Read it as `u8`. With the feature `half` there are `half::f16` and `half::bf16`.
+///
+/// ```
+/// use dlbridge::tensor::{Element, dtype};
+///
+/// assert_eq!(<f32 as Element>::DTYPE, dtype::F32);
+/// ```
 ///
 /// # Safety
 ///
-/// Every bit pattern must be a valid value, and the type must have the size and representation of [`Self::DTYPE`].
+/// Every bit pattern must be a valid value, and the type must have the size and representation of [`Self::DTYPE`],
+/// no padding, and no stricter alignment than [`alignment`] says.
 pub unsafe trait Element: Copy + Send + Sync + 'static {
     /// The dtype this type reads and writes.
     const DTYPE: DLDataType;
@@ -174,13 +196,15 @@ pub unsafe trait Element: Copy + Send + Sync + 'static {
 
 macro_rules! element {
     ($($rust:ty => $dtype:ident),*) => {$(
-        // SAFETY: a primitive number: every bit pattern is a value, and its size is that of the dtype.
+        // SAFETY: a number: every bit pattern is a value, and its size is that of the dtype.
         unsafe impl Element for $rust {
             const DTYPE: DLDataType = $dtype;
         }
     )*};
 }
 element!(i8 => I8, i16 => I16, i32 => I32, i64 => I64, u8 => U8, u16 => U16, u32 => U32, u64 => U64, f32 => F32, f64 => F64);
+#[cfg(feature = "half")]
+element!(half::f16 => F16, half::bf16 => BF16);
 
 #[cfg(test)]
 mod tests {

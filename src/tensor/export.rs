@@ -13,6 +13,10 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
 /// Exports whose deleter was not called yet; what a leak test compares before and after.
+///
+/// ```
+/// assert_eq!(dlbridge::tensor::live_exports(), 0);
+/// ```
 pub fn live() -> usize {
     usize::try_from(LIVE.load(Ordering::Relaxed)).unwrap_or(0)
 }
@@ -39,11 +43,33 @@ impl Tensor {
     ///
     /// The pointer owns the export: hand it to a consumer, or call its deleter; dropping it leaks. As an owner that
     /// deletes by itself there is `dlpark::versioned::Dlpack::try_from(&tensor)`.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let tensor = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
+    /// let export = tensor.export()?;
+    /// assert_eq!(tensor.reference_count(), 2);
+    /// // SAFETY: the export is alive; its deleter is called once, as its consumer would.
+    /// unsafe { (export.as_ref().deleter.unwrap())(export.as_ptr()) };
+    /// assert_eq!(tensor.reference_count(), 1);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn export(&self) -> Result<NonNull<DLManagedTensorVersioned>> {
         self.clone().into_export()
     }
 
     /// [`Tensor::export`] that hands over this reference instead of taking another.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let export = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?.into_export()?;
+    /// // SAFETY: an export that nobody else takes.
+    /// let back = unsafe { Tensor::import(export) }?;
+    /// assert_eq!(back.into_vec::<i32>()?, [1, 2, 3]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn into_export(self) -> Result<NonNull<DLManagedTensorVersioned>> {
         let flags = self.flags();
         self.export_as(flags)
@@ -51,6 +77,16 @@ impl Tensor {
 
     /// Exports the tensor in the struct from before DLPack 1.0, which cannot say "read-only": a read-only tensor is
     /// refused.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let tensor = Tensor::from_vec(vec![1_i32], &[1])?;
+    /// assert_eq!(tensor.read_only()?.export_legacy().unwrap_err().kind(), dlbridge::Kind::ReadOnly);
+    /// // SAFETY: an export that nobody else takes.
+    /// drop(unsafe { Tensor::import_legacy(tensor.export_legacy()?) }?);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn export_legacy(&self) -> Result<NonNull<DLManagedTensor>> {
         if self.is_read_only() {
             let remedy =

@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, Place};
 use super::export::{self, Ours};
-use super::{MAX_NDIM, Owner, Tensor, device, dtype, layout};
+use super::{MAX_NDIM, Owner, Reach, Tensor, device, dtype, layout};
 use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLTensor};
 use crate::error::{Error, Result};
 use dlpark::{DlpackFlags, ManagedTensorBase};
@@ -10,34 +10,31 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 
 impl Tensor {
-    /// Wraps memory that somebody else owns; `owner` is dropped when the last tensor on it is gone.
-    ///
-    /// NULL strides mean row-major. On failure nothing is taken: `owner` comes back inside the error pair.
-    ///
-    /// # Safety
-    ///
-    /// `description` points to readable shape and strides of `ndim` values, and every element it describes stays
-    /// valid memory until `owner` is dropped. Without `READ_ONLY` in `flags` it must be writable.
-    pub unsafe fn wrap<O: Send + 'static>(
-        description: &DLTensor,
-        flags: DlpackFlags,
-        owner: O,
-    ) -> std::result::Result<Self, (Error, O)> {
-        unsafe extern "C" fn release<O>(context: *mut c_void) {
-            // SAFETY: `context` is the box made below, released once.
-            crate::guard::guard_silent(|| drop(unsafe { Box::from_raw(context.cast::<O>()) }));
-        }
-        let context = Box::into_raw(Box::new(owner)).cast::<c_void>();
-        let foreign = Owner::Foreign { release: release::<O>, context };
-        // SAFETY: the caller vouches for the description.
-        unsafe { build(description, flags, foreign) }.map_err(|error| {
-            // SAFETY: `build` failed, so it did not run `release` and the box is still ours.
-            (error, *unsafe { Box::from_raw(context.cast::<O>()) })
-        })
-    }
-
     /// Wraps foreign memory with a C release function, or with none where the memory outlives every tensor.
     /// On failure nothing is taken and `release` is not called.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// use dlbridge::{DlpackFlags, dlpack::{DLDevice, DLTensor}, tensor::dtype};
+    /// use std::ptr::null_mut;
+    ///
+    /// static TABLE: [u16; 4] = [1, 2, 3, 4];
+    /// let mut shape = [4];
+    /// let description = DLTensor {
+    ///     data: TABLE.as_ptr().cast_mut().cast(),
+    ///     device: DLDevice::CPU,
+    ///     ndim: 1,
+    ///     dtype: dtype::U16,
+    ///     shape: shape.as_mut_ptr(),
+    ///     strides: null_mut(),
+    ///     byte_offset: 0,
+    /// };
+    /// // SAFETY: a table that outlives every tensor, and is not to be written.
+    /// let table = unsafe { Tensor::wrap_foreign(&description, DlpackFlags::READ_ONLY, None, null_mut()) }?;
+    /// assert_eq!(table.nbytes(), 8);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     ///
     /// # Safety
     ///
@@ -53,21 +50,29 @@ impl Tensor {
             None => Owner::Nobody,
         };
         // SAFETY: the caller vouches for the description.
-        unsafe { build(description, flags, owner) }
+        unsafe { build(description, flags, owner, Reach::Unknown) }
     }
 
-    /// Describes memory that `of` keeps alive: another view of it, made by somebody else.
+    /// Describes memory that `of` keeps alive: another view of it, made by somebody else. It is read-only if `of` is.
+    ///
+    /// ```
+    /// use dlbridge::{DlpackFlags, Tensor, dlpack::DLTensor};
+    ///
+    /// let tensor = Tensor::from_vec(vec![1_u8, 2, 3, 4], &[4])?;
+    /// let mut shape = [2, 2];
+    /// let square = DLTensor { ndim: 2, shape: shape.as_mut_ptr(), strides: std::ptr::null_mut(), ..*tensor.view() };
+    /// // SAFETY: all four elements are those of the tensor.
+    /// let square = unsafe { Tensor::wrap_shared(&square, DlpackFlags::empty(), &tensor) }?;
+    /// assert_eq!(square.strides(), [2, 1]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     ///
     /// # Safety
     ///
     /// As for [`Tensor::wrap`], with the owner of `of` as the owner.
-    pub(crate) unsafe fn wrap_shared(
-        description: &DLTensor,
-        flags: DlpackFlags,
-        of: &Tensor,
-    ) -> Result<Self> {
+    pub unsafe fn wrap_shared(description: &DLTensor, flags: DlpackFlags, of: &Tensor) -> Result<Self> {
         // SAFETY: the caller vouches for the description.
-        unsafe { build(description, flags | of.flags(), Owner::Root(of.root().clone())) }
+        unsafe { build(description, flags | of.flags(), Owner::Root(of.root().clone()), Reach::Unknown) }
     }
 
     /// Takes over a versioned managed tensor. Always takes ownership: on failure its deleter has been called.
@@ -76,6 +81,19 @@ impl Tensor {
     /// of size 0 or 1, a NULL deleter, unknown flags (which are dropped). Of another major version nothing but
     /// the deleter is touched. An export of this library is undone: it is deleted at once, and the tensor shares
     /// its owner.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// /// A consumer, in C or in Rust, gets a pointer that it owns.
+    /// fn consume(managed: std::ptr::NonNull<dlbridge::dlpack::DLManagedTensorVersioned>) -> dlbridge::Result<i64> {
+    ///     // SAFETY: ours now, from a producer that is trusted with its own memory.
+    ///     let tensor = unsafe { Tensor::import(managed) }?;
+    ///     Ok(tensor.shape().iter().sum())
+    /// }
+    /// assert_eq!(consume(Tensor::from_vec(vec![0_u8; 6], &[2, 3])?.export()?)?, 5);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     ///
     /// # Safety
     ///
@@ -110,6 +128,15 @@ impl Tensor {
 
     /// Takes over a legacy managed tensor. Always takes ownership: on failure its deleter has been called.
     ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let export = Tensor::from_vec(vec![0_u8; 6], &[2, 3])?.export_legacy()?;
+    /// // SAFETY: an export that nobody else takes.
+    /// assert_eq!(unsafe { Tensor::import_legacy(export) }?.shape(), [2, 3]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    ///
     /// # Safety
     ///
     /// As for [`Tensor::import`].
@@ -140,15 +167,16 @@ impl Tensor {
 unsafe fn adopt<M: ManagedTensorBase>(managed: NonNull<M>, release: super::ReleaseFn) -> Result<Tensor> {
     let context = managed.as_ptr().cast();
     // SAFETY: the caller owns a live structure and gives it away.
-    let (owner, ours) = match unsafe { export::take_back(managed) } {
+    let (bound, owner, ours) = match unsafe { export::take_back(managed) } {
         Some(Ours::Back(tensor)) => return Ok(tensor),
-        Some(Ours::Changed(root)) => (Owner::Root(root), true),
-        None => (Owner::Foreign { release, context }, false),
+        // What nobody may write to stays so, whatever became of the header.
+        Some(Ours::Changed(root)) => (root.flags(), Owner::Root(root), true),
+        None => (DlpackFlags::empty(), Owner::Foreign { release, context }, false),
     };
     // SAFETY: as above.
     let header = unsafe { managed.as_ref() };
     // SAFETY: the caller vouches for the description.
-    let built = unsafe { build(header.tensor(), header.flags(), owner) };
+    let built = unsafe { build(header.tensor(), header.flags() | bound, owner, Reach::Unknown) };
     if ours || built.is_err() {
         // SAFETY: neither a failed `build` nor a tensor on the root of an export of ours calls it again.
         unsafe { release(context) };
@@ -191,7 +219,12 @@ pub(crate) unsafe extern "C" fn delete_legacy(context: *mut c_void) {
 /// # Safety
 ///
 /// Shape and strides, where not NULL, are readable for `ndim` values.
-unsafe fn build(description: &DLTensor, flags: DlpackFlags, owner: Owner) -> Result<Tensor> {
+pub(super) unsafe fn build(
+    description: &DLTensor,
+    flags: DlpackFlags,
+    owner: Owner,
+    reach: Reach,
+) -> Result<Tensor> {
     let ndim = description.ndim;
     let Some(ndim) = usize::try_from(ndim).ok().filter(|&ndim| ndim <= MAX_NDIM) else {
         return Err(Error::Ndim { ndim: ndim.into(), limit: MAX_NDIM });
@@ -218,6 +251,7 @@ unsafe fn build(description: &DLTensor, flags: DlpackFlags, owner: Owner) -> Res
         device,
         dtype: description.dtype,
         flags,
+        reach,
     };
     Draft::new(shape, strides)?.finish(place, extent, owner)
 }

@@ -14,9 +14,13 @@ mod wrap;
 pub use dtype::Element;
 pub use export::live as live_exports;
 pub(crate) use import::{delete_legacy, delete_versioned};
+#[cfg(feature = "ndarray")]
+pub(crate) use layout::may_overlap;
+pub use wrap::TakeError;
 
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use dlpark::DlpackFlags;
+use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
 use std::ptr::NonNull;
@@ -38,6 +42,17 @@ const _: () = assert!(usize::BITS == 64, "dlbridge is written for 64-bit systems
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
 /// Tensors alive in this process, views included; what a leak test compares before and after.
+///
+/// ```
+/// use dlbridge::{Tensor, tensor::live_tensors};
+///
+/// let tensor = Tensor::from_vec(vec![1_i32, 2], &[2])?;
+/// let view = tensor.select(0, 1)?;
+/// assert_eq!(live_tensors(), 2);
+/// drop((tensor, view));
+/// assert_eq!(live_tensors(), 0);
+/// # Ok::<(), dlbridge::Error>(())
+/// ```
 pub fn live_tensors() -> usize {
     usize::try_from(LIVE.load(Ordering::Relaxed)).unwrap_or(0)
 }
@@ -48,8 +63,21 @@ pub(crate) enum Owner {
     Nobody,
     /// Whoever gave us a function to call at the end.
     Foreign { release: ReleaseFn, context: *mut c_void },
+    /// A Rust value in a box, dropped at the end.
+    Rust(NonNull<dyn Any + Send>),
     /// The tensor this one is a view of; never itself a view, so that no chain builds up.
     Root(Tensor),
+}
+
+/// Who reaches the memory of a tensor besides the tensors that share its owner: what borrows without `unsafe` rest on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Only whoever described it knows.
+    Unknown,
+    /// Nobody.
+    Nobody,
+    /// Perhaps others, but nobody can write, through the tensors neither.
+    Readers,
 }
 
 /// The heap block behind a [`Tensor`]; `ndim` sizes and `ndim` strides follow it in the same allocation.
@@ -60,6 +88,7 @@ struct Inner {
     view: DLTensor,
     count: AtomicUsize,
     flags: DlpackFlags,
+    reach: Reach,
     size: i64,
     nbytes: i64,
     owner: Owner,
@@ -69,6 +98,22 @@ struct Inner {
 ///
 /// Cloning counts a reference; the last drop releases the owner. The description never changes, so it may be used
 /// from any thread; the elements are plain shared memory, as they are in NumPy and PyTorch.
+///
+/// ```
+/// use dlbridge::{DlpackFlags, Tensor, dlpack::DLDevice, tensor::dtype};
+///
+/// let image = Tensor::from_vec(vec![0_u16; 480 * 640 * 3], &[480, 640, 3])?;
+/// let left = image.slice(1, None, Some(320), 1)?;
+///
+/// assert_eq!((left.ndim(), left.shape(), left.strides()), (3, &[480, 320, 3][..], &[1920, 3, 1][..]));
+/// assert_eq!((left.dtype(), left.device(), left.flags()), (dtype::U16, DLDevice::CPU, DlpackFlags::empty()));
+/// assert_eq!((left.size(), left.nbytes()), (480 * 320 * 3, 2 * 480 * 320 * 3));
+/// assert_eq!((left.is_row_major(), left.is_column_major(), left.is_read_only()), (false, false, false));
+/// assert_eq!((left.data(), left.alignment() >= 2), (image.data(), true));
+/// assert_eq!((left.view().data, left.view().byte_offset), (image.data(), 0)); // the DLPack struct
+/// assert_eq!((image.reference_count(), left.reference_count()), (2, 1)); // the view holds the image
+/// # Ok::<(), dlbridge::Error>(())
+/// ```
 pub struct Tensor(NonNull<Inner>);
 
 // SAFETY: the block is immutable but for its atomic count, and whoever gives an `Owner::Foreign` promises that its
@@ -109,6 +154,16 @@ impl Tensor {
     }
 
     /// Gives the reference away as a raw pointer; [`Tensor::from_raw`] takes it back.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let raw = Tensor::from_vec(vec![1_i32, 2], &[2])?.into_raw(); // a `dlb_tensor *` for C
+    /// // SAFETY: the reference of the line above.
+    /// let tensor = unsafe { Tensor::from_raw(raw) };
+    /// assert_eq!(tensor.shape(), [2]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn into_raw(self) -> *mut c_void {
         std::mem::ManuallyDrop::new(self).0.as_ptr().cast()
     }
@@ -203,6 +258,14 @@ impl Tensor {
     /// References held to this tensor, for tests and diagnostics: another thread may change it at any time.
     pub fn reference_count(&self) -> usize {
         self.inner().count.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the only reference to the only tensor on its memory, so that nobody can make another.
+    ///
+    /// The loads order what follows behind whatever was done through references dropped before.
+    fn is_last(&self) -> bool {
+        let last = |tensor: &Tensor| tensor.inner().count.load(Ordering::Acquire) == 1;
+        last(self) && last(self.root())
     }
 
     /// The tensor that owns the memory: itself, or what it is a view of.

@@ -9,6 +9,15 @@ use dlpark::DlpackFlags;
 impl Tensor {
     /// `tensor[..., start:stop:step, ...]` along one axis, with Python's rules: negative positions count from the
     /// end, positions outside are clamped, `None` means from or to the very end, the step may be negative.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let line = Tensor::from_vec(vec![0_i32, 1, 2, 3, 4], &[5])?;
+    /// let odd_backwards = line.slice(0, Some(-2), None, -2)?; // line[-2::-2]
+    /// assert_eq!((odd_backwards.shape(), odd_backwards.strides()), (&[2][..], &[-2][..]));
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn slice(&self, axis: i64, start: Option<i64>, stop: Option<i64>, step: i64) -> Result<Tensor> {
         let axis = self.axis(axis)?;
         let (first, count) = slice_bounds(self.shape()[axis], start, stop, step)?;
@@ -23,6 +32,14 @@ impl Tensor {
     }
 
     /// `tensor[..., index, ...]`: one position of an axis, which disappears. A negative index counts from the end.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let image = Tensor::from_vec(vec![0_u8; 480 * 640 * 3], &[480, 640, 3])?;
+    /// assert_eq!(image.select(2, -1)?.shape(), [480, 640]); // the last channel
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn select(&self, axis: i64, index: i64) -> Result<Tensor> {
         let axis = self.axis(axis)?;
         let extent = self.shape()[axis];
@@ -35,6 +52,15 @@ impl Tensor {
     }
 
     /// The axes in another order: axis `i` of the result is axis `axes[i]` of this tensor.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let image = Tensor::from_vec(vec![0_u8; 480 * 640 * 3], &[480, 640, 3])?;
+    /// let channels_first = image.permute(&[2, 0, 1])?;
+    /// assert_eq!((channels_first.shape(), channels_first.strides()), (&[3, 480, 640][..], &[1, 1920, 3][..]));
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn permute(&self, axes: &[i64]) -> Result<Tensor> {
         let ndim = self.ndim();
         if axes.len() != ndim {
@@ -55,6 +81,15 @@ impl Tensor {
     /// Broadcasts to `target`: dimensions of size 1 grow with stride 0, missing ones appear in front.
     ///
     /// Where a dimension grows, several indices share one element, so the result is read-only, as NumPy's is.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let row = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
+    /// let rows = row.expand(&[1000, 3])?;
+    /// assert_eq!((rows.strides(), rows.is_read_only()), (&[0, 1][..], true));
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn expand(&self, target: &[i64]) -> Result<Tensor> {
         let refuse = || Error::NotExpandable { shape: self.shape().to_vec(), target: target.to_vec() };
         check_ndim(target.len())?;
@@ -80,6 +115,15 @@ impl Tensor {
     }
 
     /// Removes an axis of size 1.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let batch = Tensor::from_vec(vec![1_i32, 2, 3], &[1, 3])?;
+    /// assert_eq!(batch.squeeze(0)?.shape(), [3]);
+    /// assert!(batch.squeeze(1).is_err());
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn squeeze(&self, axis: i64) -> Result<Tensor> {
         let axis = self.axis(axis)?;
         match self.shape()[axis] {
@@ -89,6 +133,15 @@ impl Tensor {
     }
 
     /// Inserts an axis of size 1 at position `axis` of the result; a negative one counts from the result's end.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let line = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
+    /// assert_eq!(line.unsqueeze(0)?.shape(), [1, 3]);
+    /// assert_eq!(line.unsqueeze(-1)?.shape(), [3, 1]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn unsqueeze(&self, axis: i64) -> Result<Tensor> {
         let ndim = self.ndim() + 1;
         check_ndim(ndim)?;
@@ -101,6 +154,17 @@ impl Tensor {
 
     /// Another shape over the same elements in the same row-major order; one size may be -1, to be worked out.
     /// Where only a copy could do it: [`Error::ReshapeCopies`].
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// let line = Tensor::from_vec((0..6).collect::<Vec<i32>>(), &[6])?;
+    /// let table = line.reshape(&[2, -1])?;
+    /// assert_eq!(table.shape(), [2, 3]);
+    /// let error = table.permute(&[1, 0])?.reshape(&[6]).unwrap_err();
+    /// assert_eq!(error.kind(), dlbridge::Kind::CopyRequired);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn reshape(&self, target: &[i64]) -> Result<Tensor> {
         check_ndim(target.len())?;
         let refuse = || Error::ReshapeSize { shape: self.shape().to_vec(), target: target.to_vec() };
@@ -133,6 +197,16 @@ impl Tensor {
 
     /// The same bytes as another dtype. Where the element sizes differ, the last dimension shrinks or grows to fit
     /// and must lie packed.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// use dlbridge::tensor::dtype;
+    ///
+    /// let numbers = Tensor::from_vec(vec![1_u32, 2], &[2])?;
+    /// assert_eq!(numbers.reinterpret(dtype::U8)?.shape(), [8]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn reinterpret(&self, to: DLDataType) -> Result<Tensor> {
         dtype::check(to).map_err(|_| Error::ImpossibleTarget { dtype: dtype::Name(to).to_string() })?;
         let (old_bits, new_bits) =
@@ -176,6 +250,16 @@ impl Tensor {
     }
 
     /// The same memory, marked so that nobody downstream may write to it.
+    ///
+    /// ```
+    /// use dlbridge::Tensor;
+    ///
+    /// use dlbridge::tensor::dtype;
+    ///
+    /// let frozen = Tensor::from_vec(vec![1_i32, 2], &[2])?.read_only()?;
+    /// assert_eq!(frozen.data_mut_as(dtype::I32).unwrap_err().kind(), dlbridge::Kind::ReadOnly);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
     pub fn read_only(&self) -> Result<Tensor> {
         let mut place = self.place_at(0)?;
         place.flags |= DlpackFlags::READ_ONLY;
@@ -206,6 +290,7 @@ impl Tensor {
             device: self.device(),
             dtype: self.dtype(),
             flags: self.flags(),
+            reach: self.inner().reach,
         };
         if device::has_handles(place.device) {
             place.byte_offset = place.byte_offset.wrapping_add_signed(bytes);
