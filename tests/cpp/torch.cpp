@@ -248,6 +248,20 @@ TEST(a_round_trip_is_the_same_memory) {
   EXPECT(tensor::import_(at::toDLPack(theirs)).view().data == theirs.data_ptr());
 }
 
+TEST(a_shared_storage_cannot_be_resized) {
+  at::Tensor theirs = at::arange(6, at::kFloat);
+  const tensor mine = from_torch(theirs);
+  bool refused = false;
+  try {
+    theirs.resize_({1 << 20});
+  } catch (const c10::Error &error) {
+    refused = std::string(error.what()).find("not resizable") != std::string::npos;
+  }
+  EXPECT(refused && mine.data<float>()[5] == 5);
+  theirs.resize_({2});  // within what it has
+  EXPECT(mine.data<float>() == theirs.data_ptr());
+}
+
 TEST(what_would_be_lost_is_refused) {
   THROWS(DLB_ERROR_UNSUPPORTED, ".detach()", from_torch(at::zeros({3}).requires_grad_()));
   THROWS(DLB_ERROR_UNSUPPORTED, ".detach()", from_torch(at::zeros({3}).requires_grad_().mul(2)));

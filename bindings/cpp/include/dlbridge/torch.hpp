@@ -136,8 +136,8 @@ inline at::Tensor to_torch(const tensor &source, read_only policy = read_only::r
       .make_tensor();
 }
 
-/** A tensor on the memory of `source`, whose storage it keeps alive. Do not resize_() `source` meanwhile: torch moves
- * the elements then.
+/** A tensor on the memory of `source`, whose storage it keeps alive. That storage cannot be resized from then on, as after
+ * x.numpy() in Python: resize_() would move the elements away, and throws instead.
  *
  * Refused: tensors that require grad, are conjugated or negated lazily, sparse, nested, quantized, on meta; devices
  * other than cpu and cuda; dtypes that DLPack does not have. */
@@ -150,7 +150,9 @@ inline tensor from_torch(const at::Tensor &source) {
   description.ndim = static_cast<std::int32_t>(source.dim());
   description.shape = const_cast<std::int64_t *>(source.sizes().data());
   description.strides = const_cast<std::int64_t *>(source.strides().data());
-  return tensor::wrap(description, source.storage());
+  tensor wrapped = tensor::wrap(description, source.storage());
+  source.storage().unsafeGetStorageImpl()->set_resizable(false);
+  return wrapped;
 }
 
 }  // namespace dlbridge
