@@ -1,7 +1,7 @@
 """One function of C++ works on the arrays of NumPy and of torch.
 
-After `pip install --no-build-isolation .` in this folder, in an environment with dlbridge, pybind11 and scikit-build-core:
-without that option pip would look for dlbridge in its index.
+After `pip install --no-build-isolation .` in this folder, in an environment with dlbridge, pybind11 and
+scikit-build-core: without that option pip would look for dlbridge in its index.
 """
 
 import numpy as np
