@@ -22,9 +22,9 @@ needs() {
     [ "$found" = "$2" ] || fail "$1 needs $soname: $found, not $2"
 }
 
-# run PROGRAM [LIBRARY_FOLDER]: it has to start and to return 0
+# run PROGRAM: it has to start and to return 0
 run() {
-    LD_LIBRARY_PATH=${2:-} "$1" || fail "$1 returned $?"
+    env -u LD_LIBRARY_PATH "$1" || fail "$1 returned $?"
     count=$((count + 1))
 }
 
@@ -40,13 +40,14 @@ consumers() {
         [ $source = main.c ] || compiler=$cxx
         # shellcheck disable=SC2046
         {
-            $compiler "$here/$source" -o "$out/dynamic-$source" $(pkg-config --cflags --libs dlbridge)
+            $compiler "$here/$source" -o "$out/dynamic-$source" $(pkg-config --cflags --libs dlbridge) \
+                -Wl,-rpath,$(pkg-config --variable=libdir dlbridge)
             $compiler "$here/$source" -o "$out/static-$source" \
                 $(pkg-config --cflags --static --libs dlbridge | sed 's/-ldlbridge/-l:libdlbridge.a/')
         }
         needs "$out/dynamic-$source" yes
         needs "$out/static-$source" no
-        run "$out/dynamic-$source" "$2"
+        run "$out/dynamic-$source"
         run "$out/static-$source"
     done
     cmake -S "$here" -B "$out/cmake" -DCMAKE_PREFIX_PATH="$1" -DVERSION="$abi" -DCOMPONENTS='shared;static' >"$out/log" &&
