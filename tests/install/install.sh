@@ -89,8 +89,8 @@ rm "$work/a prefix/lib/theirs"
 words=$(make -s -C "$root" install PREFIX=somewhere 2>&1) && fail "a relative prefix is accepted"
 case $words in *"'somewhere' is not absolute"*) ;; *) fail "of a relative prefix it says: $words" ;; esac
 
-# As a packager does it: staged below DESTDIR, with a library folder of several parts. And as root does it: no cargo.
-staged="PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu"
+# As a packager does it: staged below DESTDIR, with library and header folders of several parts. And as root does it: no cargo.
+staged="PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu INCLUDEDIR=/usr/include/dlbridge-$abi"
 # shellcheck disable=SC2086
 make -s -C "$root" install DESTDIR="$work/stage" $staged CARGO=no-cargo-here
 consumers "$work/stage/usr" "$work/stage/usr/lib/x86_64-linux-gnu"
