@@ -7,6 +7,7 @@ CXX   ?= c++
 PYTHON ?= python3
 
 ROOT := $(CURDIR)
+$(if $(word 2,$(ROOT)),$(error the path "$(ROOT)" has a blank, which make cannot handle; move the repository))
 VENV := $(ROOT)/.venv
 PY   := $(VENV)/bin/python
 

@@ -2,9 +2,18 @@
 # minor version before 1.0, and the same major version from then on.
 
 get_filename_component(_dlbridge_here "${CMAKE_CURRENT_LIST_DIR}" REALPATH)
-foreach(_dlbridge_up IN ITEMS ../../../.. ../../.. ..)
-  if(EXISTS "${_dlbridge_here}/${_dlbridge_up}/include/dlbridge.h")
-    file(STRINGS "${_dlbridge_here}/${_dlbridge_up}/include/dlbridge.h" PACKAGE_VERSION REGEX "^#define DLB_VERSION \"")
+set(_dlbridge_includes "${_dlbridge_here}/../../../../include" "${_dlbridge_here}/../../../include"
+  "${_dlbridge_here}/../include")
+# The INCLUDEDIR of `make install`, which may be another: dlbridge.pc has it, relative to itself.
+set(_dlbridge_pc "${_dlbridge_here}/../../pkgconfig")
+if(EXISTS "${_dlbridge_pc}/dlbridge.pc")
+  file(STRINGS "${_dlbridge_pc}/dlbridge.pc" _dlbridge_line REGEX "^includedir=.{pcfiledir}")
+  string(REGEX REPLACE "^includedir=.{pcfiledir}" "${_dlbridge_pc}" _dlbridge_line "${_dlbridge_line}")
+  list(APPEND _dlbridge_includes ${_dlbridge_line})
+endif()
+foreach(_dlbridge_include IN LISTS _dlbridge_includes)
+  if(EXISTS "${_dlbridge_include}/dlbridge.h")
+    file(STRINGS "${_dlbridge_include}/dlbridge.h" PACKAGE_VERSION REGEX "^#define DLB_VERSION \"")
   endif()
 endforeach()
 string(REGEX REPLACE ".*\"(.*)\".*" "\\1" PACKAGE_VERSION "${PACKAGE_VERSION}")

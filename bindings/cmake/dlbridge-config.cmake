@@ -15,13 +15,21 @@ set(_dlbridge_only_here NO_CACHE NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
 set(_dlbridge_folders "${_dlbridge_here}/.." "${_dlbridge_here}/../.." "${_dlbridge_here}/../../../lib")
 string(REGEX MATCH "^([0-9]+)\\.[0-9]+" _dlbridge_abi "${dlbridge_VERSION}")
 
+find_file(_dlbridge_pc pkgconfig/dlbridge.pc PATHS ${_dlbridge_folders} ${_dlbridge_only_here})
+# The INCLUDEDIR of `make install`, which may be none of the usual: dlbridge.pc has it, relative to itself.
+set(_dlbridge_includedir)
+if(_dlbridge_pc)
+  file(STRINGS "${_dlbridge_pc}" _dlbridge_includedir REGEX "^includedir=.{pcfiledir}")
+  get_filename_component(_dlbridge_pcfiledir "${_dlbridge_pc}" DIRECTORY)
+  string(REGEX REPLACE "^includedir=.{pcfiledir}" "${_dlbridge_pcfiledir}" _dlbridge_includedir "${_dlbridge_includedir}")
+endif()
 find_path(_dlbridge_include dlbridge.h ${_dlbridge_only_here}
-  PATHS "${_dlbridge_here}/../include" "${_dlbridge_here}/../../../include" "${_dlbridge_here}/../../../../include")
+  PATHS ${_dlbridge_includedir} "${_dlbridge_here}/../include" "${_dlbridge_here}/../../../include"
+  "${_dlbridge_here}/../../../../include")
 # By its soname, which is one of the two.
 find_file(_dlbridge_shared NAMES "libdlbridge.so.${CMAKE_MATCH_1}" "libdlbridge.so.${_dlbridge_abi}"
   PATHS ${_dlbridge_folders} ${_dlbridge_only_here})
 find_file(_dlbridge_static libdlbridge.a PATHS ${_dlbridge_folders} ${_dlbridge_only_here})
-find_file(_dlbridge_pc pkgconfig/dlbridge.pc PATHS ${_dlbridge_folders} ${_dlbridge_only_here})
 
 if(_dlbridge_include AND _dlbridge_shared)
   if(NOT TARGET dlbridge::dlbridge)

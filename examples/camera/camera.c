@@ -1,6 +1,8 @@
 /* camera.c: a camera frame, handed to a DLPack consumer without a copy, and taken back.
  *
- *   cc camera.c -I include -L target/release -ldlbridge -Wl,-rpath,$PWD/target/release -o camera && ./camera
+ * From the root of the repository, after `make lib`:
+ *
+ *   cc examples/camera/camera.c -Iinclude -Ltarget/release -ldlbridge -Wl,-rpath,$PWD/target/release -o camera && ./camera
  */
 #include <dlbridge.h>
 

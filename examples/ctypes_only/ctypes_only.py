@@ -33,9 +33,12 @@ class Capsule:
     def __dlpack_device__(self) -> tuple:
         return (1, 0)
 
-    def __dlpack__(self, **_: object) -> object:
+    def __dlpack__(self, *, max_version: object = None, copy: object = None, **_: object) -> object:
+        if copy:
+            raise BufferError("this shares memory; copy what comes out")
         out = ctypes.c_void_p()
-        check(dlb.dlb_python_capsule(self.tensor, 0, ctypes.byref(out)))
+        legacy = max_version is None  # who names no version knows only DLPack from before 1.0
+        check(dlb.dlb_python_capsule(self.tensor, legacy, ctypes.byref(out)))
         capsule = ctypes.cast(out, ctypes.py_object).value  # counts a reference for us...
         ctypes.pythonapi.Py_DecRef(out)  # ...so the one that came through `out` is not needed any more
         return capsule

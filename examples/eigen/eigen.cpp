@@ -1,4 +1,10 @@
-/* eigen.cpp: an Eigen matrix as a tensor, and a tensor as an Eigen::Map, on the same memory. */
+/* eigen.cpp: an Eigen matrix as a tensor, and a tensor as an Eigen::Map, on the same memory.
+ *
+ * From the root of the repository, after `make lib`:
+ *
+ *   c++ -std=c++17 examples/eigen/eigen.cpp -Iinclude -Ibindings/cpp/include -isystem /usr/include/eigen3 \
+ *       -Ltarget/release -ldlbridge -Wl,-rpath,$PWD/target/release -o eigen && ./eigen
+ */
 #include <Eigen/Core>
 #include <cstdint>
 #include <cstdio>

@@ -20,10 +20,11 @@ static py::object centre(py::handle array) {
   {
     py::gil_scoped_release others_may_run;
     const dlbridge::int64_span shape = rows.shape(), strides = rows.strides();
-    for (std::int64_t row = 0; row < shape[0]; row++, data += strides[0]) {
+    for (std::int64_t row = 0; row < shape[0]; row++) {
+      const auto at = [=](std::int64_t i) -> float & { return data[row * strides[0] + i * strides[1]]; };
       float sum = 0;
-      for (std::int64_t i = 0; i < shape[1]; i++) sum += data[i * strides[1]];
-      for (std::int64_t i = 0; i < shape[1]; i++) data[i * strides[1]] -= sum / static_cast<float>(shape[1]);
+      for (std::int64_t i = 0; i < shape[1]; i++) sum += at(i);
+      for (std::int64_t i = 0; i < shape[1]; i++) at(i) -= sum / static_cast<float>(shape[1]);
     }
   }
   void *capsule = nullptr;

@@ -1,4 +1,8 @@
-"""After `pip install .` in this folder: one function of C++ works on the arrays of NumPy and of torch."""
+"""One function of C++ works on the arrays of NumPy and of torch.
+
+After `pip install --no-build-isolation .` in this folder, in an environment with dlbridge, pybind11 and
+scikit-build-core: without that option pip would look for dlbridge in its index.
+"""
 
 import numpy as np
 import rows

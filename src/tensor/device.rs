@@ -63,7 +63,7 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DLDevice { device_type, device_id } = self.0;
         match NAMES.iter().find(|(known, _)| *known == device_type) {
-            Some((_, name)) if is_host(self.0) => write!(f, "{name}"),
+            Some((_, name)) if is_host(self.0) && device_id >= 0 => write!(f, "{name}"),
             Some((_, name)) => write!(f, "{name}:{device_id}"),
             // A C enum with a negative value reads as one, however it was declared.
             None => write!(f, "device(type={}, id={device_id})", device_type.0 as i32),

@@ -209,7 +209,9 @@ fn r59_an_unknown_device_or_a_negative_id() {
     let _alone = alone();
     let refuse = |kind: u32, id: i32| {
         let device = DLDevice { device_type: DLDeviceType(kind), device_id: id };
-        refused(&Sample { device, ..Sample::of(&[2]) }, Kind::InvalidTensor, "is no device of DLPack 1.3");
+        let words =
+            if kind == 1 { format!("cpu:{id} is no device of DLPack 1.3") } else { "is no device of".into() };
+        refused(&Sample { device, ..Sample::of(&[2]) }, Kind::InvalidTensor, &words);
     };
     [0, 5, 6, 19, 99, u32::MAX].into_iter().for_each(|kind| refuse(kind, 0));
     [-1, i32::MIN].into_iter().for_each(|id| refuse(2, id));

@@ -33,8 +33,11 @@ TEST(a_span_of_nothing_is_empty) {
 TEST(a_span_is_refused_for_gaps_in_words) {
   const tensor numbers = counted({2, 3}, 6);
   const tensor column = numbers.slice(1, 0, 1), turned = numbers.permute({1, 0});
+  const tensor reversed = numbers.slice(1, DLB_SLICE_END, DLB_SLICE_END, -1);
   THROWS(DLB_ERROR_UNSUPPORTED, "strides [3, 1] of shape [2, 1]", as_span<const float>(column));
   THROWS(DLB_ERROR_UNSUPPORTED, "strides [1, 3] of shape [3, 2]", as_span<float>(turned));
+  THROWS(DLB_ERROR_UNSUPPORTED, "strides [3, -1] of shape [2, 3] leave gaps or another order; walk data() with strides()",
+         as_span<float>(reversed));
 }
 
 TEST(a_span_to_write_to_is_refused_for_read_only_memory) {
@@ -88,6 +91,15 @@ TEST(an_mdspan_is_refused_for_what_layout_stride_cannot_say) {
   THROWS(DLB_ERROR_UNSUPPORTED, "stride -1 of axis 1", as_mdspan<const float, 2>(reversed));
   THROWS(DLB_ERROR_UNSUPPORTED, "stride 0 of axis 0", as_mdspan<const float, 2>(repeated));
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "has 2 dimensions, not 3", as_mdspan<const float, 3>(numbers));
+}
+
+TEST(an_mdspan_reaches_as_far_as_a_tensor_may) {
+  static std::uint8_t byte;
+  std::int64_t shape[] = {2, 2}, strides[] = {std::int64_t{1} << 62, 1};  // twice the first does not fit an int64_t
+  DLTensor far{&byte, {kDLCPU, 0}, 2, {kDLUInt, 8, 1}, shape, strides, 0};
+  const tensor apart = tensor::borrow(far);
+  const auto span = as_mdspan<const std::uint8_t, 2>(apart);
+  EXPECT(span.stride(0) == std::int64_t{1} << 62 && span.stride(1) == 1);
 }
 
 #endif

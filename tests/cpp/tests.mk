@@ -23,7 +23,8 @@ test-cpp-torch: $(CPP_OUT)/torch ## the libtorch door, with the torch of .venv
 test-libtorch-versions: lib $(VENV)/.ready ## the same with the oldest and the newest libtorch there are: 2.5 GB to download, in build/libtorch
 	@CXX="$(CXX)" tests/cpp/torch_versions.sh $(PY) $(LIB_RELEASE) 1.13.0 2.0.0 newest
 
-# dlbridge.hpp compiles alone in each C++, with DLPack's own header and without, and has no dtype for bool.
+# dlbridge.hpp compiles alone in each C++, with DLPack's own header and without, has no dtype for bool, and takes no owner
+# that would keep nothing alive.
 CPP_HEADER = $(CXX) -x c++ -fsyntax-only $(CPP_FLAGS) -include dlbridge.hpp
 test-cpp-headers: | $(CPP_OUT)
 	@for std in c++11 c++14 c++17 c++20 c++23; do \
@@ -32,6 +33,10 @@ test-cpp-headers: | $(CPP_OUT)
 	done
 	@echo 'int main() { dlbridge::dtype_of<bool>::get(); }' | $(CPP_HEADER) -std=c++11 - 2>&1 | \
 	    grep -q 'for bool reinterpret the tensor' && echo "dtype_of<bool> is refused in words"
+	@for owner in samples std::free; do \
+	    echo "int main() { float samples[2]; dlbridge::tensor::wrap(samples, {2}, $$owner); }" | \
+	        $(CPP_HEADER) -include cstdlib -std=c++11 - 2>&1 | grep -q 'a raw pointer owns nothing' || exit 1; \
+	done; echo "a raw pointer as owner is refused in words"
 
 $(CPP_OUT):
 	@mkdir -p $@
@@ -40,19 +45,20 @@ $(CPP_OUT)/tensor: tests/cpp/tensor.cpp | lib $(CPP_OUT)
 	@$(CPP_BUILD) -std=c++11 $(call CPP_LINK,$(LIB_RELEASE))
 
 $(CPP_OUT)/tensor-asan: tests/cpp/tensor.cpp | lib-asan $(CPP_OUT)
-	@$(CPP_BUILD) -std=c++11 -fsanitize=address $(call CPP_LINK,$(LIB_ASAN))
+	@$(CPP_BUILD) -std=c++11 $(ASAN) $(call CPP_LINK,$(LIB_ASAN))
 
 $(CPP_OUT)/span: tests/cpp/span.cpp | lib $(CPP_OUT)
 	@$(CPP_BUILD) -std=c++20 $(call CPP_LINK,$(LIB_RELEASE))
 
 $(CPP_OUT)/span-asan: tests/cpp/span.cpp | lib-asan $(CPP_OUT)
-	@$(CPP_BUILD) -std=c++20 -fsanitize=address $(call CPP_LINK,$(LIB_ASAN))
+	@$(CPP_BUILD) -std=c++20 $(ASAN) $(call CPP_LINK,$(LIB_ASAN))
 
-# The same file again, with its second half, by the first compiler that has C++23's <mdspan>.
+# The same file again, with its second half, by the first compiler that has C++23's <mdspan>. Undefined behaviour traps.
 CXX_MDSPAN = $(shell for cxx in '$(CXX)' 'clang++-19 -stdlib=libc++' 'clang++ -stdlib=libc++'; do \
     $$cxx -std=c++23 -x c++ -include mdspan -fsyntax-only /dev/null 2>/dev/null && { echo $$cxx; break; }; done)
 $(CPP_OUT)/mdspan: tests/cpp/span.cpp | lib $(CPP_OUT)
-	@$(CPP_BUILD:$(CXX)%=$(CXX_MDSPAN)%) -std=c++23 $(call CPP_LINK,$(LIB_RELEASE))
+	@$(CPP_BUILD:$(CXX)%=$(CXX_MDSPAN)%) -std=c++23 -fsanitize=undefined -fsanitize-undefined-trap-on-error \
+	    $(call CPP_LINK,$(LIB_RELEASE))
 
 # torch.cpp includes ATen before dlbridge; examples/decoder after it, where DLPack's own header and ours come first.
 $(CPP_OUT)/torch: tests/cpp/torch.cpp $(CPP_OUT)/torch.flags | lib

@@ -22,9 +22,9 @@ needs() {
     [ "$found" = "$2" ] || fail "$1 needs $soname: $found, not $2"
 }
 
-# run PROGRAM [LIBRARY_FOLDER]: it has to start and to return 0
+# run PROGRAM: it has to start and to return 0
 run() {
-    LD_LIBRARY_PATH=${2:-} "$1" || fail "$1 returned $?"
+    env -u LD_LIBRARY_PATH "$1" || fail "$1 returned $?"
     count=$((count + 1))
 }
 
@@ -40,13 +40,14 @@ consumers() {
         [ $source = main.c ] || compiler=$cxx
         # shellcheck disable=SC2046
         {
-            $compiler "$here/$source" -o "$out/dynamic-$source" $(pkg-config --cflags --libs dlbridge)
+            $compiler "$here/$source" -o "$out/dynamic-$source" $(pkg-config --cflags --libs dlbridge) \
+                -Wl,-rpath,$(pkg-config --variable=libdir dlbridge)
             $compiler "$here/$source" -o "$out/static-$source" \
                 $(pkg-config --cflags --static --libs dlbridge | sed 's/-ldlbridge/-l:libdlbridge.a/')
         }
         needs "$out/dynamic-$source" yes
         needs "$out/static-$source" no
-        run "$out/dynamic-$source" "$2"
+        run "$out/dynamic-$source"
         run "$out/static-$source"
     done
     cmake -S "$here" -B "$out/cmake" -DCMAKE_PREFIX_PATH="$1" -DVERSION="$abi" -DCOMPONENTS='shared;static' >"$out/log" &&
@@ -88,8 +89,8 @@ rm "$work/a prefix/lib/theirs"
 words=$(make -s -C "$root" install PREFIX=somewhere 2>&1) && fail "a relative prefix is accepted"
 case $words in *"'somewhere' is not absolute"*) ;; *) fail "of a relative prefix it says: $words" ;; esac
 
-# As a packager does it: staged below DESTDIR, with a library folder of several parts. And as root does it: no cargo.
-staged="PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu"
+# As a packager does it: staged below DESTDIR, with library and header folders of several parts. And as root does it: no cargo.
+staged="PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu INCLUDEDIR=/usr/include/dlbridge-$abi"
 # shellcheck disable=SC2086
 make -s -C "$root" install DESTDIR="$work/stage" $staged CARGO=no-cargo-here
 consumers "$work/stage/usr" "$work/stage/usr/lib/x86_64-linux-gnu"

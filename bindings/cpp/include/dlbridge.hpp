@@ -146,24 +146,35 @@ inline DLTensor describe(const void *data, DLDataType dtype, int64_span shape) {
   return description;
 }
 
+/** Whether an owner can be called, without arguments. */
 template <class Owner>
-auto let_go(Owner &owner, int) -> decltype(static_cast<void>(owner())) {
+auto callable(int) -> decltype(static_cast<void>(std::declval<Owner &>()()), std::true_type());
+template <class Owner>
+std::false_type callable(long);
+
+template <class Owner>
+void let_go(Owner &owner, std::true_type) {
   owner();
 }
 template <class Owner>
-void let_go(Owner &, long) {}
+void let_go(Owner &, std::false_type) {}
 
 /** Where an owner stays until the last user of its buffer is gone. It is filled once the tensor is made, so that the
  * caller keeps the owner where that fails. */
 template <class Owner>
 class slot {
+  using calls = decltype(callable<Owner>(0));
+  static_assert(!std::is_pointer<Owner>::value || calls::value,
+                "a raw pointer owns nothing, and a function is called without arguments; pass a callable, a smart "
+                "pointer, or use borrow()");
+
  public:
   slot() noexcept : full_(false) {}
   slot(const slot &) = delete;
   slot &operator=(const slot &) = delete;
   ~slot() {
     if (!full_) return;
-    let_go(owner_, 0);
+    let_go(owner_, calls());
     owner_.~Owner();
   }
 
@@ -216,6 +227,8 @@ class tensor {
    *   tensor::wrap(description, [frame] { give_back(frame); })      a callable is called, then destroyed
    *   tensor::wrap(description, std::move(unique))                  anything else is destroyed
    *
+   * It is moved or copied in, and `description` has to hold then: of a vector that is moved it does, of one that is
+   * copied it does not. A raw pointer, and a function that takes arguments, are refused by the compiler.
    * That happens exactly once, on whichever thread drops the last user of the buffer; it must not throw. If wrap
    * throws, the owner is as it was: not called, not moved from. Shape and strides of `description` are copied; NULL
    * strides mean row-major. `flags` is 0 or DLPACK_FLAG_BITMASK_READ_ONLY. */

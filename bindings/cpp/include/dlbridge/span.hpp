@@ -43,7 +43,7 @@ std::span<T> as_span(const tensor &source) {
   if (!source.is_contiguous()) {
     throw error(DLB_ERROR_UNSUPPORTED, "strides " + detail::list(source.strides()) + " of shape " +
                                            detail::list(source.shape()) + " leave gaps or another order; walk data() " +
-                                           "with strides(), or use as_mdspan()");
+                                           "with strides()");
   }
   return std::span<T>(detail::first<T>(source), source.size());
 }
@@ -77,14 +77,15 @@ std::array<std::int64_t, Rank> layout_strides(const tensor &source) {
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return strides[a] != strides[b] ? strides[a] < strides[b] : source.shape()[a] < source.shape()[b];
   });
-  std::int64_t reached = 1;
+  std::uint64_t reached = 1;  // as far as one stride past the last element, which an int64_t may not hold
   for (const std::size_t axis : order) {
-    if (strides[axis] < reached) {
+    const std::uint64_t stride = static_cast<std::uint64_t>(strides[axis]);
+    if (strides[axis] < 1 || stride < reached) {
       throw error(DLB_ERROR_UNSUPPORTED, "stride " + std::to_string(strides[axis]) + " of axis " +
                                              std::to_string(axis) + " turns back or meets other elements, which " +
                                              "std::layout_stride cannot say; walk data() with strides()");
     }
-    reached = strides[axis] * source.shape()[axis];
+    reached = stride * static_cast<std::uint64_t>(source.shape()[axis]);
   }
   return strides;
 }
