@@ -28,12 +28,15 @@ pub(super) fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()
 /// NumPy's or ml_dtypes', a `numpy.dtype`, a `torch.dtype`.
 pub(super) fn read_dtype(gil: &Gil, spelling: Object) -> Result<DLDataType> {
     let named = |owned: Owned| gil.text(owned.object);
-    let name = match gil.utf8(spelling) {
-        Some(text) => return parse_dtype(&text),
-        None => gil.attribute(spelling, c"__name__").map(named),
-    };
+    if let Some(text) = gil.utf8(spelling) {
+        return parse_dtype(&text);
+    }
+    let name = gil.attribute(spelling, c"__name__").map(named);
     gil.clear();
-    let Ok(name) = name else { return parse_dtype(&gil.text(spelling)) };
+    // Functions have names too: torch.complex, or x.double where x.dtype was meant.
+    let Some(name) = name.ok().filter(|_| gil.is_type(spelling)) else {
+        return parse_dtype(&gil.text(spelling));
+    };
     match (gil.attribute_text(spelling, c"__module__").as_str(), name.as_str()) {
         // Python's own types, which NumPy and torch agree on.
         ("builtins", "float") => Ok(dtype::F64),

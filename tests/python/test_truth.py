@@ -388,9 +388,33 @@ def test_a_dtype_that_is_none_is_named(given: Any) -> None:
         assert isinstance(caught.value, dlbridge.InvalidArgumentError)
 
 
+@pytest.mark.parametrize("function", [torch.complex, torch.ones(1).double, torch.Tensor.half])
+def test_a_function_named_like_a_dtype_is_none(function: Any) -> None:
+    for source in (np.ones(2, "complex128"), np.ones(2), np.ones(2, "float16")):
+        for call in (dlbridge.to_numpy, dlbridge.to_torch):
+            with pytest.raises(ValueError, match="method.*names no dtype; write it as NumPy does"):
+                call(source, dtype=function)
+
+
 def test_a_dtype_in_the_other_byte_order_is_refused() -> None:
     with pytest.raises(ValueError, match='dtype is ">f4", which is in the other byte order'):
         dlbridge.to_torch(np.ones(2, "f4"), dtype=">f4")
+
+
+def test_the_casts_that_the_error_names_work_in_a_new_process() -> None:
+    code = (
+        "import numpy as np, torch, dlbridge\n"
+        "for dtype, x in (('bfloat16', np.ones(2)), ('bfloat16', torch.ones(2)), ('int16', np.ones(2))):\n"
+        "    try:\n"
+        "        (dlbridge.to_numpy if isinstance(x, np.ndarray) else dlbridge.to_torch)(x, dtype=dtype)\n"
+        "    except dlbridge.CopyRequiredError as error:\n"
+        "        numpy, _, torch_ = str(error).partition('cast it first, with ')[2].partition(' or ')\n"
+        "    if 'ml_dtypes' in numpy:\n"
+        "        import ml_dtypes\n"
+        "    print(eval(numpy if isinstance(x, np.ndarray) else torch_).dtype)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["bfloat16", "torch.bfloat16", "int16"]
 
 
 def test_reading_a_dtype_imports_no_numpy() -> None:
