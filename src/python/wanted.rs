@@ -86,12 +86,14 @@ pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> 
 
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
 fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
-    let unknown = |given| Error::Refused(Refusal::UnknownDevice { given });
-    if gil.type_of(spelling) != gil.api.PyTuple_Type {
-        return device::parse(&text).ok_or_else(|| unknown(text));
-    }
-    let (kind, id) = gil.pair(spelling, "device")?;
-    let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());
-    let pair = pair.map(|(kind, device_id)| DLDevice { device_type: DLDeviceType(kind), device_id });
-    pair.filter(|pair| pair.device_type.is_known()).ok_or_else(|| unknown(text))
+    let read = if gil.type_of(spelling) == gil.api.PyTuple_Type {
+        let (kind, id) = gil.pair(spelling, "device")?;
+        let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());
+        pair.map(|(kind, device_id)| DLDevice { device_type: DLDeviceType(kind), device_id })
+    } else {
+        device::parse(&text)
+    };
+    // The host is one device, whatever number a framework gives it.
+    read.and_then(|device| device::check(device).ok())
+        .ok_or(Error::Refused(Refusal::UnknownDevice { given: text }))
 }

@@ -57,7 +57,9 @@ def test_a_storage_that_was_emptied_is_refused(hand_over: Callable[[Any], Any]) 
 
 
 @pytest.mark.parametrize("hand_over", HAND_OVER)
-@pytest.mark.parametrize(("question", "dtype"), [("is_neg", "complex64"), ("is_conj", "complex64"), ("__get__", "uint8")])
+@pytest.mark.parametrize(
+    ("question", "dtype"), [("is_neg", "complex64"), ("is_conj", "complex64"), ("__get__", "uint8")]
+)
 def test_a_question_that_changes_the_tensor(hand_over: Callable[[Any], Any], question: str, dtype: str) -> None:
     class Meddle(TorchFunctionMode):
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -392,7 +392,7 @@ def test_a_dtype_that_is_none_is_named(given: Any) -> None:
 def test_a_function_named_like_a_dtype_is_none(function: Any) -> None:
     for source in (np.ones(2, "complex128"), np.ones(2), np.ones(2, "float16")):
         for call in (dlbridge.to_numpy, dlbridge.to_torch):
-            with pytest.raises(ValueError, match="method.*names no dtype; write it as NumPy does"):
+            with pytest.raises(ValueError, match=r"method.*names no dtype; write it as NumPy does"):
                 call(source, dtype=function)
 
 
@@ -428,7 +428,8 @@ def test_reading_a_dtype_imports_no_numpy() -> None:
 
 
 @pytest.mark.parametrize(
-    "device", ["cpu", "cpu:0", (1, 0), torch.ones(1).__dlpack_device__(), torch.device("cpu"), None]
+    "device",
+    ["cpu", "cpu:0", "cpu:1", (1, 0), (1, 1), torch.ones(1).__dlpack_device__(), torch.device("cpu"), None],
 )
 @pytest.mark.parametrize("call", [dlbridge.from_dlpack, dlbridge.to_torch])
 def test_the_device_can_be_confirmed(call: Callable[..., Any], device: Any) -> None:
@@ -438,7 +439,7 @@ def test_the_device_can_be_confirmed(call: Callable[..., Any], device: Any) -> N
 def test_the_device_of_a_torch_tensor_can_be_confirmed() -> None:
     tensor = torch.ones(2)
     assert dlbridge.from_dlpack(tensor, device=(1, 0)).device == "cpu"
-    for device in ("cpu", "cpu:0", (1, 0), tensor.__dlpack_device__(), torch.device("cpu"), None):
+    for device in ("cpu", "cpu:0", "cpu:1", (1, 0), (1, 1), tensor.__dlpack_device__(), torch.device("cpu"), None):
         assert dlbridge.to_torch(tensor, device=device) is tensor
     meta = torch.ones(2, device="meta")  # a device that DLPack has no name for
     assert dlbridge.to_torch(meta, device=torch.device("meta")) is meta
@@ -447,7 +448,7 @@ def test_the_device_of_a_torch_tensor_can_be_confirmed() -> None:
 
 
 @pytest.mark.parametrize(
-    "device", ["bogus", "", "cuda:", "cpu:x", 1, (1,), ("cpu", 0), (99, 0), (-1, 0), (True, 0)]
+    "device", ["bogus", "", "cuda:", "cpu:x", 1, (1,), ("cpu", 0), (99, 0), (-1, 0), (2, -1), (True, 0)]
 )
 @pytest.mark.parametrize("make", [np.ones, torch.ones])
 def test_a_device_that_is_none_is_named_with_what_is_accepted(make: Callable[[int], Any], device: Any) -> None:
