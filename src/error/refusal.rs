@@ -140,10 +140,15 @@ impl fmt::Display for Refusal {
                 "readonly=\"copy\" would copy this read-only source, which copy=False forbids; drop one of the two",
             ),
             NoCopy { remedy } => write!(f, "copy=True is not handled here; {remedy}"),
-            NoCast { have, wanted } => write!(
-                f,
-                "{have} cannot become {wanted} without a cast, and none is hidden; cast it first, with x.astype({wanted:?}) or x.to(torch.{wanted})"
-            ),
+            NoCast { have, wanted } => {
+                // NumPy knows the names of ml_dtypes only once somebody has imported it.
+                let foreign = wanted.starts_with("bfloat") || wanted.contains('_');
+                let numpy = if foreign { format!("ml_dtypes.{wanted}") } else { format!("{wanted:?}") };
+                write!(
+                    f,
+                    "{have} cannot become {wanted} without a cast, and none is hidden; cast it first, with x.astype({numpy}) or x.to(torch.{wanted})"
+                )
+            }
         }
     }
 }

@@ -135,7 +135,7 @@ impl Gil {
         let refuse = || {
             Error::Refused(Refusal::Signature {
                 words: format!(
-                    "{what} is {}; pass a tuple of two integers such as (1, 3), or None",
+                    "{what} is {}; pass a tuple of two integers such as (1, 0), or None",
                     self.text(value)
                 ),
             })

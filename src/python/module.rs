@@ -59,7 +59,7 @@ Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its
 A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 A read-only source gives a read-only array. Refused, with the call that mends it: memory that the host cannot\n\
 read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\
-`dtype` may only confirm what the data is, in any spelling that NumPy or torch has for it ('float32', 'f4',\n\
+`dtype` may only confirm what the data is, in the usual spellings of NumPy and torch ('float32', 'f4',\n\
 numpy.float32, torch.float32, float): there is no hidden cast. Costs less than t.numpy(), whatever the size; of a\n\
 torch tensor the storage is kept, so it may be given other data meanwhile, but must not be resized.\n\n\
 >>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
@@ -68,7 +68,7 @@ np.float32(6.0)" => convert::to_numpy;
 A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
-`dtype` and `device` may only confirm what the data is and where, in any spelling (see to_numpy and from_dlpack):\n\
+`dtype` and `device` may only confirm what the data is and where, in the usual spellings (see to_numpy and from_dlpack):\n\
 there is no hidden cast or transfer. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;

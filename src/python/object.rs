@@ -212,7 +212,7 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
             let ([axis], []) = arguments.parse(gil, "_unsqueeze", [])?;
             wrap(gil, tensor.unsqueeze(gil.index(axis)?)?)
         };
-    c"view", c"view($self, dtype, /)\n--\n\nThe same bytes as another dtype, in any spelling: t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
+    c"view", c"view($self, dtype, /)\n--\n\nThe same bytes as another dtype (spelled as for to_numpy): t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
         |gil, tensor, arguments| {
             let ([name], []) = arguments.parse(gil, "view", [])?;
             wrap(gil, tensor.reinterpret(read_dtype(gil, name)?)?)

@@ -40,6 +40,11 @@ impl Gil {
         unsafe { (self.api.PyType_IsSubtype)(python_type, base) != 0 }
     }
 
+    /// Whether an object is a type.
+    pub(super) fn is_type(&self, object: Object) -> bool {
+        self.is_subtype(self.type_of(object), self.type_of(self.api.PyLong_Type))
+    }
+
     /// Bytes of the header that every object begins with: `object.__basicsize__`.
     pub(super) fn header_size(&self) -> Result<usize> {
         let size = self.attribute(self.api.PyBaseObject_Type, c"__basicsize__")?;

@@ -29,6 +29,7 @@ pub(super) struct Torch {
     pub table: Option<&'static DLPackExchangeAPI>,
     pub from_dlpack: Object,
     is_tracing: Option<Object>,
+    has_function_mode: Option<Object>,
     modes: Option<Modes>,
     is_neg: Object,
     storage: Object,
@@ -93,13 +94,18 @@ impl Torch {
         let module = module.ok_or_else(|| gil.import_error("torch"))?;
         let tensor_type = gil.attribute(module.object, c"Tensor")?;
         let core = gil.attribute(module.object, c"_C")?;
-        let is_tracing = gil.attribute(core.object, c"_is_tracing").map(Owned::into_raw).ok();
+        let optional = |name| {
+            let found = gil.attribute(core.object, name).map(Owned::into_raw).ok();
+            gil.clear();
+            found
+        };
         let modes = Modes::load(gil, core.object).ok();
         gil.clear();
         Ok(Torch {
             table: super::exchange::table(gil, tensor_type.object),
             from_dlpack: gil.attribute(module.object, c"from_dlpack")?.into_raw(),
-            is_tracing,
+            is_tracing: optional(c"_is_tracing"),
+            has_function_mode: optional(c"_is_torch_function_mode_enabled"),
             modes,
             is_neg: gil.attribute(tensor_type.object, c"is_neg")?.into_raw(),
             storage: gil.attribute(tensor_type.object, c"untyped_storage")?.into_raw(),
@@ -212,23 +218,48 @@ impl Torch {
         tensor: Object,
     ) -> Result<Described<'gil>> {
         self.check(gil, tensor)?;
+        // Under a torch function mode (`torch.set_default_device` is one) every question runs Python code, and then perhaps
+        // another thread: they come first, but for the storage, and the two views around that one show whether it is the
+        // storage under both.
+        let mut before = None;
+        if self.runs_python(gil)? {
+            // SAFETY: promised by the caller.
+            self.check_numbers(gil, tensor, unsafe { self.view(gil, table, tensor) }?.dtype)?;
+            // SAFETY: as above.
+            let view = unsafe { self.view(gil, table, tensor) }?;
+            before = Some((view.data, view.dtype));
+        }
         let storage = gil.call_with(self.storage, tensor).ok_or_else(|| self.diagnose(gil, tensor))?;
         // SAFETY: promised by the caller.
         let mut view = unsafe { self.view(gil, table, tensor) }?;
-        let code = view.dtype.code;
-        let byte = matches!(code, DLDataTypeCode::INT | DLDataTypeCode::UINT) && view.dtype.bits == 8;
-        if byte || code == DLDataTypeCode::COMPLEX {
-            self.check_dtype_of(gil, tensor, byte)?;
-            // Asking ran Python code, which may have changed the tensor: only a view taken after it is good.
-            // SAFETY: promised by the caller.
-            view = unsafe { self.view(gil, table, tensor) }?;
+        match before {
+            Some(before) if before != (view.data, view.dtype) => {
+                let call = "the conversion again, once nobody changes the tensor";
+                return Err(Error::Refused(Refusal::Torch { what: "was given other data meanwhile", call }));
+            }
+            Some(_) => {}
+            None => {
+                if self.check_numbers(gil, tensor, view.dtype)? {
+                    // A question may collect garbage: only a view taken after it is good.
+                    // SAFETY: promised by the caller.
+                    view = unsafe { self.view(gil, table, tensor) }?;
+                }
+            }
         }
         Ok(Described { view, storage })
     }
 
+    /// Whether asking torch something runs Python code first.
+    fn runs_python(&self, gil: &Gil) -> Result<bool> {
+        let Some(has_mode) = self.has_function_mode else { return Ok(true) };
+        let answer = gil.call(has_mode).ok_or_else(|| gil.exception())?;
+        Ok(answer.object == gil.api._Py_TrueStruct)
+    }
+
     /// Refuses what a view of bytes or of complex numbers does not show: smaller integers, which torch exports as if they
-    /// had 8 bits, and lazily conjugated numbers.
-    fn check_dtype_of(&self, gil: &Gil, tensor: Object, byte: bool) -> Result<()> {
+    /// had 8 bits, and lazily conjugated numbers. Whether there was something to ask.
+    fn check_numbers(&self, gil: &Gil, tensor: Object, shown: DLDataType) -> Result<bool> {
+        let byte = matches!(shown.code, DLDataTypeCode::INT | DLDataTypeCode::UINT) && shown.bits == 8;
         let (wrong, what, call) = if byte {
             let dtype = gil.attribute(tensor, c"dtype")?;
             let wrong = !self.bytes.contains(&dtype.object);
@@ -237,10 +268,12 @@ impl Torch {
                 "holds integers of less than 8 bits, which torch exports as if they had 8",
                 "x.view(torch.uint8)",
             )
-        } else {
+        } else if shown.code == DLDataTypeCode::COMPLEX {
             (gil.flag(tensor, c"is_conj", true), "has its conjugate bit set", "x.resolve_conj()")
+        } else {
+            return Ok(false);
         };
-        if wrong { Err(Error::Refused(Refusal::Torch { what, call })) } else { Ok(()) }
+        if wrong { Err(Error::Refused(Refusal::Torch { what, call })) } else { Ok(true) }
     }
 
     /// What torch says of a tensor: valid until Python code runs.

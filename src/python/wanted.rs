@@ -28,12 +28,15 @@ pub(super) fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()
 /// NumPy's or ml_dtypes', a `numpy.dtype`, a `torch.dtype`.
 pub(super) fn read_dtype(gil: &Gil, spelling: Object) -> Result<DLDataType> {
     let named = |owned: Owned| gil.text(owned.object);
-    let name = match gil.utf8(spelling) {
-        Some(text) => return parse_dtype(&text),
-        None => gil.attribute(spelling, c"__name__").map(named),
-    };
+    if let Some(text) = gil.utf8(spelling) {
+        return parse_dtype(&text);
+    }
+    let name = gil.attribute(spelling, c"__name__").map(named);
     gil.clear();
-    let Ok(name) = name else { return parse_dtype(&gil.text(spelling)) };
+    // Functions have names too: torch.complex, or x.double where x.dtype was meant.
+    let Some(name) = name.ok().filter(|_| gil.is_type(spelling)) else {
+        return parse_dtype(&gil.text(spelling));
+    };
     match (gil.attribute_text(spelling, c"__module__").as_str(), name.as_str()) {
         // Python's own types, which NumPy and torch agree on.
         ("builtins", "float") => Ok(dtype::F64),
@@ -83,12 +86,14 @@ pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> 
 
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
 fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
-    let unknown = |given| Error::Refused(Refusal::UnknownDevice { given });
-    if gil.type_of(spelling) != gil.api.PyTuple_Type {
-        return device::parse(&text).ok_or_else(|| unknown(text));
-    }
-    let (kind, id) = gil.pair(spelling, "device")?;
-    let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());
-    let pair = pair.map(|(kind, device_id)| DLDevice { device_type: DLDeviceType(kind), device_id });
-    pair.filter(|pair| pair.device_type.is_known()).ok_or_else(|| unknown(text))
+    let read = if gil.type_of(spelling) == gil.api.PyTuple_Type {
+        let (kind, id) = gil.pair(spelling, "device")?;
+        let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());
+        pair.map(|(kind, device_id)| DLDevice { device_type: DLDeviceType(kind), device_id })
+    } else {
+        device::parse(&text)
+    };
+    // The host is one device, whatever number a framework gives it.
+    read.and_then(|device| device::check(device).ok())
+        .ok_or(Error::Refused(Refusal::UnknownDevice { given: text }))
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -221,6 +223,28 @@ def test_an_interrupt_while_an_error_is_put_into_words_passes_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         dlbridge.from_dlpack(Producer(fail))
+
+
+def test_an_interrupt_while_numpy_is_looked_at_passes_through() -> None:
+    code = """
+import sys, types, dlbridge
+
+class Core:
+    @property
+    def _ARRAY_API(self):
+        raise KeyboardInterrupt
+
+for name in ("numpy", "numpy._core"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = []
+sys.modules["numpy._core._multiarray_umath"] = Core()
+try:
+    dlbridge.from_dlpack(bytearray(3))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "interrupted\n"
 
 
 @pytest.mark.parametrize("nonsense", [None, 42, "capsule", (1, 2)])

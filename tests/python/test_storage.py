@@ -57,18 +57,42 @@ def test_a_storage_that_was_emptied_is_refused(hand_over: Callable[[Any], Any]) 
 
 
 @pytest.mark.parametrize("hand_over", HAND_OVER)
-@pytest.mark.parametrize("question", ["is_neg", "is_conj"])
-def test_a_question_that_changes_the_tensor(hand_over: Callable[[Any], Any], question: str) -> None:
+@pytest.mark.parametrize(
+    ("question", "dtype"), [("is_neg", "complex64"), ("is_conj", "complex64"), ("__get__", "uint8")]
+)
+def test_a_question_that_changes_the_tensor(hand_over: Callable[[Any], Any], question: str, dtype: str) -> None:
     class Meddle(TorchFunctionMode):
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if getattr(function, "__name__", "") == question:
-                args[0].data = torch.full((3,), 5.0 + 0j)
+                args[0].data = torch.full((SIZE,), 5, dtype=getattr(torch, dtype))
             return function(*args, **(kwargs or {}))
 
-    x = torch.ones(SIZE, dtype=torch.complex64)
+    x = torch.ones(SIZE, dtype=getattr(torch, dtype))
     with Meddle():
         array = hand_over(x)
-    assert array.tolist() == [5, 5, 5]
+    del x  # the array keeps what it shows
+    assert (array == 5).all()
+
+
+@pytest.mark.parametrize("hand_over", HAND_OVER)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_memory_that_is_replaced_behind_its_storage_is_refused(
+    hand_over: Callable[[Any], Any], dtype: torch.dtype
+) -> None:
+    class Meddle(TorchFunctionMode):
+        """What another thread may do while the Python code of a mode runs."""
+
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            answer = function(*args, **(kwargs or {}))
+            if function.__name__ == "untyped_storage":
+                args[0].data = torch.full((SIZE,), 5, dtype=dtype)
+            return answer
+
+    x = torch.ones(SIZE, dtype=dtype)
+    words = "given other data meanwhile; make the conversion again"
+    with Meddle(), pytest.raises(dlbridge.UnsupportedError, match=words):
+        hand_over(x)
+    assert (hand_over(x) == 5).all()
 
 
 def test_a_hundred_thousand_hand_overs_build_no_chain() -> None:

@@ -388,9 +388,33 @@ def test_a_dtype_that_is_none_is_named(given: Any) -> None:
         assert isinstance(caught.value, dlbridge.InvalidArgumentError)
 
 
+@pytest.mark.parametrize("function", [torch.complex, torch.ones(1).double, torch.Tensor.half])
+def test_a_function_named_like_a_dtype_is_none(function: Any) -> None:
+    for source in (np.ones(2, "complex128"), np.ones(2), np.ones(2, "float16")):
+        for call in (dlbridge.to_numpy, dlbridge.to_torch):
+            with pytest.raises(ValueError, match=r"method.*names no dtype; write it as NumPy does"):
+                call(source, dtype=function)
+
+
 def test_a_dtype_in_the_other_byte_order_is_refused() -> None:
     with pytest.raises(ValueError, match='dtype is ">f4", which is in the other byte order'):
         dlbridge.to_torch(np.ones(2, "f4"), dtype=">f4")
+
+
+def test_the_casts_that_the_error_names_work_in_a_new_process() -> None:
+    code = (
+        "import numpy as np, torch, dlbridge\n"
+        "for dtype, x in (('bfloat16', np.ones(2)), ('bfloat16', torch.ones(2)), ('int16', np.ones(2))):\n"
+        "    try:\n"
+        "        (dlbridge.to_numpy if isinstance(x, np.ndarray) else dlbridge.to_torch)(x, dtype=dtype)\n"
+        "    except dlbridge.CopyRequiredError as error:\n"
+        "        numpy, _, torch_ = str(error).partition('cast it first, with ')[2].partition(' or ')\n"
+        "    if 'ml_dtypes' in numpy:\n"
+        "        import ml_dtypes\n"
+        "    print(eval(numpy if isinstance(x, np.ndarray) else torch_).dtype)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["bfloat16", "torch.bfloat16", "int16"]
 
 
 def test_reading_a_dtype_imports_no_numpy() -> None:
@@ -404,7 +428,8 @@ def test_reading_a_dtype_imports_no_numpy() -> None:
 
 
 @pytest.mark.parametrize(
-    "device", ["cpu", "cpu:0", (1, 0), torch.ones(1).__dlpack_device__(), torch.device("cpu"), None]
+    "device",
+    ["cpu", "cpu:0", "cpu:1", (1, 0), (1, 1), torch.ones(1).__dlpack_device__(), torch.device("cpu"), None],
 )
 @pytest.mark.parametrize("call", [dlbridge.from_dlpack, dlbridge.to_torch])
 def test_the_device_can_be_confirmed(call: Callable[..., Any], device: Any) -> None:
@@ -414,7 +439,7 @@ def test_the_device_can_be_confirmed(call: Callable[..., Any], device: Any) -> N
 def test_the_device_of_a_torch_tensor_can_be_confirmed() -> None:
     tensor = torch.ones(2)
     assert dlbridge.from_dlpack(tensor, device=(1, 0)).device == "cpu"
-    for device in ("cpu", "cpu:0", (1, 0), tensor.__dlpack_device__(), torch.device("cpu"), None):
+    for device in ("cpu", "cpu:0", "cpu:1", (1, 0), (1, 1), tensor.__dlpack_device__(), torch.device("cpu"), None):
         assert dlbridge.to_torch(tensor, device=device) is tensor
     meta = torch.ones(2, device="meta")  # a device that DLPack has no name for
     assert dlbridge.to_torch(meta, device=torch.device("meta")) is meta
@@ -423,7 +448,7 @@ def test_the_device_of_a_torch_tensor_can_be_confirmed() -> None:
 
 
 @pytest.mark.parametrize(
-    "device", ["bogus", "", "cuda:", "cpu:x", 1, (1,), ("cpu", 0), (99, 0), (-1, 0), (True, 0)]
+    "device", ["bogus", "", "cuda:", "cpu:x", 1, (1,), ("cpu", 0), (99, 0), (-1, 0), (2, -1), (True, 0)]
 )
 @pytest.mark.parametrize("make", [np.ones, torch.ones])
 def test_a_device_that_is_none_is_named_with_what_is_accepted(make: Callable[[int], Any], device: Any) -> None:

@@ -86,7 +86,8 @@ impl Numpy {
             let modules = (gil.api.PyImport_GetModuleDict)();
             !(gil.api.PyDict_GetItemString)(modules, c"numpy".as_ptr()).is_null()
         };
-        if imported { Self::get(gil).ok() } else { None }
+        // One that is broken, or only half imported, is no concern of an object that need not be NumPy's.
+        if imported { Self::get(gil).inspect_err(|_| gil.clear()).ok() } else { None }
     }
 
     /// NumPy's functions; imports it if nobody has.
