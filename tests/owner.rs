@@ -4,7 +4,7 @@ mod common;
 
 use common::{Exported, alone};
 use dlbridge::dlpack::{DLDevice, DLManagedTensorVersioned, DLTensor};
-use dlbridge::tensor::{Element, dtype};
+use dlbridge::tensor::{Element, TakeError, dtype};
 use dlbridge::{DlpackFlags, Error, Kind, Tensor};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,8 +76,12 @@ fn the_last_view_has_the_memory_to_itself() {
     let other = row.clone();
     not_exclusive(row.get_mut::<i32>(), "still in use");
     drop(other);
-    let refused = row.into_vec::<i32>().unwrap_err();
-    not_exclusive::<()>(Err(refused.error), "3 of the 6 elements");
+    let TakeError { error, mut tensor } = row.into_vec::<i32>().unwrap_err();
+    not_exclusive::<()>(
+        Err(error),
+        "3 of the 6 elements, so taking the vector is refused; copy them: get_mut()?.to_vec()",
+    );
+    assert_eq!(tensor.get_mut::<i32>().unwrap().to_vec(), [0, 0, 0], "what the error says");
     let whole = numbers().reshape(&[6]).unwrap();
     assert_eq!(whole.into_vec::<i32>().unwrap(), [1, 2, 3, 4, 5, 6]);
 }
@@ -104,6 +108,52 @@ fn reinterpreted_memory_is_lent_but_not_taken_as_another_vector() {
     let mut bytes = numbers().reinterpret(dtype::U32).unwrap();
     assert_eq!(bytes.get_mut::<u32>().unwrap()[0], 1);
     not_exclusive(bytes.into_vec::<u32>().map_err(Error::from), "no Vec<u32>");
+}
+
+/// A refusal to take looks at the owner. Where the elements lie in it, a borrow must be as good as before.
+#[test]
+fn a_refused_take_changes_nothing() {
+    let _alone = alone();
+    let mut tensor = Tensor::from_owner_mut([1_u16, 2], &[2]).unwrap();
+    tensor.get_mut::<u16>().unwrap()[0] = 5;
+    tensor = tensor.into_vec::<u16>().unwrap_err().tensor;
+    tensor.get_mut::<u16>().unwrap()[1] = 6;
+    assert_eq!(tensor.get_mut::<u16>().unwrap(), [5, 6]);
+}
+
+/// The owner's destructor sees what was written, may use other tensors, and may panic: on whatever thread it runs.
+#[test]
+fn a_destructor_may_use_tensors_and_panic() {
+    struct Owner {
+        values: [u32; 4],
+        last: mpsc::Sender<u32>,
+        other: Option<Tensor>,
+    }
+    impl AsMut<[u32]> for Owner {
+        fn as_mut(&mut self) -> &mut [u32] {
+            &mut self.values
+        }
+    }
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            self.last.send(self.values[0]).unwrap();
+            drop(self.other.take());
+            panic!("in the destructor");
+        }
+    }
+    let _alone = alone();
+    let (last, values) = mpsc::channel();
+    let make = |other| {
+        let owner = Owner { values: [7; 4], last: last.clone(), other };
+        Tensor::from_owner_mut(owner, &[2, 2]).unwrap()
+    };
+    let mut outer = make(Some(make(None)));
+    outer.get_mut::<u32>().unwrap()[0] = 9;
+    let view = outer.permute(&[1, 0]).unwrap();
+    drop(outer);
+    std::thread::spawn(move || drop(view)).join().unwrap();
+    drop(last);
+    assert_eq!(values.iter().collect::<Vec<_>>(), [9, 7]);
 }
 
 #[test]
@@ -163,6 +213,7 @@ fn shared_owners_make_read_only_tensors() {
     let tensor = Tensor::from_owner(weights.clone(), &[3]).unwrap();
     let view = tensor.slice(0, Some(1), None, 1).unwrap();
     assert_eq!(tensor.get::<f32>().unwrap().as_ptr(), weights.as_ptr());
+    not_exclusive(tensor.clone().get_mut::<f32>(), "others may read the memory");
     assert_eq!(view.get::<f32>().unwrap(), [2.0, 3.0]);
     assert_eq!(view.data_mut_as(dtype::F32).unwrap_err().kind(), Kind::ReadOnly);
     assert_eq!(Versioned::of(&view).unwrap().managed().flags, DlpackFlags::READ_ONLY);

@@ -251,7 +251,7 @@ impl fmt::Display for Error {
             DtypeMismatch { have, asked } => {
                 write!(
                     f,
-                    "the tensor holds {have}, not {asked}; ask for {have}, or reinterpret the bytes with dlb_tensor_reinterpret"
+                    "the tensor holds {have}, not {asked}; ask for {have}, or reinterpret the bytes (dlb_tensor_reinterpret; Tensor::reinterpret() in Rust)"
                 )
             }
             WrongLength { length, size } => {
@@ -322,7 +322,7 @@ impl fmt::Display for Error {
             UnknownDtype { dtype } => {
                 write!(
                     f,
-                    "{dtype} is unknown, so its elements cannot be accessed; reinterpret it first, with dlb_tensor_reinterpret"
+                    "{dtype} is unknown, so its elements cannot be accessed; reinterpret it first (dlb_tensor_reinterpret; Tensor::reinterpret() in Rust)"
                 )
             }
             Misaligned { address, alignment, dtype } => write!(

@@ -231,7 +231,7 @@ impl Plan {
             return Ok(plan);
         }
         let why = "the elements lie in the vector as no owned array can have them".into();
-        Err(Error::NotExclusive { action: ACTION, why, remedy: "copy them: as_array()?.to_owned()" })
+        Err(Error::NotExclusive { action: ACTION, why, remedy: "copy them: get_array_mut()?.to_owned()" })
     }
 
     fn strided(tensor: &Tensor, mut shape: Vec<usize>, first: usize) -> Plan {

@@ -154,13 +154,19 @@ impl Tensor {
 
     /// Refuses memory that anybody else may reach: through another reference, view or export, or without a tensor.
     pub(crate) fn check_exclusive(&self, action: &'static str) -> Result<()> {
-        let (why, remedy) = if self.inner().reach != Reach::Nobody {
-            ("the memory was lent by somebody who may use it too", "copy the elements: as_slice()?.to_vec()")
-        } else if !self.is_last() {
-            let remedy = "drop the other tensors, views and exports first, or copy: as_slice()?.to_vec()";
-            ("the memory is still in use elsewhere", remedy)
-        } else {
-            return Ok(());
+        let (why, remedy) = match self.inner().reach {
+            Reach::Nobody if self.is_last() => return Ok(()),
+            Reach::Nobody => {
+                let remedy = "drop the other tensors, views and exports first, or copy: as_slice()?.to_vec()";
+                ("the memory is still in use elsewhere", remedy)
+            }
+            Reach::Readers => {
+                ("others may read the memory", "read it with get(), or copy the elements: get()?.to_vec()")
+            }
+            Reach::Unknown => (
+                "the memory was lent by somebody who may use it too",
+                "copy the elements: as_slice()?.to_vec()",
+            ),
         };
         Err(Error::NotExclusive { action, why: why.into(), remedy })
     }

@@ -39,6 +39,14 @@ impl Tensor {
     /// let tensor = Tensor::from_owner(weights.clone(), &[2, 3])?;
     /// assert_eq!(tensor.data().cast_const().cast(), weights.as_ptr());
     /// assert!(tensor.is_read_only());
+    ///
+    /// struct Shared(Arc<Vec<f32>>); // an `Arc<Vec<T>>` shows a vector, not a slice
+    /// impl AsRef<[f32]> for Shared {
+    ///     fn as_ref(&self) -> &[f32] {
+    ///         &self.0
+    ///     }
+    /// }
+    /// assert_eq!(Tensor::from_owner(Shared(Arc::new(vec![1.0, 2.0])), &[2])?.get::<f32>()?, [1.0, 2.0]);
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
     pub fn from_owner<T: Element, O>(owner: O, shape: &[i64]) -> Result<Self>
@@ -175,7 +183,7 @@ impl Tensor {
             Err(Error::NotExclusive {
                 action: ACTION,
                 why: why.into(),
-                remedy: "copy them: as_slice()?.to_vec()",
+                remedy: "copy them: get_mut()?.to_vec()",
             })
         };
         match self.lent_vec::<T>(ACTION).and_then(whole) {
@@ -197,7 +205,7 @@ impl Tensor {
         vector.ok_or_else(|| Error::NotExclusive {
             action,
             why: format!("the memory belongs to no Vec<{}>", std::any::type_name::<T>()).into(),
-            remedy: "copy the elements: as_slice()?.to_vec()",
+            remedy: "copy the elements: get_mut()?.to_vec()",
         })
     }
 

@@ -40,10 +40,11 @@ const MAX_NDIM: usize = 64;
 /// tensor it was, or a view that shares its owner.
 ///
 /// From then on `source`'s storage cannot be resized (`resize_` fails, as it does after `x.numpy()` in Python), which
-/// would move its elements. Nor may its memory be swapped by torch's private `internal_lazy_clone`.
+/// would move its elements. Nor may its memory be swapped by torch's private `internal_lazy_clone`: no check can see that,
+/// and the elements may then be freed too early.
 ///
-/// Refused: tensors that require grad, are conjugated or negated lazily, sparse, nested, quantized, on meta, undefined;
-/// devices other than cpu and cuda; dtypes that DLPack does not have.
+/// Refused: tensors that require grad, are conjugated or negated lazily, sparse, nested, quantized, on meta, undefined,
+/// or reach beyond their storage; devices other than cpu and cuda; dtypes that DLPack does not have.
 ///
 /// ```
 /// let x = tch::Tensor::from_slice(&[1.0_f32, 2.0]).set_requires_grad(true);

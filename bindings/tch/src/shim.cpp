@@ -9,6 +9,7 @@
  */
 #include <ATen/ATen.h>
 #include <ATen/DLConvertor.h>
+#include <ATen/EmptyTensor.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -93,6 +94,16 @@ void check_shareable(const at::Tensor &x) {
   if (!x.has_storage()) refuse("the torch tensor has no storage of its own; call .contiguous() outside transforms");
 }
 
+/* A resize_ that fails, as it does on a shared storage, leaves the new shape behind: elements that are not there. */
+void check_held(const at::Tensor &x) {
+  const std::size_t shown = at::detail::computeStorageNbytes(
+      x.sizes(), x.strides(), x.itemsize(), static_cast<std::size_t>(x.storage_offset()));
+  const std::size_t held = x.storage().nbytes();
+  if (shown <= held) return;
+  refuse(c10::str("the torch tensor reaches to byte ", shown, " of a storage of ", held,
+                  ", as after a resize_ that failed; call .resize_() with a size that fits"));
+}
+
 }  // namespace
 
 extern "C" {
@@ -105,6 +116,7 @@ std::int32_t dlbridge_tch_describe(const at::Tensor *x, void (*release)(void *),
                                    void **storage, char **words) {
   return attempt(words, [&] {
     check_shareable(*x);
+    check_held(*x);
     description->device = dlpack_device(x->device());
     description->dtype = dlpack_dtype(*x);
     description->data = x->data_ptr();

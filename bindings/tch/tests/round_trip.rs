@@ -145,6 +145,22 @@ fn torch_may_drop_on_another_thread() {
     std::thread::spawn(move || drop((theirs, ours))).join().unwrap();
 }
 
+/// A resize_() that fails leaves its shape behind, whoever the memory belongs to.
+#[test]
+fn elements_that_the_storage_does_not_hold_are_refused() {
+    let _alone = alone();
+    let lent = numbers();
+    let theirs = tch::Tensor::from_slice(&[1_i32, 2, 3, 4, 5, 6]);
+    let _shared = from_torch(&theirs).unwrap();
+    for mut x in [to_torch(&lent).unwrap(), theirs] {
+        assert!(x.f_resize_([1 << 20]).is_err());
+        refused(from_torch(&x), "reaches to byte 4194304 of a storage of 24");
+        let _ = x.resize_([2, 2]);
+        assert_eq!(values(&x), [1, 2, 3, 4]);
+        assert_eq!(from_torch(&x.slice(0, 1, 2, 1)).unwrap().shape(), [1, 2]);
+    }
+}
+
 /// resize_() would move the elements away from under the tensor.
 #[test]
 fn the_storage_cannot_be_resized_any_more() {
