@@ -19,6 +19,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/DLConvertor.h>
+#include <ATen/EmptyTensor.h>
 
 #include "dlbridge.hpp"
 
@@ -107,6 +108,13 @@ inline void check_shareable(const at::Tensor &x) {
   if (x._is_zerotensor()) refuse("the torch tensor holds its zeros in no memory; call .clone() first");
   if (x.requires_grad()) refuse("the torch tensor requires grad, which would be lost; call .detach() first");
   if (!x.has_storage()) refuse("the torch tensor has no storage of its own; call .contiguous() outside transforms");
+  // A resize_ that fails, as it does on a shared storage, leaves the new shape behind: elements that are not there.
+  const std::size_t shown = at::detail::computeStorageNbytes(x.sizes(), x.strides(), x.itemsize(),
+                                                             static_cast<std::size_t>(x.storage_offset()));
+  if (shown > x.storage().nbytes()) {
+    refuse("the torch tensor reaches to byte " + std::to_string(shown) + " of a storage of " +
+           std::to_string(x.storage().nbytes()) + ", as after a resize_ that failed; resize_() it to what fits");
+  }
 }
 
 }  // namespace detail
