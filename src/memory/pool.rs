@@ -6,6 +6,7 @@ use super::fork;
 use crate::dlpack::DLDevice;
 use crate::error::{Allocation, Error, Kind, Result};
 use crate::tensor::Fence;
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,19 +35,20 @@ pub struct Pool {
     below: Arc<dyn Allocator>,
     limit: usize,
     cached: AtomicUsize,
-    /// Never NULL. Replaced in a forked child, since a thread that is not there may hold the lock; the old one is
-    /// left to the process, as small as it is.
+    /// Never NULL. Replaced in a forked child, since a thread that is not there may hold the lock.
     state: AtomicPtr<State>,
 }
 
 struct State {
     generation: u64,
     cache: Mutex<Cache>,
+    /// The parent's, or NULL. Kept as long as the pool, for another thread may be looking at it.
+    before: *mut State,
 }
 
 impl State {
-    fn new(generation: u64) -> *mut State {
-        Box::into_raw(Box::new(State { generation, cache: Mutex::default() }))
+    fn new(before: *mut State) -> *mut State {
+        Box::into_raw(Box::new(State { generation: fork::generation(), cache: Mutex::default(), before }))
     }
 
     /// The lock has nothing to poison: no foreign code runs under it.
@@ -69,7 +71,7 @@ impl Pool {
             below,
             limit: limits.held,
             cached: AtomicUsize::new(limits.cached),
-            state: AtomicPtr::new(State::new(fork::generation())),
+            state: AtomicPtr::new(State::new(null_mut())),
         }
     }
 
@@ -116,7 +118,7 @@ impl Pool {
     /// fences stay too: what they wait for happens in the parent.
     #[cold]
     fn renew(&self, old: *mut State) {
-        let new = State::new(fork::generation());
+        let new = State::new(old);
         if self.state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_err() {
             // SAFETY: just made, and nobody has seen it.
             return drop(unsafe { Box::from_raw(new) });
@@ -279,7 +281,16 @@ impl Drop for Pool {
             self.recycle(held);
         }
         self.trim(0);
-        // SAFETY: made by `State::new`; nobody uses the pool any more.
-        drop(unsafe { Box::from_raw(*self.state.get_mut()) });
+        let mut next = *self.state.get_mut();
+        // SAFETY: made by `State::new`, and nobody uses the pool any more.
+        while let Some(state) = unsafe { next.as_ref() } {
+            let (this, idle) = (next, state.cache.try_lock().is_ok());
+            next = state.before;
+            // What a thread of the parent was changing is left as it is.
+            if idle {
+                // SAFETY: as above; each is freed once.
+                drop(unsafe { Box::from_raw(this) });
+            }
+        }
     }
 }
