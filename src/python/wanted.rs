@@ -82,7 +82,7 @@ pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> 
 }
 
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
-fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
+pub(super) fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
     let unknown = |given| Error::Refused(Refusal::UnknownDevice { given });
     if gil.type_of(spelling) != gil.api.PyTuple_Type {
         return device::parse(&text).ok_or_else(|| unknown(text));
