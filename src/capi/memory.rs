@@ -3,7 +3,7 @@
 use super::status::{dlb_status, output, required, status};
 use super::tensor::{create, dlb_release_fn, dlb_tensor};
 use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
-use crate::error::{Allocation, Error, Result};
+use crate::error::{Allocation, Error, Refusal, Result};
 use crate::memory::{self, Allocator, Host, Limits, Options, Piece, Pool, Stats};
 use crate::tensor::{Tensor, device};
 use std::ffi::c_void;
@@ -226,7 +226,9 @@ pub unsafe extern "C" fn dlb_allocator_create(
             return Err(Error::Null { what });
         };
         let device = if functions.device == UNSET { DLDevice::CPU } else { functions.device };
-        let device = device::check(device)?;
+        let device = device::check(device).map_err(|_| {
+            Error::Refused(Refusal::UnknownDevice { given: device::Name(device).to_string() })
+        })?;
         let dlb_allocator_functions { context, release, .. } = functions;
         Ok(Arc::new(Foreign { context, allocate, deallocate, release, device }))
     };
