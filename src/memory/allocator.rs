@@ -76,12 +76,16 @@ pub unsafe trait Allocator: Send + Sync {
     }
 }
 
-/// Refuses alignments that are none, and sizes that no address space has.
+/// More bytes than any address space has; sums of sizes below it do not overflow.
+const ABSURD: usize = 1 << 56;
+
+/// Refuses alignments that are none, and absurd sizes.
 pub(super) fn layout(bytes: usize, alignment: usize) -> Result<Layout> {
     if !alignment.is_power_of_two() {
         return Err(Error::Allocation(Allocation::Alignment { alignment }));
     }
-    Layout::from_size_align(bytes.max(1), alignment).map_err(|_| Error::OutOfMemory { bytes })
+    let layout = Layout::from_size_align(bytes.max(1), alignment).ok();
+    layout.filter(|layout| layout.size() < ABSURD).ok_or(Error::OutOfMemory { bytes })
 }
 
 /// A box, or an error where `Box::new` would end the process.

@@ -37,7 +37,6 @@ impl Ledger {
 // SAFETY: the host's allocator.
 unsafe impl Allocator for Ledger {
     fn allocate(&self, bytes: usize, alignment: usize) -> Result<Piece> {
-        // Were the pool to hold its lock while it calls, this would not return.
         let most = self.most.load(SeqCst);
         if most != 0 && self.bytes() + bytes > most {
             return Err(Error::OutOfMemory { bytes });

@@ -1,10 +1,11 @@
 //! What a pool keeps and gives again, and where it refuses.
 
 use crate::ledger::{Flag, Ledger};
-use dlbridge::memory::{Allocator, Block, Host, Limits, Pool};
-use dlbridge::{Allocation, Error, Kind};
-use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use dlbridge::memory::{Allocator, Block, Host, Limits, Piece, Pool};
+use dlbridge::tensor::Fence;
+use dlbridge::{Allocation, Error, Kind, Result};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock, Weak};
 
 const MIB: usize = 1 << 20;
 
@@ -217,4 +218,58 @@ fn a_pool_over_a_pool_gives_everything_back() {
     assert_eq!((stats(&outer).cached, stats(&inner).held), (0, 0));
     inner.pool().unwrap().trim(0);
     assert_eq!(ledger.blocks(), 0);
+}
+
+/// Asks its pool for numbers whenever it is called, which would never return were the pool's lock held.
+#[derive(Default)]
+struct Curious {
+    pool: OnceLock<Weak<Pool>>,
+    calls: AtomicUsize,
+}
+
+impl Curious {
+    fn ask(&self) {
+        self.calls.fetch_add(1, SeqCst);
+        let _ = self.pool.get().and_then(Weak::upgrade).map(|pool| pool.stats());
+    }
+}
+
+// SAFETY: the host's allocator.
+unsafe impl Allocator for Curious {
+    fn allocate(&self, bytes: usize, alignment: usize) -> Result<Piece> {
+        self.ask();
+        Host.allocate(bytes, alignment)
+    }
+    unsafe fn deallocate(&self, piece: Piece) {
+        self.ask();
+        // SAFETY: it came from there.
+        unsafe { Host.deallocate(piece) }
+    }
+}
+
+impl Fence for Curious {
+    fn done(&self) -> bool {
+        self.ask();
+        self.calls.load(SeqCst) > 6
+    }
+    fn wait(&self) {
+        self.ask();
+    }
+}
+
+#[test]
+fn nothing_foreign_is_called_under_the_lock() {
+    let curious = Arc::new(Curious::default());
+    let limits = Limits { held: 10 * MIB, cached: 6 * MIB };
+    let pool = Arc::new(Pool::new(curious.clone(), limits));
+    curious.pool.set(Arc::downgrade(&pool)).unwrap();
+    let allocator: Arc<dyn Allocator> = pool.clone();
+    drop(block(&allocator, 4 * MIB)); // cached
+    drop(block(&allocator, 9 * MIB)); // evicts it, and is too large to be cached
+    block(&allocator, 5 * MIB).release_after(vec![curious.clone()]); // waits
+    drop(block(&allocator, MIB)); // looks at who waits
+    drop(block(&allocator, 5 * MIB));
+    pool.trim(0);
+    assert!(curious.calls.load(SeqCst) >= 9);
+    assert_eq!((pool.stats().held, pool.stats().cached), (0, 0));
 }
