@@ -4,8 +4,9 @@ use crate::ledger::{Flag, Ledger};
 use dlbridge::memory::{Allocator, Block, Host, Limits, Piece, Pool};
 use dlbridge::tensor::Fence;
 use dlbridge::{Allocation, Error, Kind, Result};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 
@@ -272,4 +273,41 @@ fn nothing_foreign_is_called_under_the_lock() {
     pool.trim(0);
     assert!(curious.calls.load(SeqCst) >= 9);
     assert_eq!((pool.stats().held, pool.stats().cached), (0, 0));
+}
+
+/// Takes its time to free.
+#[derive(Default)]
+struct Slow {
+    freeing: AtomicBool,
+}
+
+// SAFETY: the host's allocator.
+unsafe impl Allocator for Slow {
+    fn allocate(&self, bytes: usize, alignment: usize) -> Result<Piece> {
+        Host.allocate(bytes, alignment)
+    }
+    unsafe fn deallocate(&self, piece: Piece) {
+        self.freeing.store(true, SeqCst);
+        std::thread::sleep(Duration::from_millis(100));
+        // SAFETY: it came from there.
+        unsafe { Host.deallocate(piece) }
+    }
+}
+
+#[test]
+fn room_that_another_thread_is_making_is_waited_for() {
+    let slow = Arc::new(Slow::default());
+    let limits = Limits { held: 16 * MIB, ..Limits::default() };
+    let pool: Arc<dyn Allocator> = Arc::new(Pool::new(slow.clone(), limits));
+    drop(block(&pool, 16 * MIB));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| Block::new(Some(&pool), 7 * MIB, 0).map(drop));
+        while !slow.freeing.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        // The cache is empty by now, and the 16 MiB are still there.
+        assert!(Block::new(Some(&pool), 7 * MIB, 0).is_ok());
+        assert!(first.join().unwrap().is_ok());
+    });
+    assert!(stats(&pool).peak_held <= 16 * MIB);
 }
