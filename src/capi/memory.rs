@@ -99,7 +99,7 @@ pub struct dlb_pool_stats {
     pub hits: u64,
 }
 
-/// Refuses a struct of the caller that is smaller than it says it must be; a later version's may be larger.
+/// Refuses a struct of the caller whose size is none that a version had; a later version's may be larger.
 ///
 /// # Safety
 ///

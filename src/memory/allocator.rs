@@ -37,7 +37,7 @@ unsafe impl Send for Piece {}
 // SAFETY: as above.
 unsafe impl Sync for Piece {}
 
-/// Gives memory and takes it back. Any thread may call it, and give back what another one took.
+/// Gives memory and takes it back. Any thread may call it, and give back what another one took. It must not panic.
 ///
 /// # Safety
 ///

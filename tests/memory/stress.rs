@@ -1,4 +1,4 @@
-//! Eight threads on one pool, which free what others allocated.
+//! Eight threads on one pool, which free what others allocated: for a second, or as long as DLB_STRESS_SECONDS says.
 
 use crate::ledger::{Ledger, Random};
 use dlbridge::memory::{Allocator, Block, Limits, Pool};
