@@ -20,7 +20,7 @@ C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
 INCLUDE    := -I$(ROOT)/include
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python lint-python bench bench-handoff bench-handoff-python clean
+.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python lint-python bench bench-handoff bench-handoff-python bench-memory clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -127,13 +127,16 @@ lint-python: package ## formatting, lints and types of the Python code
 -include examples/examples.mk
 -include benches/handoff.mk
 
-bench: bench-handoff ## every benchmark
+bench: bench-handoff bench-memory ## every benchmark
 
 bench-handoff: bench-handoff-cpp bench-handoff-python ## what a hand-off costs, beside dlpark, libtorch, NumPy, torch, tvm-ffi
 
 bench-handoff-python: package
 	@$(PY) -m pip install --quiet --disable-pip-version-check apache-tvm-ffi || true
 	@$(PY) benches/handoff.py --plot build/handoff.png
+
+bench-memory: package ## what memory costs, fresh and warm, beside NumPy, torch and malloc
+	@$(PY) benches/memory.py
 
 clean: ## everything that was built, .venv included
 	rm -rf build target .venv .venv-packaging

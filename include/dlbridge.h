@@ -4,8 +4,9 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * A `dlb_tensor` describes a buffer that somebody owns. It comes from `dlb_tensor_wrap()` (your memory),
- * `dlb_tensor_import()` (a DLPack struct) or `dlb_python_import()` (any Python array), goes out through
- * `dlb_tensor_export()` or `dlb_python_capsule()`, and the elements are never copied on the way.
+ * `dlb_tensor_empty()` (memory of its own), `dlb_tensor_import()` (a DLPack struct) or `dlb_python_import()` (any
+ * Python array), goes out through `dlb_tensor_export()` or `dlb_python_capsule()`, and the elements are never copied on
+ * the way.
  *
  * The rules, which hold for every function unless it says otherwise:
  *
@@ -45,6 +46,14 @@
 #define DLB_SLICE_END INT64_MIN
 
 /**
+ * Who gives memory and takes it back: the host's allocator, a pool, or functions of the program.
+ *
+ * Opaque. Reference-counted: `dlb_allocator_retain()` adds a reference, `dlb_allocator_release()` drops one; every
+ * tensor on its memory holds one too. Any thread may use it.
+ */
+typedef struct dlb_allocator dlb_allocator;
+
+/**
  * A shared description of a buffer: address, shape, strides, dtype, device, and who owns the memory.
  *
  * Opaque. Reference-counted: `dlb_tensor_retain()` adds a reference, `dlb_tensor_release()` drops one, and with the
@@ -63,6 +72,134 @@ typedef int32_t dlb_status;
  * lock held. It must not throw. It may call dlbridge.
  */
 typedef void (*dlb_release_fn)(void *context);
+
+/**
+ * What `dlb_tensor_empty()` is to make. Set `struct_size` to `sizeof(dlb_tensor_options)` and the rest to zero; then
+ * shape, ndim and dtype.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_tensor_options)`.
+   */
+  size_t struct_size;
+  /**
+   * `ndim` sizes in elements, borrowed for the call; may be NULL if `ndim` is 0.
+   */
+  const int64_t *shape;
+  /**
+   * The number of dimensions.
+   */
+  int32_t ndim;
+  /**
+   * The element type.
+   */
+  DLDataType dtype;
+  /**
+   * Where; all zero for wherever the allocator's memory is, which by default is the host.
+   */
+  DLDevice device;
+  /**
+   * Not 0 for page-locked memory, which this version has no driver for: `DLB_ERROR_UNAVAILABLE`.
+   */
+  int32_t pinned;
+  /**
+   * The address is a multiple of this power of two; 0 for 256.
+   */
+  size_t alignment;
+  /**
+   * Who gives the memory, borrowed; NULL for the shared allocator.
+   */
+  const dlb_allocator *allocator;
+} dlb_tensor_options;
+
+/**
+ * An allocator in C. Set `struct_size` to `sizeof(dlb_allocator_functions)` and the rest to zero first.
+ *
+ * The functions are called from any thread, also several at a time, with no lock held. They must not throw.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_allocator_functions)`.
+   */
+  size_t struct_size;
+  /**
+   * Given to each function.
+   */
+  void *context;
+  /**
+   * `bytes` bytes (never 0) at a multiple of `alignment` (a power of two), or NULL.
+   */
+  void *(*allocate)(void *context, size_t bytes, size_t alignment);
+  /**
+   * Takes memory back, with the numbers it was allocated with.
+   */
+  void (*deallocate)(void *context, void *data, size_t bytes, size_t alignment);
+  /**
+   * Called once, when the last reference to the allocator and the last memory from it are gone; may be NULL.
+   */
+  dlb_release_fn release;
+  /**
+   * Where the memory is; all zero for the host.
+   */
+  DLDevice device;
+} dlb_allocator_functions;
+
+/**
+ * How much a pool may hold, in bytes; 0 for any amount. Set `struct_size` to `sizeof(dlb_pool_options)`.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_pool_options)`.
+   */
+  size_t struct_size;
+  /**
+   * In all, in use and cached: a request beyond it frees cached blocks, and fails where that is not enough.
+   */
+  size_t limit;
+  /**
+   * Cached: what comes back beyond it makes the blocks go that were unused for longest.
+   */
+  size_t cached;
+} dlb_pool_options;
+
+/**
+ * What a pool has and did. Set `struct_size` to `sizeof(dlb_pool_stats)` before the call. All but the last two are
+ * bytes.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_pool_stats)`.
+   */
+  size_t struct_size;
+  /**
+   * In use, as it was asked for.
+   */
+  size_t asked;
+  /**
+   * In use, as it was set aside: rounded up, or a cached block that is up to an eighth larger.
+   */
+  size_t held;
+  /**
+   * Kept for reuse.
+   */
+  size_t cached;
+  /**
+   * The largest `asked` so far.
+   */
+  size_t peak_asked;
+  /**
+   * The largest sum of `held` and `cached` so far.
+   */
+  size_t peak_held;
+  /**
+   * Requests that were granted.
+   */
+  uint64_t allocations;
+  /**
+   * Those of them that a cached block served.
+   */
+  uint64_t hits;
+} dlb_pool_stats;
 
 /**
  * Success.
@@ -419,6 +556,92 @@ dlb_status dlb_tensor_reinterpret(const dlb_tensor *tensor,
  */
 dlb_status dlb_tensor_read_only(const dlb_tensor *tensor,
                                 dlb_tensor **out);
+
+/**
+ * Makes a row-major tensor on memory of its own: writable, its values anything, sub-byte elements packed.
+ *
+ * Host memory by default, at a multiple of 256 bytes: from 1 MiB on from a pool that all share, below from the C
+ * library's allocator. From 2 MiB on it lies on huge pages as far as it fills them. It goes back to its allocator when
+ * the last tensor and the last export on it are gone. A tensor without elements has no memory: its `data` is NULL.
+ *
+ * `options` is borrowed. `*out` is owned by the caller: `dlb_tensor_release()`. Fails with
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL, a negative size, a shape that does not fit 63 bits of bytes, a dtype that cannot
+ * exist, an alignment that is no power of two, a device that is not the allocator's, an allocator that ignores the
+ * alignment), `DLB_ERROR_OUT_OF_MEMORY`, `DLB_ERROR_UNAVAILABLE` (a device other than the host without an allocator
+ * for it; pinned memory). Thread-safe.
+ */
+dlb_status dlb_tensor_empty(const dlb_tensor_options *options,
+                            dlb_tensor **out);
+
+/**
+ * The host's allocator, which caches nothing: the C library's below 2 MiB, from there on mappings with huge pages.
+ *
+ * `*out` is owned by the caller: `dlb_allocator_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL).
+ */
+dlb_status dlb_allocator_host(dlb_allocator **out);
+
+/**
+ * An allocator of the program's own: `functions` is copied.
+ *
+ * `*out` is owned by the caller: `dlb_allocator_release()`. If this fails nothing is taken, and `release` is not
+ * called: `DLB_ERROR_INVALID_ARGUMENT` (NULL `functions`, `allocate`, `deallocate` or `out`; a `struct_size` that is
+ * too small; a device that does not exist).
+ */
+dlb_status dlb_allocator_create(const dlb_allocator_functions *functions,
+                                dlb_allocator **out);
+
+/**
+ * A pool over another allocator: it gives blocks out again instead of freeing them, which spares the page faults of
+ * fresh memory.
+ *
+ * Sizes are rounded up to 512 bytes, from 1 MiB on to 4 KiB, and a cached block serves a request that it exceeds by at
+ * most an eighth. `over` is retained; NULL stands for the host's allocator. `options` is borrowed and may be NULL: no
+ * limits. Its functions are called with no lock held. In a forked child the pool starts afresh: what was allocated
+ * before goes to `over` when it is given back.
+ *
+ * `*out` is owned by the caller: `dlb_allocator_release()`; with the last reference and the last tensor the cache is
+ * freed. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small).
+ */
+dlb_status dlb_allocator_pool(dlb_allocator *over,
+                              const dlb_pool_options *options,
+                              dlb_allocator **out);
+
+/**
+ * Adds a reference and returns `allocator`. NULL gives NULL. Thread-safe.
+ */
+dlb_allocator *dlb_allocator_retain(dlb_allocator *allocator);
+
+/**
+ * Drops a reference. With the last one, and the last tensor on its memory, the allocator is gone. NULL is a no-op.
+ * Thread-safe.
+ */
+void dlb_allocator_release(dlb_allocator *allocator);
+
+/**
+ * Frees what a pool caches, the blocks unused for longest first, until at most `keep` bytes are left. Returns how many
+ * bytes were freed. NULL stands for the pool that all share; an allocator that is no pool has nothing to free: 0.
+ * Thread-safe.
+ */
+size_t dlb_allocator_trim(dlb_allocator *allocator,
+                          size_t keep);
+
+/**
+ * Changes how many bytes a pool may cache, and frees what is too much. NULL stands for the pool that all share, which
+ * begins with an eighth of the memory of the machine or the container.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` where the allocator is no pool. Thread-safe.
+ */
+dlb_status dlb_allocator_limit(dlb_allocator *allocator,
+                               size_t cached);
+
+/**
+ * What a pool has and did; NULL stands for the pool that all share, which serves tensors of 1 MiB and more.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small, an allocator that is no pool
+ * and so counts nothing). Thread-safe.
+ */
+dlb_status dlb_allocator_stats(const dlb_allocator *allocator,
+                               dlb_pool_stats *out);
 
 /**
  * Takes a tensor over from a Python object: anything with `__dlpack__` (NumPy, PyTorch, JAX, ...), or a DLPack

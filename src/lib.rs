@@ -19,7 +19,7 @@
 //! # Ok::<(), dlbridge::Error>(())
 //! ```
 //!
-//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], then `interop`, `python` and `capi`.
+//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], then `interop`, `python` and `capi`.
 //! A layer uses only the ones below it.
 
 pub mod capi;
@@ -27,11 +27,12 @@ pub mod capi;
 mod error;
 mod guard;
 pub mod interop;
+pub mod memory;
 pub mod python;
 
 pub mod tensor;
 
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
-pub use error::{Error, Kind, Refusal, Result};
+pub use error::{Allocation, Error, Kind, Refusal, Result};
 pub use tensor::Tensor;

@@ -8,11 +8,13 @@ mod common;
 
 use common::{Abi, Exported, Produced, Sample, alive};
 use dlbridge::dlpack::{DLManagedTensor, DLManagedTensorVersioned};
+use dlbridge::memory::{Allocator, Block, Host, Limits, Options, Pool, pool};
 use dlbridge::tensor::dtype;
 use dlbridge::{Kind, Result, Tensor};
 use dlpark::DlpackFlags;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed};
 
 /// The system's allocator, which fails when told to, and counts. The program has one thread.
@@ -126,7 +128,33 @@ fn view(view: impl Fn(&Tensor) -> Result<Tensor>) -> usize {
     count
 }
 
+/// Memory of our own from a pool that caches nothing, or has what is asked for.
+fn from_pool(cached: usize) -> usize {
+    let pool: Arc<dyn Allocator> =
+        Arc::new(Pool::new(Arc::new(Host), Limits { cached, ..Limits::default() }));
+    let make =
+        || Tensor::empty_with(&[100, 100], dtype::U8, Options { alignment: 0, allocator: Some(&pool) });
+    drop(make()); // where it is kept, the list of what is cached has its memory from here on
+    let count = starve(make);
+    let stats = pool.pool().unwrap().stats();
+    assert_eq!((stats.asked, stats.held, stats.cached), (0, 0, if cached == 0 { 0 } else { 10240 }));
+    count
+}
+
+/// A pool that has no memory for the list of what it caches frees the block instead.
+fn a_list_that_cannot_grow() -> usize {
+    let pool: Arc<dyn Allocator> = Arc::new(Pool::new(Arc::new(Host), Limits::default()));
+    let block = Block::new(Some(&pool), 5000, 0).unwrap();
+    UNTIL_FAILURE.store(0, Relaxed);
+    drop(block);
+    assert!(UNTIL_FAILURE.swap(-1, Relaxed) < 0, "the list did not grow");
+    let stats = pool.pool().unwrap().stats();
+    assert_eq!((stats.held, stats.cached), (0, 0));
+    1
+}
+
 fn main() {
+    pool(); // made once in a process, where there must be memory for it
     type Check = (&'static str, fn() -> usize);
     let checks: &[Check] = &[
         ("import", import::<DLManagedTensorVersioned>),
@@ -145,11 +173,29 @@ fn main() {
         ("reinterpret", || view(|tensor| tensor.reinterpret(dtype::U8))),
         ("read_only", || view(Tensor::read_only)),
         ("clone", || view(|tensor| Ok(tensor.clone()))),
+        // The memory, its owner, the tensor. Of the second the memory is a mapping and the pool has a note.
+        ("small empty", || starve(|| Tensor::empty(&[100], dtype::F32))),
+        ("large empty", || {
+            pool().limit_cached(0);
+            starve(|| Tensor::empty(&[3, 1 << 20], dtype::U8))
+        }),
+        ("zeros", || starve(|| Tensor::zeros(&[100], dtype::F32))),
+        ("empty of nothing", || starve(|| Tensor::empty(&[0], dtype::F32))),
+        ("fresh from a pool", || from_pool(0)),
+        ("cached in a pool", || from_pool(usize::MAX)),
+        ("a list that cannot grow", a_list_that_cannot_grow),
     ];
     for (name, check) in checks {
         let allocations = check();
         println!("out_of_memory: {name}: {allocations} allocation(s) failed in turn");
-        assert!(allocations == usize::from(*name != "clone"), "one block each, and none for a clone");
+        let expected = match *name {
+            "clone" => 0,
+            "cached in a pool" => 2,
+            "small empty" | "large empty" | "zeros" => 3,
+            "fresh from a pool" => 4,
+            _ => 1,
+        };
+        assert_eq!(allocations, expected, "{name}");
     }
     println!("out_of_memory: {} passed, 0 failed", checks.len());
 }

@@ -310,3 +310,15 @@ fn element_types_have_their_dtypes() {
         round_trip([half::bf16::from_f32(0.5), half::bf16::MAX], "bfloat16");
     }
 }
+
+#[test]
+fn zeros_are_ours_to_write_and_of_no_vector() {
+    let mut zeros = Tensor::zeros(&[2, 2], dtype::I32).unwrap();
+    zeros.get_mut::<i32>().unwrap()[3] = 7;
+    let refused = zeros.into_vec::<i32>().unwrap_err();
+    assert_eq!(refused.error.kind(), Kind::CopyRequired);
+    assert!(refused.error.to_string().contains("belongs to no Vec<i32>"), "{}", refused.error);
+    // What was never written is not lent without `unsafe`.
+    let mut empty = Tensor::empty(&[2], dtype::I32).unwrap();
+    assert!(empty.get_mut::<i32>().is_err());
+}

@@ -10,6 +10,7 @@
 
 pub mod device;
 pub mod dtype;
+pub mod memory;
 pub mod python;
 pub mod status;
 pub mod tensor;

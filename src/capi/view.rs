@@ -13,7 +13,7 @@ pub const DLB_SLICE_END: i64 = i64::MIN;
 /// # Safety
 ///
 /// `values` is readable for `count` values, or NULL.
-unsafe fn list<'a>(values: *const i64, count: i32, what: &'static str) -> Result<&'a [i64]> {
+pub(super) unsafe fn list<'a>(values: *const i64, count: i32, what: &'static str) -> Result<&'a [i64]> {
     let count = usize::try_from(count).map_err(|_| Error::NegativeCount { what, count })?;
     if count == 0 {
         return Ok(&[]);

@@ -1,7 +1,9 @@
 //! What can go wrong, and the words for it: what is wrong, with the values, then the call that mends it.
 
+mod allocation;
 mod refusal;
 
+pub use allocation::Allocation;
 pub use refusal::Refusal;
 
 use std::borrow::Cow;
@@ -118,6 +120,8 @@ pub enum Error {
     ReshapeCopies { shape: Vec<i64>, strides: Vec<i64>, target: Vec<i64> },
     NotExclusive { action: &'static str, why: Cow<'static, str>, remedy: &'static str },
     OutOfMemory { bytes: usize },
+    // Requests for memory
+    Allocation(Allocation),
     Unavailable { what: String },
     Capsule { words: String },
     NotAnArray { type_name: String },
@@ -173,6 +177,7 @@ impl Error {
             ReadOnly { .. } => Kind::ReadOnly,
             ReshapeCopies { .. } | NotExclusive { .. } => Kind::CopyRequired,
             OutOfMemory { .. } => Kind::OutOfMemory,
+            Allocation(allocation) => allocation.kind(),
             Unavailable { .. } => Kind::Unavailable,
             Refused(refusal) => refusal.kind(),
             Python { .. } => Kind::Python,
@@ -356,6 +361,7 @@ impl fmt::Display for Error {
             OutOfMemory { bytes } => {
                 write!(f, "{bytes} bytes could not be allocated; release tensors that are no longer used")
             }
+            Allocation(allocation) => allocation.fmt(f),
             Unavailable { what } => f.write_str(what),
             Capsule { words } => f.write_str(words),
             NotAnArray { type_name } => write!(

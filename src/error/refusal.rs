@@ -66,7 +66,7 @@ impl fmt::Display for Refusal {
         match self {
             Missing { what, call } => write!(f, "{what}; {call}"),
             NotOurs { type_name } => write!(f, "a {type_name} is no dlbridge.Tensor; call dlbridge.from_dlpack(x)"),
-            NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x)"),
+            NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x), or dlbridge.empty(shape, dtype)"),
             Signature { words } => f.write_str(words),
             UnknownReadOnly { given } => write!(f, "readonly is {given:?}; pass \"error\", \"copy\" or \"alias\""),
             UnknownDevice { given } => write!(

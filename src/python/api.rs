@@ -170,6 +170,7 @@ symbols! {
     PyLong_FromLongLong: unsafe extern "C" fn(i64) -> Object,
     PyLong_FromVoidPtr: unsafe extern "C" fn(*mut c_void) -> Object,
     PyBool_FromLong: unsafe extern "C" fn(c_long) -> Object,
+    PySequence_Tuple: unsafe extern "C" fn(Object) -> Object,
     PyTuple_New: unsafe extern "C" fn(isize) -> Object,
     PyTuple_Size: unsafe extern "C" fn(Object) -> isize,
     PyTuple_GetItem: unsafe extern "C" fn(Object, isize) -> Object,

@@ -8,10 +8,11 @@ use crate::dlpack::{
     DLDeviceType, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION, DLPackExchangeAPI,
     DLPackExchangeAPIHeader, DLPackVersion, DLTensor,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::guard::guard;
-use crate::tensor::Tensor;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use crate::memory::check_device;
+use crate::tensor::{MAX_NDIM, Tensor};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
 
 pub(super) const CAPSULE_NAME: &CStr = c"dlpack_exchange_api";
@@ -134,17 +135,43 @@ unsafe extern "C" fn work_stream(_: DLDeviceType, _: i32, out: *mut *mut c_void)
     0
 }
 
-/// Own memory does not exist yet, so there is none to give.
+/// Allocates a tensor like a prototype, on the host. Needs no GIL.
 unsafe extern "C" fn allocate(
-    _: *mut DLTensor,
-    _: *mut *mut DLManagedTensorVersioned,
+    prototype: *mut DLTensor,
+    out: *mut *mut DLManagedTensorVersioned,
     context: *mut c_void,
     set_error: Option<unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char)>,
 ) -> c_int {
+    let made = guard(|| {
+        if out.is_null() {
+            return Err(Error::Null { what: "out" });
+        }
+        // SAFETY: the caller gives NULL or a description with `ndim` sizes.
+        let prototype = unsafe { prototype.as_ref() }.ok_or(Error::Null { what: "prototype" })?;
+        let ndim = usize::try_from(prototype.ndim).ok().filter(|&ndim| ndim <= MAX_NDIM);
+        let ndim = ndim.ok_or(Error::Ndim { ndim: prototype.ndim.into(), limit: MAX_NDIM })?;
+        let shape = match ndim {
+            0 => &[],
+            _ if prototype.shape.is_null() => return Err(Error::NullShape { ndim: prototype.ndim }),
+            // SAFETY: as above.
+            _ => unsafe { std::slice::from_raw_parts(prototype.shape, ndim) },
+        };
+        check_device(prototype.device, false)?;
+        let export = Tensor::empty(shape, prototype.dtype)?.into_export()?;
+        // SAFETY: not NULL, so a place to write to.
+        unsafe { out.write(export.as_ptr()) };
+        Ok(())
+    });
+    let Err(error) = made else { return 0 };
     if let Some(set_error) = set_error {
-        let words = c"dlbridge allocates no element memory yet; allocate with the framework that computes";
-        // SAFETY: the caller's function with the caller's context; both strings are static.
-        unsafe { set_error(context, c"NotImplementedError".as_ptr(), words.as_ptr()) };
+        let kind = match error.kind() {
+            Kind::OutOfMemory => c"MemoryError",
+            Kind::Unavailable | Kind::Internal => c"RuntimeError",
+            _ => c"ValueError",
+        };
+        let words = CString::new(error.to_string()).unwrap_or_default();
+        // SAFETY: the caller's function with the caller's context; it copies what it keeps.
+        unsafe { set_error(context, kind.as_ptr(), words.as_ptr()) };
     }
     -1
 }

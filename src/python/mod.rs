@@ -11,6 +11,7 @@ mod exchange;
 mod gil;
 mod import;
 mod kind;
+mod memory;
 mod missing;
 mod module;
 mod numpy;

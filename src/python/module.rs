@@ -4,6 +4,7 @@ use super::api::{MethodDef, Object};
 use super::builtin::{Arguments, KEYWORDS, answer};
 use super::convert;
 use super::gil::Gil;
+use super::memory;
 use super::object;
 use crate::error::{Error, Refusal, Result};
 use std::ffi::{CStr, c_void};
@@ -72,6 +73,16 @@ shared knowingly ('alias': writing to the result is then undefined). torch has n
 there is no hidden cast or transfer. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
+    c"empty", c"empty(shape, /, dtype, *, device='cpu', pinned=False)\n--\n\n\
+A row-major Tensor on memory of its own: writable, its values anything. `shape` is an integer or a sequence of them,\n\
+`dtype` any spelling of one.\n\n\
+The memory lies at a multiple of 256 bytes, from 2 MiB on in huge pages. From 1 MiB on it comes from a pool and goes\n\
+back there when the last tensor, array or export on it is gone, so that the next one of about its size costs no page\n\
+faults: see memory_stats() and trim(). Host memory only: another device or pinned=True raises UnavailableError.\n\
+Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` measures.\n\n\
+>>> batch = dlbridge.empty((32, 480, 640, 3), 'uint8').numpy()\n\
+>>> batch.nbytes, batch.ctypes.data % 256\n\
+(29491200, 0)" => memory::empty;
 };
 
 /// A new module object with the functions and the `Tensor` type. `exceptions` is the tuple of exception classes.

@@ -304,8 +304,8 @@ const MEMBER_SSIZE: c_int = 19;
 const MEMBER_READ_ONLY: c_int = 1;
 
 const DOC: &CStr = c"A buffer that somebody owns, described: address, shape, strides, dtype, device.\n\n\
-Made by dlbridge.from_dlpack; every DLPack framework takes it through __dlpack__. It holds a reference to the owner,\n\
-copies nothing, and its description never changes, so threads may share it.";
+Made by dlbridge.from_dlpack and dlbridge.empty; every DLPack framework takes it through __dlpack__. It holds a\n\
+reference to the owner, copies nothing, and its description never changes, so threads may share it.";
 
 /// Makes the type, once per process. A new reference.
 pub(super) fn make_type(gil: &Gil) -> Result<Object> {

@@ -85,7 +85,7 @@ pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> 
 }
 
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
-fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
+pub(super) fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
     let read = if gil.type_of(spelling) == gil.api.PyTuple_Type {
         let (kind, id) = gil.pair(spelling, "device")?;
         let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());

@@ -53,6 +53,21 @@ impl Tensor {
         unsafe { build(description, flags, owner, Reach::Unknown) }
     }
 
+    /// [`Tensor::wrap_foreign`] for memory that nobody else knows of, so that it can be borrowed mutably.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tensor::wrap_foreign`]; besides, every element is initialised, and reached through this tensor only.
+    pub(crate) unsafe fn wrap_exclusive(
+        description: &DLTensor,
+        release: super::ReleaseFn,
+        context: *mut c_void,
+    ) -> Result<Self> {
+        let owner = Owner::Foreign { release, context };
+        // SAFETY: the caller vouches for the description.
+        unsafe { build(description, DlpackFlags::empty(), owner, Reach::Nobody) }
+    }
+
     /// Describes memory that `of` keeps alive: another view of it, made by somebody else. It is read-only if `of` is.
     ///
     /// ```

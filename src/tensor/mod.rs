@@ -2,20 +2,24 @@
 
 pub mod device;
 pub mod dtype;
+pub mod fence;
 
 mod access;
 mod draft;
 mod export;
 mod import;
 mod layout;
+mod request;
 mod view;
 mod wrap;
 
 pub use dtype::Element;
 pub use export::live as live_exports;
+pub use fence::Fence;
 pub(crate) use import::{delete_legacy, delete_versioned};
 #[cfg(feature = "ndarray")]
 pub(crate) use layout::may_overlap;
+pub(crate) use request::packed_bytes;
 pub use wrap::TakeError;
 
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};

@@ -199,9 +199,11 @@ impl Tensor {
     pub(crate) fn lent_vec<T: Element>(&self, action: &'static str) -> Result<&Vec<T>> {
         self.data_mut_as(T::DTYPE)?;
         self.check_exclusive(action)?;
-        let Owner::Rust(value) = self.root().inner().owner else { unreachable!("checked above") };
-        // SAFETY: the box lives as long as the root, and nobody writes to the value in it.
-        let vector = unsafe { value.as_ref() }.downcast_ref::<Vec<T>>();
+        let vector = match self.root().inner().owner {
+            // SAFETY: the box lives as long as the root, and nobody writes to the value in it.
+            Owner::Rust(value) => unsafe { value.as_ref() }.downcast_ref::<Vec<T>>(),
+            _ => None, // memory of an allocator
+        };
         vector.ok_or_else(|| Error::NotExclusive {
             action,
             why: format!("the memory belongs to no Vec<{}>", std::any::type_name::<T>()).into(),

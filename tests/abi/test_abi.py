@@ -62,9 +62,10 @@ CHANGES = {
     "a constant has another value": (r"DLB_ERROR_READ_ONLY 4", "DLB_ERROR_READ_ONLY 40", "READ_ONLY"),
     "a constant is removed": (r"#define DLB_ERROR_CLOSED 11", "", "DLB_ERROR_CLOSED"),
     "an enumerator has another value": (r"kDLBool = 6U", "kDLBool = 66U", "kDLBool"),
-    "a field has another type": (r"int32_t ndim;", "uint32_t ndim;", "ndim"),
+    "a field has another type": (r"(DLDevice device;\s+)int32_t ndim;", r"\1uint32_t ndim;", "ndim"),
     "a field is removed": (r"uint64_t byte_offset;", "", "byte_offset"),
     "a field is added": (r"uint64_t byte_offset;", "uint64_t byte_offset; int more;", "DLTensor"),
+    "a struct that may grow shrinks": (r"uint64_t hits;", "", "dlb_pool_stats"),
     "two fields change places": (r"(uint8_t code;)\s+(uint8_t bits;)", r"\2 \1", "code"),
 }
 

@@ -3,12 +3,13 @@
 .PHONY: test-c test-c-release test-c-debug test-c-static test-c-headers test-c-library \
     test-c-valgrind test-c-asan
 
-C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd python
+C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory python
+C_EXAMPLES := camera own_memory
 C_BUILD   := $(ROOT)/build/c
 C_HEADERS := $(wildcard tests/c/*.h) $(wildcard include/*.h include/dlbridge/*.h)
 C_FLAGS   := -std=c11 -D_DEFAULT_SOURCE -O1 -g $(C_WARNINGS) $(INCLUDE) -pthread
 
-VALGRIND := valgrind --quiet --leak-check=full --show-leak-kinds=all \
+VALGRIND := valgrind --quiet --leak-check=full --show-leak-kinds=definite,indirect,possible \
     --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9
 ASAN_ENV := ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -18,16 +19,22 @@ define c_rules
 $(C_BUILD)/$(1)/%: tests/c/%.c $(C_HEADERS) | $(3)
 	@mkdir -p $$(@D)
 	@$(CC) $(C_FLAGS) $(4) $$< -o $$@ -L$(2) -ldlbridge -Wl,-rpath,$(2)
-$(C_BUILD)/$(1)/camera: examples/camera/camera.c $(C_HEADERS) | $(3)
+$(foreach name,$(C_EXAMPLES),$(call c_example,$(1),$(2),$(3),$(4),$(name)))
+endef
+
+# c_example ...,NAME: the same for an example
+define c_example
+$(C_BUILD)/$(1)/$(5): examples/$(5)/$(5).c $(C_HEADERS) | $(3)
 	@mkdir -p $$(@D)
 	@$(CC) $(C_FLAGS) $(4) $$< -o $$@ -L$(2) -ldlbridge -Wl,-rpath,$(2)
+
 endef
 
 $(eval $(call c_rules,release,$(LIB_RELEASE),lib,))
 $(eval $(call c_rules,debug,$(LIB_DEBUG),lib-debug,))
 $(eval $(call c_rules,asan,$(LIB_ASAN),lib-asan,$(ASAN)))
 
-c_programs = $(C_TESTS:%=$(C_BUILD)/$(1)/%) $(C_BUILD)/$(1)/camera
+c_programs = $(patsubst %,$(C_BUILD)/$(1)/%,$(C_TESTS) $(C_EXAMPLES))
 
 # c_run PROGRAMS,PREFIX: runs all of them, even after a failure, and shows what failed
 c_run = @failed=; for program in $(1); do \
@@ -36,7 +43,7 @@ c_run = @failed=; for program in $(1); do \
 	    else echo "c $$name FAILED:"; grep -v '^ok ' $$program.log; failed="$$failed $$name"; fi; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
-test-c: test-c-release test-c-debug test-c-static test-c-headers test-c-library ## the C tests, the C example, the headers, the library file
+test-c: test-c-release test-c-debug test-c-static test-c-headers test-c-library ## the C tests, the C examples, the headers, the library file
 
 test-c-release: lib $(call c_programs,release)
 	$(call c_run,$(call c_programs,release),)

@@ -244,10 +244,66 @@ def test_p32_the_exchange_table_hands_over_and_back() -> None:
         export([1], ctypes.byref(managed))
 
 
-def test_p32_the_allocator_reports_through_the_callers_function() -> None:
+class Description(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.c_void_p),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+def exchange_allocate(prototype: Description | None) -> tuple[ctypes.c_void_p, list[tuple[bytes, bytes]]]:
+    """What the table's allocator makes, and what it says."""
     said: list[tuple[bytes, bytes]] = []
     set_error = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
-    kind = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, set_error)
-    allocate = kind(exchange_table().allocator)
-    assert allocate(None, None, None, set_error(lambda _, error, words: said.append((error, words)))) == -1
-    assert said[0][0] == b"NotImplementedError"
+    kind = ctypes.CFUNCTYPE(
+        ctypes.c_int, ctypes.POINTER(Description), ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p, set_error
+    )
+    out = ctypes.c_void_p()
+    report = set_error(lambda _, error, words: said.append((error, words)))
+    status = kind(exchange_table().allocator)(prototype, ctypes.byref(out), None, report)
+    assert status == (0 if out else -1)
+    return out, said
+
+
+def prototype(device: int, bits: int, *shape: int) -> Description:
+    return Description(None, device, 0, len(shape), 2, bits, 1, (ctypes.c_int64 * len(shape))(*shape))
+
+
+def test_p32_the_allocator_allocates() -> None:
+    managed, said = exchange_allocate(prototype(1, 32, 3, 5))
+    assert managed
+    assert not said
+    adopt = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
+    out = ctypes.c_void_p()
+    assert adopt(exchange_table().managed_to_py)(managed, ctypes.byref(out)) == 0
+    tensor = ctypes.cast(out, ctypes.py_object).value
+    ctypes.pythonapi.Py_DecRef(out)
+    assert (tensor.shape, tensor.dtype, tensor.readonly, tensor.data_ptr % 256) == ((3, 5), "float32", False, 0)
+    tensor.numpy()[:] = 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "words"),
+    [
+        (None, b"ValueError", b"prototype is NULL"),
+        (prototype(2, 32, 3), b"RuntimeError", b"memory on cuda:0 cannot be allocated"),
+        (prototype(1, 32, -3), b"ValueError", b"dimension 0 of the shape is -3"),
+        (prototype(1, 7, 3), b"ValueError", b"cannot exist"),
+        (prototype(1, 64, 1 << 50), b"MemoryError", b"9007199254740992 bytes"),
+    ],
+)
+def test_p32_the_allocator_reports_through_the_callers_function(
+    asked: Description | None, error: bytes, words: bytes
+) -> None:
+    managed, said = exchange_allocate(asked)
+    assert not managed
+    assert said[0][0] == error
+    assert words in said[0][1]

@@ -16,7 +16,7 @@
  *    object, to be changed by one thread at a time. The elements are plain shared memory.
  *  - Everything may be asked of an empty handle (default-constructed or moved from); what needs a tensor then throws.
  *
- * From C++20 on dlbridge/span.hpp comes along, which shows elements as std::span and, in C++23, as std::mdspan.
+ * dlbridge/memory.hpp comes along: empty(), allocators, pools. From C++20 on dlbridge/span.hpp comes along, which shows elements as std::span and, in C++23, as std::mdspan.
  *
  * dlbridge.h has the reference of the C functions behind this; a member does what the function of its name does.
  */
@@ -183,6 +183,9 @@ class slot {
     ::new (static_cast<void *>(std::addressof(owner_))) Owner(std::forward<Source>(owner));
     full_ = true;
   }
+
+  /** Once it is filled. */
+  Owner &owner() noexcept { return owner_; }
 
   /** A dlb_release_fn. */
   static void release(void *context) noexcept { delete static_cast<slot *>(context); }
@@ -423,6 +426,8 @@ inline DLDataType parse_dtype(const std::string &name) {
 }
 
 }  // namespace dlbridge
+
+#include "dlbridge/memory.hpp"
 
 #if __cplusplus >= 202002L
 #include "dlbridge/span.hpp"

@@ -29,8 +29,10 @@ from ._errors import (
 )
 from ._explain import Explanation, explain, to
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
+from ._memory import MemoryStats, memory_limit, memory_stats, trim
 from ._tensor import Tensor
 
+empty = native.empty
 from_dlpack = native.from_dlpack
 to_numpy = native.to_numpy
 to_torch = native.to_torch
@@ -47,6 +49,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidTensorError",
     "LossyError",
+    "MemoryStats",
     "NotAnArrayError",
     "OutOfMemoryError",
     "OutOfRangeError",
@@ -57,6 +60,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "empty",
     "explain",
     "from_dlpack",
     "get_cmake_dir",
@@ -64,7 +68,10 @@ __all__ = [
     "get_library",
     "live_exports",
     "live_tensors",
+    "memory_limit",
+    "memory_stats",
     "to",
     "to_numpy",
     "to_torch",
+    "trim",
 ]

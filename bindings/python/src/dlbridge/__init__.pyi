@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import EllipsisType
 from typing import Any, Literal, NoReturn, SupportsIndex, final
 
@@ -25,6 +25,12 @@ from ._errors import (
     UnsupportedError as UnsupportedError,
 )
 from ._explain import Explanation as Explanation, explain as explain, to as to
+from ._memory import (
+    MemoryStats as MemoryStats,
+    memory_limit as memory_limit,
+    memory_stats as memory_stats,
+    trim as trim,
+)
 
 __all__ = [
     "ClosedError",
@@ -36,6 +42,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidTensorError",
     "LossyError",
+    "MemoryStats",
     "NotAnArrayError",
     "OutOfMemoryError",
     "OutOfRangeError",
@@ -46,6 +53,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "empty",
     "explain",
     "from_dlpack",
     "get_cmake_dir",
@@ -53,9 +61,12 @@ __all__ = [
     "get_library",
     "live_exports",
     "live_tensors",
+    "memory_limit",
+    "memory_stats",
     "to",
     "to_numpy",
     "to_torch",
+    "trim",
 ]
 
 __version__: str
@@ -106,6 +117,9 @@ class Tensor:
 
     __dlpack_c_exchange_api__: CapsuleType
 
+def empty(
+    shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any, *, device: Any = "cpu", pinned: bool = False
+) -> Tensor: ...
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor: ...
 def to_numpy(x: Any, /, *, copy: bool | None = None, dtype: Any = None) -> np.ndarray[Any, Any]: ...
 def to_torch(

@@ -87,7 +87,7 @@ def _look(tensor: Any, name: str) -> None:
     if tensor.data_ptr % alignment:
         raise CopyRequiredError(
             f"the address {tensor.data_ptr:#x} is no multiple of {alignment}, so {name} copies; "
-            f"allocate at an address that is"
+            "allocate it with dlbridge.empty, which aligns to 256"
         )
     if name in _ALIGNMENT and not tensor.contiguous:
         raise CopyRequiredError(f"{name} takes contiguous arrays only; pass numpy.ascontiguousarray(x)")

@@ -1,0 +1,129 @@
+/* dlbridge/memory.hpp: tensors on memory of their own, and where that memory comes from. Included by dlbridge.hpp.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ *   dlbridge::tensor frame = dlbridge::empty<std::uint8_t>({480, 640, 3});
+ *
+ *   auto pool = dlbridge::allocator::pool(dlbridge::allocator::of(arena(64)), 1 << 30);   // at most 1 GiB
+ *   dlbridge::tensor batch = dlbridge::empty<float>({32, 1000}, pool);
+ *
+ * An `allocator` is a handle, as a tensor is: copies share one allocator, and every tensor on its memory keeps it. Any
+ * thread may use it.
+ */
+#ifndef DLBRIDGE_MEMORY_HPP
+#define DLBRIDGE_MEMORY_HPP
+
+#include "../dlbridge.hpp"
+
+namespace dlbridge {
+
+/** Who gives memory and takes it back. An empty handle stands for the allocator that all share: a pool for what is 1 MiB
+ * and more, the C library's allocator for the rest. */
+class allocator {
+ public:
+  /** The shared one. */
+  allocator() noexcept : raw_(nullptr) {}
+  allocator(const allocator &other) noexcept : raw_(dlb_allocator_retain(other.raw_)) {}
+  allocator(allocator &&other) noexcept : raw_(other.raw_) { other.raw_ = nullptr; }
+  allocator &operator=(allocator other) noexcept {
+    std::swap(raw_, other.raw_);
+    return *this;
+  }
+  ~allocator() { dlb_allocator_release(raw_); }
+
+  /** The host's allocator, which caches nothing. */
+  static allocator host() {
+    allocator made;
+    detail::check(dlb_allocator_host(&made.raw_));
+    return made;
+  }
+
+  /** An object of the program, which moves in and is destroyed when the last user of its memory is gone:
+   *
+   *   void *allocate(std::size_t bytes, std::size_t alignment);    nullptr or an exception where there is none
+   *   void deallocate(void *data, std::size_t bytes, std::size_t alignment) noexcept;
+   *
+   * Both are called from any thread, also several at a time. If this throws, `object` is as it was. */
+  template <class Object>
+  static allocator of(Object &&object, DLDevice device = DLDevice{kDLCPU, 0}) {
+    using slot = detail::slot<typename std::decay<Object>::type>;
+    std::unique_ptr<slot> place(new slot);
+    dlb_allocator_functions functions = dlb_allocator_functions();
+    functions.struct_size = sizeof functions;
+    functions.context = place.get();
+    functions.allocate = [](void *context, std::size_t bytes, std::size_t alignment) noexcept -> void * {
+      try {
+        return static_cast<slot *>(context)->owner().allocate(bytes, alignment);
+      } catch (...) {
+        return nullptr;
+      }
+    };
+    functions.deallocate = [](void *context, void *data, std::size_t bytes, std::size_t alignment) noexcept {
+      static_cast<slot *>(context)->owner().deallocate(data, bytes, alignment);
+    };
+    functions.release = &slot::release;
+    functions.device = device;
+    allocator made;
+    detail::check(dlb_allocator_create(&functions, &made.raw_));
+    place.release()->fill(std::forward<Object>(object));
+    return made;
+  }
+
+  /** A pool over `over` (empty: over the host's allocator), which gives blocks out again instead of freeing them. It
+   * holds at most `limit` bytes, in use and cached, and caches at most `cached`; 0 for any amount. */
+  static allocator pool(const allocator &over = allocator(), std::size_t limit = 0, std::size_t cached = 0) {
+    dlb_pool_options options = dlb_pool_options();
+    options.struct_size = sizeof options;
+    options.limit = limit;
+    options.cached = cached;
+    allocator made;
+    detail::check(dlb_allocator_pool(over.raw_, &options, &made.raw_));
+    return made;
+  }
+
+  /** Frees what the pool caches until at most `keep` bytes are left; how many bytes were freed. */
+  std::size_t trim(std::size_t keep = 0) const noexcept { return dlb_allocator_trim(raw_, keep); }
+
+  /** Changes how many bytes the pool may cache. */
+  void limit(std::size_t cached) const { detail::check(dlb_allocator_limit(raw_, cached)); }
+
+  /** What the pool has and did. */
+  dlb_pool_stats stats() const {
+    dlb_pool_stats stats = dlb_pool_stats();
+    stats.struct_size = sizeof stats;
+    detail::check(dlb_allocator_stats(raw_, &stats));
+    return stats;
+  }
+
+  /** For C functions: borrowed, NULL for the shared one. */
+  dlb_allocator *get() const noexcept { return raw_; }
+
+ private:
+  dlb_allocator *raw_;
+};
+
+/** A row-major tensor on memory of its own, writable, its values anything, at a multiple of `alignment` bytes (a power
+ * of two; 0 for 256). */
+inline tensor empty(int64_span shape, DLDataType dtype, const allocator &from = allocator(), std::size_t alignment = 0) {
+  constexpr std::size_t limit = DLB_MAX_NDIM + 1;  // one more is refused by the library, in its words
+  dlb_tensor_options options = dlb_tensor_options();
+  options.struct_size = sizeof options;
+  options.shape = shape.data();
+  options.ndim = static_cast<std::int32_t>(shape.size() < limit ? shape.size() : limit);
+  options.dtype = dtype;
+  options.alignment = alignment;
+  options.allocator = from.get();
+  dlb_tensor *raw = nullptr;
+  detail::check(dlb_tensor_empty(&options, &raw));
+  return tensor::adopt(raw);
+}
+
+/** The same with the dtype of a C++ type. */
+template <class T>
+tensor empty(int64_span shape, const allocator &from = allocator(), std::size_t alignment = 0) {
+  return empty(shape, dtype_of<T>::get(), from, alignment);
+}
+
+}  // namespace dlbridge
+
+#endif  /* DLBRIDGE_MEMORY_HPP */

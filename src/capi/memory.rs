@@ -1,0 +1,386 @@
+//! `dlb_tensor_empty` and `dlb_allocator_*`: memory of our own, or of an allocator that the program brings.
+
+use super::status::{dlb_status, output, required, status};
+use super::tensor::{create, dlb_release_fn, dlb_tensor};
+use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
+use crate::error::{Allocation, Error, Refusal, Result};
+use crate::memory::{self, Allocator, Host, Limits, Options, Piece, Pool, Stats};
+use crate::tensor::{Tensor, device};
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Who gives memory and takes it back: the host's allocator, a pool, or functions of the program.
+///
+/// Opaque. Reference-counted: `dlb_allocator_retain()` adds a reference, `dlb_allocator_release()` drops one; every
+/// tensor on its memory holds one too. Any thread may use it.
+pub struct dlb_allocator {
+    /// To be seen by this file only: for C the type has no fields.
+    allocator: Arc<dyn Allocator>,
+}
+
+/// What `dlb_tensor_empty()` is to make. Set `struct_size` to `sizeof(dlb_tensor_options)` and the rest to zero; then
+/// shape, ndim and dtype.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dlb_tensor_options {
+    /// `sizeof(dlb_tensor_options)`.
+    pub struct_size: usize,
+    /// `ndim` sizes in elements, borrowed for the call; may be NULL if `ndim` is 0.
+    pub shape: *const i64,
+    /// The number of dimensions.
+    pub ndim: i32,
+    /// The element type.
+    pub dtype: DLDataType,
+    /// Where; all zero for wherever the allocator's memory is, which by default is the host.
+    pub device: DLDevice,
+    /// Not 0 for page-locked memory, which this version has no driver for: `DLB_ERROR_UNAVAILABLE`.
+    pub pinned: i32,
+    /// The address is a multiple of this power of two; 0 for 256.
+    pub alignment: usize,
+    /// Who gives the memory, borrowed; NULL for the shared allocator.
+    pub allocator: *const dlb_allocator,
+}
+
+/// An allocator in C. Set `struct_size` to `sizeof(dlb_allocator_functions)` and the rest to zero first.
+///
+/// The functions are called from any thread, also several at a time, with no lock held. They must not throw.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dlb_allocator_functions {
+    /// `sizeof(dlb_allocator_functions)`.
+    pub struct_size: usize,
+    /// Given to each function.
+    pub context: *mut c_void,
+    /// `bytes` bytes (never 0) at a multiple of `alignment` (a power of two), or NULL.
+    pub allocate:
+        Option<unsafe extern "C" fn(context: *mut c_void, bytes: usize, alignment: usize) -> *mut c_void>,
+    /// Takes memory back, with the numbers it was allocated with.
+    pub deallocate:
+        Option<unsafe extern "C" fn(context: *mut c_void, data: *mut c_void, bytes: usize, alignment: usize)>,
+    /// Called once, when the last reference to the allocator and the last memory from it are gone; may be NULL.
+    pub release: dlb_release_fn,
+    /// Where the memory is; all zero for the host.
+    pub device: DLDevice,
+}
+
+/// How much a pool may hold, in bytes; 0 for any amount. Set `struct_size` to `sizeof(dlb_pool_options)`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dlb_pool_options {
+    /// `sizeof(dlb_pool_options)`.
+    pub struct_size: usize,
+    /// In all, in use and cached: a request beyond it frees cached blocks, and fails where that is not enough.
+    pub limit: usize,
+    /// Cached: what comes back beyond it makes the blocks go that were unused for longest.
+    pub cached: usize,
+}
+
+/// What a pool has and did. Set `struct_size` to `sizeof(dlb_pool_stats)` before the call. All but the last two are
+/// bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dlb_pool_stats {
+    /// `sizeof(dlb_pool_stats)`.
+    pub struct_size: usize,
+    /// In use, as it was asked for.
+    pub asked: usize,
+    /// In use, as it was set aside: rounded up, or a cached block that is up to an eighth larger.
+    pub held: usize,
+    /// Kept for reuse.
+    pub cached: usize,
+    /// The largest `asked` so far.
+    pub peak_asked: usize,
+    /// The largest sum of `held` and `cached` so far.
+    pub peak_held: usize,
+    /// Requests that were granted.
+    pub allocations: u64,
+    /// Those of them that a cached block served.
+    pub hits: u64,
+}
+
+/// Refuses a struct of the caller whose size is none that a version had; a later version's may be larger.
+///
+/// # Safety
+///
+/// `given` begins with its size.
+unsafe fn check_size<T>(given: *const T, what: &'static str) -> Result<*const T> {
+    // SAFETY: promised by the caller.
+    let (size, least) = (unsafe { given.cast::<usize>().read() }, size_of::<T>());
+    if size < least {
+        Err(Error::Allocation(Allocation::StructSize { what, size, least }))
+    } else {
+        Ok(given)
+    }
+}
+
+/// An allocator argument; `None` where it is NULL.
+///
+/// # Safety
+///
+/// `allocator` is NULL or alive for `'a`.
+unsafe fn borrowed<'a>(allocator: *const dlb_allocator) -> Option<&'a Arc<dyn Allocator>> {
+    // SAFETY: promised by the caller.
+    unsafe { allocator.as_ref() }.map(|handle| &handle.allocator)
+}
+
+/// The pool an argument stands for: the shared one where it is NULL.
+///
+/// # Safety
+///
+/// `allocator` is NULL or alive for `'a`.
+unsafe fn pool_of<'a>(allocator: *const dlb_allocator) -> Result<&'a Pool> {
+    // SAFETY: promised by the caller.
+    match unsafe { borrowed(allocator) } {
+        None => Ok(memory::pool()),
+        Some(allocator) => allocator.pool().ok_or(Error::Allocation(Allocation::NotPooled)),
+    }
+}
+
+/// Gives a new allocator to the caller.
+///
+/// # Safety
+///
+/// `out` is NULL or a place to write to.
+unsafe fn give(
+    out: *mut *mut dlb_allocator,
+    make: impl FnOnce() -> Result<Arc<dyn Allocator>>,
+) -> dlb_status {
+    status(|| {
+        let out = output(out)?;
+        let handle = Arc::new(dlb_allocator { allocator: make()? });
+        // SAFETY: not NULL, so a place to write to.
+        unsafe { out.write(Arc::into_raw(handle).cast_mut()) };
+        Ok(())
+    })
+}
+
+/// Makes a row-major tensor on memory of its own: writable, its values anything, sub-byte elements packed.
+///
+/// Host memory by default, at a multiple of 256 bytes: from 1 MiB on from a pool that all share, below from the C
+/// library's allocator. From 2 MiB on it lies on huge pages as far as it fills them. It goes back to its allocator when
+/// the last tensor and the last export on it are gone. A tensor without elements has no memory: its `data` is NULL.
+///
+/// `options` is borrowed. `*out` is owned by the caller: `dlb_tensor_release()`. Fails with
+/// `DLB_ERROR_INVALID_ARGUMENT` (NULL, a negative size, a shape that does not fit 63 bits of bytes, a dtype that cannot
+/// exist, an alignment that is no power of two, a device that is not the allocator's, an allocator that ignores the
+/// alignment), `DLB_ERROR_OUT_OF_MEMORY`, `DLB_ERROR_UNAVAILABLE` (a device other than the host without an allocator
+/// for it; pinned memory). Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_tensor_empty(
+    options: *const dlb_tensor_options,
+    out: *mut *mut dlb_tensor,
+) -> dlb_status {
+    let make = || {
+        // SAFETY: not NULL, so a struct that begins with its size.
+        let options = unsafe { *check_size(required(options, "options")?, "dlb_tensor_options")? };
+        // SAFETY: the caller gives `ndim` sizes.
+        let shape = unsafe { super::view::list(options.shape, options.ndim, "shape") }?;
+        // SAFETY: the caller gives NULL or a live allocator.
+        let allocator = unsafe { borrowed(options.allocator) };
+        let asked = options.device;
+        match allocator {
+            None if asked == UNSET => memory::check_device(DLDevice::CPU, options.pinned != 0)?,
+            None => memory::check_device(asked, options.pinned != 0)?,
+            Some(_) if options.pinned != 0 => return Err(Error::Allocation(Allocation::NoPinned)),
+            Some(allocator) if asked != UNSET && asked != allocator.device() => {
+                let name = |device| device::Name(device).to_string();
+                let (device, asked) = (name(allocator.device()), name(asked));
+                return Err(Error::Allocation(Allocation::OtherDevice { device, asked }));
+            }
+            Some(_) => {}
+        }
+        Tensor::empty_with(shape, options.dtype, Options { alignment: options.alignment, allocator })
+    };
+    // SAFETY: the caller gives NULL or a place to write to.
+    unsafe { create(out, make) }
+}
+
+/// A device that is left out.
+const UNSET: DLDevice = DLDevice { device_type: DLDeviceType(0), device_id: 0 };
+
+/// The host's allocator, which caches nothing: the C library's below 2 MiB, from there on mappings with huge pages.
+///
+/// `*out` is owned by the caller: `dlb_allocator_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_host(out: *mut *mut dlb_allocator) -> dlb_status {
+    // SAFETY: the caller gives NULL or a place to write to.
+    unsafe { give(out, || Ok(Arc::new(Host))) }
+}
+
+/// An allocator of the program's own: `functions` is copied.
+///
+/// `*out` is owned by the caller: `dlb_allocator_release()`. If this fails nothing is taken, and `release` is not
+/// called: `DLB_ERROR_INVALID_ARGUMENT` (NULL `functions`, `allocate`, `deallocate` or `out`; a `struct_size` that is
+/// too small; a device that does not exist).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_create(
+    functions: *const dlb_allocator_functions,
+    out: *mut *mut dlb_allocator,
+) -> dlb_status {
+    let make = || -> Result<Arc<dyn Allocator>> {
+        // SAFETY: not NULL, so a struct that begins with its size.
+        let functions = unsafe { *check_size(required(functions, "functions")?, "dlb_allocator_functions")? };
+        let (Some(allocate), Some(deallocate)) = (functions.allocate, functions.deallocate) else {
+            let what = if functions.allocate.is_none() { "allocate" } else { "deallocate" };
+            return Err(Error::Null { what });
+        };
+        let device = if functions.device == UNSET { DLDevice::CPU } else { functions.device };
+        let device = device::check(device).map_err(|_| {
+            Error::Refused(Refusal::UnknownDevice { given: device::Name(device).to_string() })
+        })?;
+        let dlb_allocator_functions { context, release, .. } = functions;
+        Ok(Arc::new(Foreign { context, allocate, deallocate, release, device }))
+    };
+    // SAFETY: the caller gives NULL or a place to write to.
+    unsafe { give(out, make) }
+}
+
+/// A table of C functions as an allocator.
+struct Foreign {
+    context: *mut c_void,
+    allocate: unsafe extern "C" fn(*mut c_void, usize, usize) -> *mut c_void,
+    deallocate: unsafe extern "C" fn(*mut c_void, *mut c_void, usize, usize),
+    release: dlb_release_fn,
+    device: DLDevice,
+}
+
+// SAFETY: whoever made the table promised that its functions may be called from any thread.
+unsafe impl Send for Foreign {}
+// SAFETY: as above, several at a time.
+unsafe impl Sync for Foreign {}
+
+// SAFETY: the program's functions give memory and take it back, as `dlb_allocator_functions` asks for.
+unsafe impl Allocator for Foreign {
+    fn device(&self) -> DLDevice {
+        self.device
+    }
+
+    fn allocate(&self, bytes: usize, alignment: usize) -> Result<Piece> {
+        // SAFETY: as the table's maker promised.
+        let data = unsafe { (self.allocate)(self.context, bytes, alignment) };
+        let data = NonNull::new(data).ok_or(Error::Allocation(Allocation::Refused { bytes }))?;
+        Ok(Piece::new(data, bytes, alignment))
+    }
+
+    unsafe fn deallocate(&self, piece: Piece) {
+        // SAFETY: as above; the caller gives back what `allocate` gave.
+        unsafe { (self.deallocate)(self.context, piece.data.as_ptr(), piece.bytes, piece.alignment) }
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        if let Some(release) = self.release {
+            // SAFETY: the last user is gone; called once.
+            unsafe { release(self.context) }
+        }
+    }
+}
+
+/// A pool over another allocator: it gives blocks out again instead of freeing them, which spares the page faults of
+/// fresh memory.
+///
+/// Sizes are rounded up to 512 bytes, from 1 MiB on to 4 KiB, and a cached block serves a request that it exceeds by at
+/// most an eighth. `over` is retained; NULL stands for the host's allocator. `options` is borrowed and may be NULL: no
+/// limits. Its functions are called with no lock held. In a forked child the pool starts afresh: what was allocated
+/// before goes to `over` when it is given back.
+///
+/// `*out` is owned by the caller: `dlb_allocator_release()`; with the last reference and the last tensor the cache is
+/// freed. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_pool(
+    over: *mut dlb_allocator,
+    options: *const dlb_pool_options,
+    out: *mut *mut dlb_allocator,
+) -> dlb_status {
+    let make = || -> Result<Arc<dyn Allocator>> {
+        let mut given = dlb_pool_options { struct_size: 0, limit: 0, cached: 0 };
+        if !options.is_null() {
+            // SAFETY: not NULL, so a struct that begins with its size.
+            given = unsafe { *check_size(options, "dlb_pool_options")? };
+        }
+        let or_any = |bytes| if bytes == 0 { usize::MAX } else { bytes };
+        let limits = Limits { held: or_any(given.limit), cached: or_any(given.cached) };
+        // SAFETY: the caller gives NULL or a live allocator.
+        let over = unsafe { borrowed(over) }.cloned().unwrap_or_else(|| Arc::new(Host));
+        Ok(Arc::new(Pool::new(over, limits)))
+    };
+    // SAFETY: the caller gives NULL or a place to write to.
+    unsafe { give(out, make) }
+}
+
+/// Adds a reference and returns `allocator`. NULL gives NULL. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_retain(allocator: *mut dlb_allocator) -> *mut dlb_allocator {
+    if !allocator.is_null() {
+        // SAFETY: alive, and made by `give`.
+        unsafe { Arc::increment_strong_count(allocator) }
+    }
+    allocator
+}
+
+/// Drops a reference. With the last one, and the last tensor on its memory, the allocator is gone. NULL is a no-op.
+/// Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_release(allocator: *mut dlb_allocator) {
+    if !allocator.is_null() {
+        // SAFETY: alive, made by `give`, and the caller's reference ends here.
+        crate::guard::guard_silent(|| unsafe { Arc::decrement_strong_count(allocator) });
+    }
+}
+
+/// Frees what a pool caches, the blocks unused for longest first, until at most `keep` bytes are left. Returns how many
+/// bytes were freed. NULL stands for the pool that all share; an allocator that is no pool has nothing to free: 0.
+/// Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_trim(allocator: *mut dlb_allocator, keep: usize) -> usize {
+    // SAFETY: the caller gives NULL or a live allocator.
+    crate::guard::guard(|| Ok(unsafe { pool_of(allocator) }?.trim(keep))).unwrap_or(0)
+}
+
+/// Changes how many bytes a pool may cache, and frees what is too much. NULL stands for the pool that all share, which
+/// begins with an eighth of the memory of the machine or the container.
+///
+/// Fails with `DLB_ERROR_INVALID_ARGUMENT` where the allocator is no pool. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_limit(allocator: *mut dlb_allocator, cached: usize) -> dlb_status {
+    status(|| {
+        // SAFETY: the caller gives NULL or a live allocator.
+        unsafe { pool_of(allocator) }?.limit_cached(cached);
+        Ok(())
+    })
+}
+
+/// What a pool has and did; NULL stands for the pool that all share, which serves tensors of 1 MiB and more.
+///
+/// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small, an allocator that is no pool
+/// and so counts nothing). Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_stats(
+    allocator: *const dlb_allocator,
+    out: *mut dlb_pool_stats,
+) -> dlb_status {
+    status(|| {
+        let out = output(out)?;
+        // SAFETY: not NULL, so a struct that begins with its size.
+        let struct_size = unsafe { (*check_size(out, "dlb_pool_stats")?).struct_size };
+        // SAFETY: the caller gives NULL or a live allocator.
+        let Stats { asked, held, cached, peak_asked, peak_held, allocations, hits } =
+            unsafe { pool_of(allocator) }?.stats();
+        // SAFETY: as large as it says, which is at least this struct; its size stays what it is.
+        unsafe {
+            out.write(dlb_pool_stats {
+                struct_size,
+                asked,
+                held,
+                cached,
+                peak_asked,
+                peak_held,
+                allocations,
+                hits,
+            });
+        }
+        Ok(())
+    })
+}

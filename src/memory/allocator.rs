@@ -1,0 +1,104 @@
+//! What an allocator is, and what it gives.
+
+use super::cache::Held;
+use super::pool::Pool;
+use crate::dlpack::DLDevice;
+use crate::error::{Allocation, Error, Result};
+use crate::tensor::Fence;
+use std::alloc::Layout;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// The alignment where none is asked for: a multiple of every cache line and vector, and what JAX shares.
+pub const ALIGNMENT: usize = 256;
+
+/// Memory as an allocator gave it, to be given back to it as it is. Dropping it leaks; [`super::Block`] does not.
+pub struct Piece {
+    /// The first byte.
+    pub data: NonNull<c_void>,
+    /// How many bytes were asked for.
+    pub bytes: usize,
+    /// The alignment that was asked for.
+    pub alignment: usize,
+    /// What a pool remembers of the memory.
+    pub(super) held: Option<Box<Held>>,
+}
+
+impl Piece {
+    /// What an implementation of [`Allocator`] answers.
+    pub fn new(data: NonNull<c_void>, bytes: usize, alignment: usize) -> Self {
+        Piece { data, bytes, alignment, held: None }
+    }
+}
+
+// SAFETY: a piece is an address and numbers; who may use the memory behind it is up to its owner.
+unsafe impl Send for Piece {}
+// SAFETY: as above.
+unsafe impl Sync for Piece {}
+
+/// Gives memory and takes it back. Any thread may call it, and give back what another one took. It must not panic.
+///
+/// # Safety
+///
+/// The memory is there, writable on the device, and nobody else's, until it is given back.
+pub unsafe trait Allocator: Send + Sync {
+    /// Where the memory is.
+    fn device(&self) -> DLDevice {
+        DLDevice::CPU
+    }
+
+    /// `bytes` bytes whose address is a multiple of `alignment`, a power of two. Their values are anything.
+    fn allocate(&self, bytes: usize, alignment: usize) -> Result<Piece>;
+
+    /// Takes back what nobody uses any more.
+    ///
+    /// # Safety
+    ///
+    /// `piece` came from [`Allocator::allocate`] of this allocator.
+    unsafe fn deallocate(&self, piece: Piece);
+
+    /// Takes back what is used until the fences are done: it is neither reused nor freed before. An allocator that
+    /// does not know better waits for them.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Allocator::deallocate`]; the fences stand for every use that goes on.
+    unsafe fn deallocate_after(&self, piece: Piece, fences: Vec<Arc<dyn Fence>>) {
+        fences.iter().for_each(|fence| fence.wait());
+        // SAFETY: promised by the caller; the uses are over.
+        unsafe { self.deallocate(piece) }
+    }
+
+    /// The pool that this is, if it is one: it can be trimmed, limited and asked for numbers.
+    fn pool(&self) -> Option<&Pool> {
+        None
+    }
+}
+
+/// More bytes than any address space has; sums of sizes below it do not overflow.
+const ABSURD: usize = 1 << 56;
+
+/// Refuses alignments that are none, and absurd sizes.
+pub(super) fn layout(bytes: usize, alignment: usize) -> Result<Layout> {
+    if !alignment.is_power_of_two() {
+        return Err(Error::Allocation(Allocation::Alignment { alignment }));
+    }
+    let layout = Layout::from_size_align(bytes.max(1), alignment).ok();
+    layout.filter(|layout| layout.size() < ABSURD).ok_or(Error::OutOfMemory { bytes })
+}
+
+/// A box, or an error where `Box::new` would end the process.
+pub(super) fn try_box<T>(value: T) -> std::result::Result<Box<T>, (Error, T)> {
+    let layout = Layout::new::<T>();
+    assert!(layout.size() != 0, "boxes of nothing need no memory");
+    // SAFETY: the layout is not of size 0.
+    let Some(place) = NonNull::new(unsafe { std::alloc::alloc(layout) }.cast::<T>()) else {
+        return Err((Error::OutOfMemory { bytes: layout.size() }, value));
+    };
+    // SAFETY: new memory of the global allocator with the layout of T, filled before the box is made.
+    Ok(unsafe {
+        place.write(value);
+        Box::from_raw(place.as_ptr())
+    })
+}

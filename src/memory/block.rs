@@ -1,0 +1,72 @@
+//! A block: memory that goes back to its allocator by itself.
+
+use super::allocator::{ALIGNMENT, Allocator, Piece, layout};
+use super::shared::Shared;
+use crate::dlpack::DLDevice;
+use crate::error::{Allocation, Error, Result};
+use crate::tensor::Fence;
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+/// Memory and the allocator that takes it back when the block is dropped.
+pub struct Block {
+    /// Taken out once, in `drop` or by [`Block::release_after`].
+    piece: ManuallyDrop<Piece>,
+    /// `None`: the shared one, which needs no counting.
+    allocator: Option<Arc<dyn Allocator>>,
+}
+
+impl Block {
+    /// `bytes` bytes from `allocator`, by default the shared one, at a multiple of `alignment` (a power of two; 0 for
+    /// [`ALIGNMENT`]). Their values are anything.
+    pub fn new(allocator: Option<&Arc<dyn Allocator>>, bytes: usize, alignment: usize) -> Result<Self> {
+        let alignment = if alignment == 0 { ALIGNMENT } else { alignment };
+        layout(bytes, alignment)?;
+        let allocator = allocator.cloned();
+        let piece = ManuallyDrop::new(chosen(&allocator).allocate(bytes, alignment)?);
+        let block = Block { piece, allocator };
+        let address = block.data().addr();
+        if !address.is_multiple_of(alignment) {
+            return Err(Error::Allocation(Allocation::Misplaced { address, alignment }));
+        }
+        Ok(block)
+    }
+
+    /// The first byte; the memory is the owner's until the block is dropped.
+    pub fn data(&self) -> *mut c_void {
+        self.piece.data.as_ptr()
+    }
+
+    /// How many bytes were asked for.
+    pub fn bytes(&self) -> usize {
+        self.piece.bytes
+    }
+
+    /// Where the memory is.
+    pub fn device(&self) -> DLDevice {
+        chosen(&self.allocator).device()
+    }
+
+    /// Gives the memory back although work on it goes on: nobody gets it before the fences are done.
+    pub fn release_after(self, fences: Vec<Arc<dyn Fence>>) {
+        let mut block = ManuallyDrop::new(self);
+        // SAFETY: `drop` does not run any more, so the piece is taken once; it came from this allocator.
+        unsafe {
+            let piece = ManuallyDrop::take(&mut block.piece);
+            let allocator = std::ptr::read(&block.allocator);
+            chosen(&allocator).deallocate_after(piece, fences);
+        }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: taken once, here; it came from this allocator, and who drops the block uses it no more.
+        unsafe { chosen(&self.allocator).deallocate(ManuallyDrop::take(&mut self.piece)) }
+    }
+}
+
+fn chosen(allocator: &Option<Arc<dyn Allocator>>) -> &dyn Allocator {
+    allocator.as_deref().unwrap_or(&Shared)
+}

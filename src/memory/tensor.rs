@@ -1,0 +1,129 @@
+//! Tensors on memory of our own.
+
+use super::allocator::{Allocator, try_box};
+use super::block::Block;
+use crate::dlpack::{DLDataType, DLDevice, DLDeviceType, DLTensor};
+use crate::error::{Allocation, Error, Result};
+use crate::guard::guard_silent;
+use crate::tensor::{ReleaseFn, Tensor, device, packed_bytes};
+use dlpark::DlpackFlags;
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::Arc;
+
+/// Where the memory of a new tensor comes from. `Options::default()` is host memory at a multiple of 256 bytes, from
+/// the shared pool where it is 1 MiB or more.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// A power of two, in bytes; 0 for [`super::ALIGNMENT`].
+    pub alignment: usize,
+    /// Who gives the memory, and takes it back when the last tensor and the last export on it are gone.
+    pub allocator: Option<&'a Arc<dyn Allocator>>,
+}
+
+impl Tensor {
+    /// A row-major tensor in host memory of its own, at a multiple of 256 bytes, writable. Its values are anything.
+    /// Sub-byte elements are packed; a tensor without elements has no memory.
+    ///
+    /// ```
+    /// let tensor = dlbridge::Tensor::empty(&[480, 640, 3], dlbridge::tensor::dtype::U8)?;
+    /// assert_eq!(tensor.data() as usize % 256, 0);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    pub fn empty(shape: &[i64], dtype: DLDataType) -> Result<Self> {
+        Self::empty_with(shape, dtype, Options::default())
+    }
+
+    /// [`Tensor::empty`] with another alignment, or from an allocator that is named.
+    pub fn empty_with(shape: &[i64], dtype: DLDataType, options: Options<'_>) -> Result<Self> {
+        let bytes = packed_bytes(shape, dtype)?;
+        let Options { alignment, allocator } = options;
+        if bytes == 0 {
+            super::allocator::layout(0, if alignment == 0 { super::ALIGNMENT } else { alignment })?;
+            let device = allocator.map_or(DLDevice::CPU, |allocator| allocator.device());
+            let description = describe(shape, dtype, device, null_mut());
+            // SAFETY: no elements, so no memory.
+            return unsafe { Tensor::wrap_foreign(&description, DlpackFlags::empty(), None, null_mut()) };
+        }
+        Self::from_block(Block::new(allocator, bytes, alignment)?, shape, dtype)
+    }
+
+    /// [`Tensor::empty`] with every byte 0. Touches all of it once.
+    ///
+    /// ```
+    /// let mut sums = dlbridge::Tensor::zeros(&[3], dlbridge::tensor::dtype::F64)?;
+    /// sums.get_mut::<f64>()?[1] += 0.5; // nobody else has the memory
+    /// assert_eq!(sums.get_mut::<f64>()?, [0.0, 0.5, 0.0]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    pub fn zeros(shape: &[i64], dtype: DLDataType) -> Result<Self> {
+        let bytes = packed_bytes(shape, dtype)?;
+        if bytes == 0 {
+            return Self::empty(shape, dtype);
+        }
+        let block = Block::new(None, bytes, 0)?;
+        // SAFETY: host memory of this size, which nobody else knows.
+        unsafe { block.data().write_bytes(0, bytes) };
+        // SAFETY: that is initialised now.
+        own(block, shape, dtype, |description, release, context| unsafe {
+            Tensor::wrap_exclusive(description, release, context)
+        })
+    }
+
+    /// A row-major tensor that owns a block, which must be large enough. On failure the block is given back.
+    pub fn from_block(block: Block, shape: &[i64], dtype: DLDataType) -> Result<Self> {
+        let bytes = packed_bytes(shape, dtype)?;
+        if bytes > block.bytes() {
+            return Err(Error::Allocation(Allocation::SmallBlock { have: block.bytes(), need: bytes }));
+        }
+        // SAFETY: the block is memory for this shape, writable, and its owner's until the release function runs.
+        own(block, shape, dtype, |description, release, context| unsafe {
+            Tensor::wrap_foreign(description, DlpackFlags::empty(), Some(release), context)
+        })
+    }
+}
+
+/// Has a tensor made that keeps `block`; where that fails the block is given back.
+fn own(
+    block: Block,
+    shape: &[i64],
+    dtype: DLDataType,
+    wrap: impl FnOnce(&DLTensor, ReleaseFn, *mut c_void) -> Result<Tensor>,
+) -> Result<Tensor> {
+    unsafe extern "C" fn release(context: *mut c_void) {
+        // SAFETY: the box from below, released once.
+        guard_silent(|| drop(unsafe { Box::from_raw(context.cast::<Block>()) }));
+    }
+    let block = try_box(block).map_err(|(error, _)| error)?;
+    let description = describe(shape, dtype, block.device(), block.data());
+    let context = Box::into_raw(block);
+    wrap(&description, release, context.cast()).inspect_err(|_| {
+        // SAFETY: the box from above, of which nothing was taken.
+        drop(unsafe { Box::from_raw(context) });
+    })
+}
+
+/// A row-major layout.
+fn describe(shape: &[i64], dtype: DLDataType, device: DLDevice, data: *mut c_void) -> DLTensor {
+    DLTensor {
+        data,
+        device,
+        ndim: shape.len() as i32, // at most MAX_NDIM
+        dtype,
+        shape: shape.as_ptr().cast_mut(),
+        strides: null_mut(),
+        byte_offset: 0,
+    }
+}
+
+/// Refuses memory that no allocator of this version gives: anything but the host's, or pinned.
+pub fn check_device(asked: DLDevice, pinned: bool) -> Result<()> {
+    if pinned || asked.device_type == DLDeviceType::CUDAHOST {
+        return Err(Error::Allocation(Allocation::NoPinned));
+    }
+    if asked.device_type != DLDeviceType::CPU {
+        let device = device::Name(asked).to_string();
+        return Err(Error::Allocation(Allocation::NoDevice { device }));
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! `empty`: tensors on memory of our own.
+
+use super::api::Object;
+use super::builtin::Arguments;
+use super::gil::Gil;
+use super::object;
+use super::wanted::{read_device, read_dtype};
+use crate::dlpack::DLDevice;
+use crate::error::{Error, Refusal, Result};
+use crate::memory::check_device;
+use crate::tensor::{MAX_NDIM, Tensor};
+
+/// `empty(shape, dtype, *, device="cpu", pinned=False)`; `dtype` may be given by name too, as in NumPy and torch.
+pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([shape, dtype], [device, pinned]) = if arguments.count == 1 {
+        let ([shape], [dtype, device, pinned]) =
+            arguments.parse(gil, "empty", ["dtype", "device", "pinned"])?;
+        if dtype.is_null() {
+            let words = "empty() needs a dtype; call empty(shape, \"float32\")";
+            return Err(Error::Refused(Refusal::Signature { words: words.into() }));
+        }
+        ([shape, dtype], [device, pinned])
+    } else {
+        arguments.parse(gil, "empty", ["device", "pinned"])?
+    };
+    let device = match gil.given(device) {
+        Some(device) => read_device(gil, device, gil.text(device))?,
+        None => DLDevice::CPU,
+    };
+    let pinned = match gil.given(pinned) {
+        Some(pinned) => gil.truth(pinned)?,
+        None => false,
+    };
+    check_device(device, pinned)?;
+    let dtype = read_dtype(gil, dtype)?;
+    let (sizes, ndim) = read_shape(gil, shape)?;
+    object::wrap(gil, Tensor::empty(&sizes[..ndim], dtype)?)
+}
+
+/// An integer, or a sequence of them; how many there are.
+fn read_shape(gil: &Gil, shape: Object) -> Result<([i64; MAX_NDIM], usize)> {
+    let mut sizes = [0; MAX_NDIM];
+    let number = gil.is_subtype(gil.type_of(shape), gil.api.PyLong_Type);
+    // SAFETY: the GIL is held; a new reference or NULL comes back.
+    let tuple = if number { None } else { gil.own(unsafe { (gil.api.PySequence_Tuple)(shape) }) };
+    let Some(tuple) = tuple else {
+        // NumPy's integers are no subtype of Python's; what is neither is refused by `index`.
+        if !number && !gil.catch(gil.api.PyExc_TypeError) {
+            return Err(gil.exception());
+        }
+        sizes[0] = gil.index(shape)?;
+        return Ok((sizes, 1));
+    };
+    // SAFETY: the GIL is held, and it is a tuple.
+    let ndim = unsafe { (gil.api.PyTuple_Size)(tuple.object) } as usize;
+    let places = sizes.get_mut(..ndim).ok_or(Error::TooManyAxes { ndim, limit: MAX_NDIM })?;
+    for (place, index) in places.iter_mut().zip(0..) {
+        // SAFETY: as above; a borrowed reference.
+        *place = gil.index(unsafe { (gil.api.PyTuple_GetItem)(tuple.object, index) })?;
+    }
+    Ok((sizes, ndim))
+}

@@ -1,0 +1,139 @@
+/* dlbridge/memory.hpp: tensors on memory of their own. */
+#include <array>
+#include <cstdlib>
+#include <thread>
+
+#include "harness.hpp"
+
+using dlbridge::allocator;
+using dlbridge::tensor;
+
+static_assert(std::is_nothrow_move_constructible<allocator>::value, "");
+static_assert(std::is_nothrow_copy_constructible<allocator>::value, "");
+static_assert(std::is_nothrow_move_assignable<allocator>::value, "");
+
+namespace {
+
+struct book {
+  int allocated = 0, freed = 0, ended = 0;
+  std::size_t bytes = 0;
+};
+
+/** Writes down what it does; at its end too. */
+struct arena {
+  explicit arena(book &entries) : entries_(&entries) {}
+  arena(arena &&other) noexcept : entries_(other.entries_) { other.entries_ = nullptr; }
+  ~arena() {
+    if (entries_ != nullptr) ++entries_->ended;
+  }
+
+  void *allocate(std::size_t bytes, std::size_t alignment) {
+    if (bytes > 1000000) throw std::bad_alloc();
+    ++entries_->allocated;
+    entries_->bytes += bytes;
+    void *data = nullptr;
+    return posix_memalign(&data, alignment, bytes) == 0 ? data : nullptr;
+  }
+  void deallocate(void *data, std::size_t bytes, std::size_t) noexcept {
+    ++entries_->freed;
+    entries_->bytes -= bytes;
+    std::free(data);
+  }
+
+ private:
+  book *entries_;
+};
+
+}  // namespace
+
+TEST(p10_own_memory_is_aligned_and_writable) {
+  const tensor small = dlbridge::empty<float>({3, 5}), large = dlbridge::empty<std::uint8_t>({3 << 20});
+  for (const tensor &each : {small, large}) {
+    EXPECT(each.alignment() >= 256 && !each.is_read_only() && each.is_contiguous());
+  }
+  for (int index = 0; index < 15; ++index) small.mutable_data<float>()[index] = 1.5f;
+  EXPECT(small.ndim() == 2 && small.shape()[1] == 5 && small.data<float>()[14] == 1.5f);
+  EXPECT(dlbridge::empty({2}, dlbridge::parse_dtype("bfloat16"), allocator(), 4096).alignment() >= 4096);
+  EXPECT(dlbridge::empty<double>({}).size() == 1 && dlbridge::empty<double>({0}).alignment() == 0);
+}
+
+TEST(what_makes_no_sense_throws) {
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "dimension 0 of the shape is -1", dlbridge::empty<float>({-1}));
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "alignment 3", dlbridge::empty<float>({1}, allocator(), 3));
+  THROWS(DLB_ERROR_OUT_OF_MEMORY, "1125899906842624 bytes", dlbridge::empty<std::uint8_t>({std::int64_t(1) << 50}));
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "129 dimensions", dlbridge::empty<float>(std::vector<std::int64_t>(200, 1)));
+}
+
+TEST(an_object_of_the_program_gives_the_memory) {
+  book entries;
+  {
+    allocator mine = allocator::of(arena(entries));
+    tensor first = dlbridge::empty<float>({100}, mine);
+    mine = allocator();
+    EXPECT(entries.bytes == 400 && entries.ended == 0);
+    const tensor view = first.slice(0, 0, 50);
+    first = tensor();
+    EXPECT(entries.freed == 0);
+  }
+  EXPECT(entries.allocated == 1 && entries.freed == 1 && entries.ended == 1 && entries.bytes == 0);
+}
+
+TEST(an_exception_of_its_is_out_of_memory) {
+  book entries;
+  const allocator mine = allocator::of(arena(entries));
+  THROWS(DLB_ERROR_OUT_OF_MEMORY, "1000001 bytes", dlbridge::empty<std::uint8_t>({1000001}, mine));
+  EXPECT(entries.allocated == 0);
+}
+
+TEST(an_allocator_that_is_not_made_takes_nothing) {
+  book entries;
+  arena object(entries);
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "device(type=77, id=0)", allocator::of(std::move(object), DLDevice{DLDeviceType(77), 0}));
+  EXPECT(entries.ended == 0);
+}
+
+TEST(a_pool_reuses_and_gives_back) {
+  book entries;
+  {
+    const allocator pool = allocator::pool(allocator::of(arena(entries)), 900000);
+    for (int turn = 0; turn < 4; ++turn) dlbridge::empty<std::uint8_t>({300000}, pool);
+    EXPECT(entries.allocated == 1 && pool.stats().hits == 3 && pool.stats().cached >= 300000);
+    THROWS(DLB_ERROR_OUT_OF_MEMORY, "the pool's limit of 900000", dlbridge::empty<std::uint8_t>({900001}, pool));
+    EXPECT(pool.trim() == 0 && entries.bytes == 0);  // it went when the larger one was asked for
+    dlbridge::empty<std::uint8_t>({300000}, pool);
+    pool.limit(1000);
+    EXPECT(entries.bytes == 0);
+    dlbridge::empty<std::uint8_t>({500}, pool);
+    EXPECT(entries.bytes == 512);
+  }
+  EXPECT(entries.bytes == 0 && entries.ended == 1);
+}
+
+TEST(the_shared_one_is_a_pool_and_the_hosts_is_not) {
+  const allocator shared, host = allocator::host();
+  shared.trim();
+  const auto before = shared.stats();
+  dlbridge::empty<std::uint8_t>({2 << 20});
+  EXPECT(shared.stats().allocations == before.allocations + 1 && shared.trim() == 2 << 20);
+  dlbridge::empty<std::uint8_t>({2 << 20}, host);
+  EXPECT(shared.stats().allocations == before.allocations + 1);
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "dlb_allocator_pool", host.stats());
+}
+
+TEST(threads_share_a_pool) {
+  const allocator pool = allocator::pool();
+  std::vector<std::thread> threads;
+  for (int seed = 0; seed < 8; ++seed) {
+    threads.emplace_back([pool, seed] {
+      for (int turn = 0; turn < 200; ++turn) {
+        const tensor mine = dlbridge::empty<std::int32_t>({1000 + turn}, pool);
+        mine.mutable_data<std::int32_t>()[turn] = seed;
+        if (mine.data<std::int32_t>()[turn] != seed) std::abort();
+      }
+    });
+  }
+  for (std::thread &thread : threads) thread.join();
+  EXPECT(pool.stats().held == 0 && pool.stats().allocations == 1600);
+}
+
+int main() { return harness::run(); }
