@@ -10,7 +10,9 @@
 
 pub mod device;
 pub mod dtype;
+pub mod event;
 pub mod python;
 pub mod status;
+pub mod stream;
 pub mod tensor;
 pub mod view;

@@ -1,8 +1,10 @@
 //! What can go wrong, and the words for it: what is wrong, with the values, then the call that mends it.
 
 mod refusal;
+mod transfer;
 
 pub use refusal::Refusal;
+pub use transfer::Transfer;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -123,6 +125,8 @@ pub enum Error {
     NotAnArray { type_name: String },
     // What a Python object cannot be handed over for
     Refused(Refusal),
+    // What a stream, an event or an asynchronous copy cannot do
+    Transfer(Transfer),
     Python { who: &'static str, words: String },
     Panic { words: String },
 }
@@ -175,6 +179,7 @@ impl Error {
             OutOfMemory { .. } => Kind::OutOfMemory,
             Unavailable { .. } => Kind::Unavailable,
             Refused(refusal) => refusal.kind(),
+            Transfer(transfer) => transfer.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
         }
@@ -363,6 +368,7 @@ impl fmt::Display for Error {
                 "x is of type {type_name}, which is no DLPack producer: it has neither __dlpack__ nor a buffer and is no DLPack capsule; pass an array, for example numpy.asarray(x)"
             ),
             Refused(refusal) => refusal.fmt(f),
+            Transfer(transfer) => transfer.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }

@@ -5,6 +5,7 @@ use super::builtin::{Arguments, KEYWORDS, answer};
 use super::convert;
 use super::gil::Gil;
 use super::object;
+use super::transfer;
 use crate::error::{Error, Refusal, Result};
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -72,6 +73,7 @@ shared knowingly ('alias': writing to the result is then undefined). torch has n
 there is no hidden cast or transfer. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
+    c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
 };
 
 /// A new module object with the functions and the `Tensor` type. `exceptions` is the tuple of exception classes.

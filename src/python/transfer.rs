@@ -1,0 +1,26 @@
+//! `upload`: a copy that goes on, in Python.
+
+use super::api::Object;
+use super::builtin::Arguments;
+use super::gil::Gil;
+use super::import::tensor_from;
+use super::object;
+use crate::device::{Stream, copy_async, fresh_like};
+use crate::error::{Error, Result};
+use std::mem::ManuallyDrop;
+
+/// `_upload(x, stream)`: a new tensor into which `x` is copied on a `dlb_stream *`, given as an integer.
+pub(super) fn upload(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([source, stream], []) = arguments.parse(gil, "_upload", [])?;
+    let stream = gil.index(stream)?;
+    if stream == 0 {
+        return Err(Error::Null { what: "stream" });
+    }
+    // SAFETY: the package passes the handle of a stream that it holds meanwhile.
+    let stream = ManuallyDrop::new(unsafe { Stream::from_raw(stream as usize as *mut _) });
+    let source = tensor_from(gil, source)?;
+    let destination = fresh_like(&source)?;
+    // SAFETY: nobody else has the destination, and Python code was told not to write to the source meanwhile.
+    unsafe { copy_async(&source, &destination, &stream) }?;
+    object::wrap(gil, destination)
+}
