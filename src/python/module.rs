@@ -73,6 +73,7 @@ shared knowingly ('alias': writing to the result is then undefined). torch has n
 there is no hidden cast or transfer. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
+    c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
     c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
 };
 

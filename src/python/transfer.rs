@@ -1,13 +1,21 @@
-//! `upload`: a copy that goes on, in Python.
+//! What the package's streams need of the library beyond its C functions.
 
 use super::api::Object;
 use super::builtin::Arguments;
 use super::gil::Gil;
 use super::import::tensor_from;
 use super::object;
+use super::wanted::device_of;
 use crate::device::{Stream, copy_async, fresh_like};
 use crate::error::{Error, Result};
 use std::mem::ManuallyDrop;
+
+/// `_device(spelling)`: DLPack's device type and id.
+pub(super) fn device(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([spelling], []) = arguments.parse(gil, "_device", [])?;
+    let device = device_of(gil, spelling)?;
+    Ok(gil.tuple(&[device.device_type.0.into(), device.device_id.into()]))
+}
 
 /// `_upload(x, stream)`: a new tensor into which `x` is copied on a `dlb_stream *`, given as an integer.
 pub(super) fn upload(gil: &Gil, arguments: &Arguments) -> Result<Object> {

@@ -81,6 +81,12 @@ pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> 
     }))
 }
 
+/// A device in any spelling.
+pub(super) fn device_of(gil: &Gil, spelling: Object) -> Result<DLDevice> {
+    let text = gil.text(spelling);
+    read_device(gil, spelling, text)
+}
+
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
 fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
     let unknown = |given| Error::Refused(Refusal::UnknownDevice { given });

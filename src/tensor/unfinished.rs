@@ -134,13 +134,19 @@ impl Tensor {
         Ok(())
     }
 
-    /// From now on, access waits for `fence`, which stands for a copy out of the memory or into it.
+    /// From now on, access waits for `fence`, which stands for a copy out of the memory or into it that comes after
+    /// everything [`Tensor::pending`] gave for the same access.
     pub(crate) fn busy_until(&self, fence: Arc<dyn Fence>, access: Access, lock: &mut Lock) {
         let fences = self.root().inner().fences.make(lock);
         let lists = fences.lists.get(lock);
         match access {
             Access::Read => lists.reading.push(fence),
-            Access::Write => lists.writing.push(fence),
+            Access::Write => {
+                // It is done after all that came before, and fails if that did.
+                lists.reading.clear();
+                lists.writing.clear();
+                lists.writing.push(fence);
+            }
         }
         fences.busy.store(true, Ordering::Release);
     }

@@ -119,7 +119,8 @@ impl Shared {
 
     /// Does one job, and comes back with the lock held again.
     fn perform(&self, Job { after, mut work, event }: Job, failed: Option<Error>) -> Lock {
-        let ready = failed.map_or(Ok(()), Err).and_then(|()| wait_for(&after));
+        let waited = wait_for(&after);
+        let ready = failed.map_or(waited, Err);
         let failure = ready.and_then(|()| guard(|| work.carry_out())).err();
         event.moved(failure.clone());
         guard_silent(|| drop((after, work)));
@@ -145,11 +146,10 @@ impl Work {
     }
 }
 
+/// Waits for all of them, also after one failed: who waits for this job relies on it, and not on those before.
 fn wait_for(fences: &[Arc<dyn Fence>]) -> Result<()> {
-    fences.iter().try_for_each(|fence| {
-        fence.wait();
-        fence.failure().map_or(Ok(()), Err)
-    })
+    fences.iter().for_each(|fence| fence.wait());
+    fences.iter().find_map(|fence| fence.failure()).map_or(Ok(()), Err)
 }
 
 /// Starts the thread. It is never joined: it ends by itself, or with the process.

@@ -29,6 +29,7 @@ from ._errors import (
 )
 from ._explain import Explanation, explain, to
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
+from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 
 from_dlpack = native.from_dlpack
@@ -42,6 +43,7 @@ __all__ = [
     "CopyRequiredError",
     "DeviceError",
     "Error",
+    "Event",
     "Explanation",
     "InternalError",
     "InvalidArgumentError",
@@ -52,11 +54,14 @@ __all__ = [
     "OutOfRangeError",
     "ProducerError",
     "ReadOnlyError",
+    "Stream",
     "Tensor",
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "cuda_available",
+    "devices",
     "explain",
     "from_dlpack",
     "get_cmake_dir",
@@ -67,4 +72,5 @@ __all__ = [
     "to",
     "to_numpy",
     "to_torch",
+    "upload",
 ]

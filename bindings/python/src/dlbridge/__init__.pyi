@@ -25,12 +25,14 @@ from ._errors import (
     UnsupportedError as UnsupportedError,
 )
 from ._explain import Explanation as Explanation, explain as explain, to as to
+from ._streams import Event as Event, Stream as Stream, cuda_available as cuda_available, devices as devices
 
 __all__ = [
     "ClosedError",
     "CopyRequiredError",
     "DeviceError",
     "Error",
+    "Event",
     "Explanation",
     "InternalError",
     "InvalidArgumentError",
@@ -41,11 +43,14 @@ __all__ = [
     "OutOfRangeError",
     "ProducerError",
     "ReadOnlyError",
+    "Stream",
     "Tensor",
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "cuda_available",
+    "devices",
     "explain",
     "from_dlpack",
     "get_cmake_dir",
@@ -56,6 +61,7 @@ __all__ = [
     "to",
     "to_numpy",
     "to_torch",
+    "upload",
 ]
 
 __version__: str
@@ -117,6 +123,7 @@ def to_torch(
     dtype: Any = None,
     device: Any = None,
 ) -> torch.Tensor: ...
+def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Tensor: ...
 def get_cmake_dir() -> str: ...
 def get_include() -> str: ...
 def get_library() -> str: ...
