@@ -9,8 +9,9 @@ test-examples: test-examples-c test-examples-cpp test-examples-python ## every e
 # $(call example,NAME): its program, run with its output shown under its name.
 example = @echo "--- examples/$(1)" && $(EXAMPLES_OUT)/$(1)
 
-test-examples-c: $(EXAMPLES_OUT)/camera
+test-examples-c: $(EXAMPLES_OUT)/camera $(EXAMPLES_OUT)/capture
 	$(call example,camera)
+	$(call example,capture)
 
 test-examples-cpp: $(EXAMPLES_OUT)/decoder $(EXAMPLES_OUT)/opencv $(EXAMPLES_OUT)/eigen
 	$(call example,decoder)
@@ -30,6 +31,9 @@ EXAMPLES_LINK := -L$(LIB_RELEASE) -Wl,-rpath,$(LIB_RELEASE) -ldlbridge
 EXAMPLES_CXX   = $(CXX) $(CPP_FLAGS) -std=c++17
 
 $(EXAMPLES_OUT)/camera: examples/camera/camera.c $(C_HEADERS) | lib $(EXAMPLES_OUT)
+	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)
+
+$(EXAMPLES_OUT)/capture: examples/capture/capture.c $(C_HEADERS) | lib $(EXAMPLES_OUT)
 	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)
 
 $(EXAMPLES_OUT)/decoder: examples/decoder/decoder.cpp $(CPP_OUT)/torch.flags | lib $(EXAMPLES_OUT)

@@ -346,7 +346,7 @@ fn what_cannot_be_copied_is_refused_and_nothing_is_queued() {
 }
 
 #[test]
-fn fresh_memory_is_aligned_and_row_major() {
+fn p10_fresh_memory_is_aligned_and_row_major() {
     let like = numbers(6).reshape(&[2, 3]).unwrap().permute(&[1, 0]).unwrap();
     let fresh = fresh_like(&like).unwrap();
     assert_eq!((fresh.shape(), fresh.strides(), fresh.dtype()), (&[3, 2][..], &[2, 1][..], dtype::I32));
