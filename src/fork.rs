@@ -18,26 +18,64 @@ pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// The lock, held.
-pub(crate) struct Lock(MutexGuard<'static, ()>);
+/// The lock, held. It is there until this goes or waits.
+pub(crate) struct Lock(Option<MutexGuard<'static, ()>>);
 
 impl Lock {
     pub fn take() -> Lock {
         watch_forks();
         // Nothing panics halfway through a change, so what the lock guards is whole even after a panic.
-        Lock(LOCK.lock().unwrap_or_else(PoisonError::into_inner))
+        Lock::held(LOCK.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn held(guard: MutexGuard<'static, ()>) -> Lock {
+        tell_race_checker(Step::Taken);
+        Lock(Some(guard))
     }
 
     /// Lets go of the lock until `condition` is notified, or `timeout` has passed, or for no reason.
-    pub fn wait(self, condition: &Condvar, timeout: Option<Duration>) -> Lock {
-        Lock(match timeout {
-            None => condition.wait(self.0).unwrap_or_else(PoisonError::into_inner),
-            Some(timeout) => {
-                condition.wait_timeout(self.0, timeout).unwrap_or_else(PoisonError::into_inner).0
-            }
+    pub fn wait(mut self, condition: &Condvar, timeout: Option<Duration>) -> Lock {
+        let Some(guard) = self.0.take() else { unreachable!("held until it waits or goes") };
+        tell_race_checker(Step::GivenBack);
+        Lock::held(match timeout {
+            None => condition.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => condition.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0,
         })
     }
 }
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            tell_race_checker(Step::GivenBack);
+        }
+    }
+}
+
+enum Step {
+    Taken,
+    GivenBack,
+}
+
+/// ThreadSanitizer does not see into std's mutex, so it is told.
+#[cfg(race_checker)]
+fn tell_race_checker(step: Step) {
+    unsafe extern "C" {
+        fn __tsan_acquire(address: *const std::ffi::c_void);
+        fn __tsan_release(address: *const std::ffi::c_void);
+    }
+    let lock = (&raw const LOCK).cast();
+    // SAFETY: both take any address, and are there in a program that the sanitizer is linked to.
+    unsafe {
+        match step {
+            Step::Taken => __tsan_acquire(lock),
+            Step::GivenBack => __tsan_release(lock),
+        }
+    }
+}
+
+#[cfg(not(race_checker))]
+fn tell_race_checker(_: Step) {}
 
 /// A value that is reached only by whoever holds the lock.
 #[derive(Default)]
