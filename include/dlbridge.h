@@ -484,7 +484,8 @@ bool dlb_event_done(const dlb_event *event);
  * When it is done the stream holds none of the tensors any more that were copied before it. Returns the error of what
  * failed before it, to everybody who waits. Fails besides with `DLB_ERROR_TIMEOUT`, `DLB_ERROR_INVALID_ARGUMENT` (NULL;
  * the stream's own thread, in a release function) and `DLB_ERROR_UNAVAILABLE` (not done when the process forked, and
- * this is the child). Thread-safe.
+ * this is the child). Thread-safe. Do not hold a lock meanwhile that a release function of a copied tensor takes; for
+ * memory that came through `dlb_python_import()` the GIL is none.
  */
 dlb_status dlb_event_wait(const dlb_event *event,
                           uint64_t timeout_ns);

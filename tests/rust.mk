@@ -16,9 +16,9 @@ test-rust: doc ## the Rust suites with every feature and with none, clippy with 
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
 	$(CARGO) fmt --all --check
 
-test-rust-asan: ## owners, borrows and ndarray arrays, under AddressSanitizer
+test-rust-asan: ## owners, borrows, ndarray arrays and streams, under AddressSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
-	    $(CARGO) test --quiet --all-features --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray
+	    $(CARGO) test --quiet --all-features --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray --test streams
 
 # Optimised a little, or a million cycles under the sanitizer take minutes.
 test-race: ## a million hand-overs, and copies on streams, from eight threads, under ThreadSanitizer

@@ -69,7 +69,8 @@ pub unsafe extern "C" fn dlb_event_done(event: *const dlb_event) -> bool {
 /// When it is done the stream holds none of the tensors any more that were copied before it. Returns the error of what
 /// failed before it, to everybody who waits. Fails besides with `DLB_ERROR_TIMEOUT`, `DLB_ERROR_INVALID_ARGUMENT` (NULL;
 /// the stream's own thread, in a release function) and `DLB_ERROR_UNAVAILABLE` (not done when the process forked, and
-/// this is the child). Thread-safe.
+/// this is the child). Thread-safe. Do not hold a lock meanwhile that a release function of a copied tensor takes; for
+/// memory that came through `dlb_python_import()` the GIL is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_event_wait(event: *const dlb_event, timeout_ns: u64) -> dlb_status {
     status(|| {

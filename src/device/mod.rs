@@ -60,6 +60,11 @@ enum Work {
     Call(Box<dyn FnOnce() -> Result<()> + Send>),
 }
 
+/// Whether this is a stream's own thread.
+pub(crate) fn is_stream_thread() -> bool {
+    cpu::is_stream_thread()
+}
+
 /// The devices that streams can be made on.
 pub fn devices() -> Vec<DLDevice> {
     vec![DLDevice::CPU]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 import threading
@@ -121,6 +122,28 @@ def test_the_source_is_kept_and_let_go_on_the_streams_thread(slow: Any) -> None:
             break
         time.sleep(0.01)
     assert gone
+
+
+def test_a_deleter_that_wants_the_gil_does_not_hold_up_who_waits_with_it(slow: Any) -> None:
+    array = np.ones(1000)
+
+    class Producer:
+        def __dlpack__(self, **keywords: Any) -> Any:
+            return array.__dlpack__(**keywords)  # NumPy's deleter asks for the GIL
+
+    library = ctypes.PyDLL(dlbridge.get_library())  # does not release it
+    references = sys.getrefcount(array)
+    stream = dlbridge.Stream()
+    dlbridge.upload(slow, stream=stream)  # so that the stream is the last to have the source
+    tensor = dlbridge.upload(Producer(), stream=stream)
+    event = stream.record()
+    assert library.dlb_event_wait(ctypes.c_void_p(event._handle), ctypes.c_uint64(20 * 10**9)) == 0
+    assert tensor.numpy().sum() == 1000
+    for _ in range(100):
+        if sys.getrefcount(array) == references:
+            break
+        time.sleep(0.01)
+    assert sys.getrefcount(array) == references
 
 
 def test_streams_wait_for_each_others_events(slow: Any) -> None:

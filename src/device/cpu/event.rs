@@ -19,6 +19,11 @@ thread_local! {
     pub(super) static SERVES: Cell<usize> = const { Cell::new(0) };
 }
 
+/// Whether this thread works for a stream: it waits for nobody who may wait for it.
+pub(in crate::device) fn is_stream_thread() -> bool {
+    SERVES.with(Cell::get) != 0
+}
+
 pub(super) struct Completion {
     state: AtomicU8,
     failure: OnceLock<Error>,

@@ -4,4 +4,5 @@ mod copy;
 mod event;
 mod queue;
 
+pub(super) use event::is_stream_thread;
 pub(super) use queue::Threaded;
