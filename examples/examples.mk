@@ -9,9 +9,10 @@ test-examples: test-examples-c test-examples-cpp test-examples-python ## every e
 # $(call example,NAME): its program, run with its output shown under its name; skipped where it was said to be unavailable.
 example = @! test -e $(EXAMPLES_OUT)/$(1) || { echo "--- examples/$(1)" && $(EXAMPLES_OUT)/$(1); }
 
-test-examples-c: $(EXAMPLES_OUT)/camera $(EXAMPLES_OUT)/own_memory
+test-examples-c: $(EXAMPLES_OUT)/camera $(EXAMPLES_OUT)/own_memory $(EXAMPLES_OUT)/capture
 	$(call example,camera)
 	$(call example,own_memory)
+	$(call example,capture)
 
 test-examples-cpp: $(EXAMPLES_OUT)/decoder $(EXAMPLES_OUT)/opencv $(EXAMPLES_OUT)/eigen
 	$(call example,decoder)
@@ -32,6 +33,9 @@ EXAMPLES_CXX   = $(CXX) $(CPP_FLAGS) -std=c++17
 EXAMPLES_HEADERS := $(C_HEADERS) $(wildcard bindings/cpp/include/*.hpp bindings/cpp/include/*/*.hpp)
 
 $(EXAMPLES_OUT)/camera: examples/camera/camera.c $(C_HEADERS) | lib $(EXAMPLES_OUT)
+	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)
+
+$(EXAMPLES_OUT)/capture: examples/capture/capture.c $(C_HEADERS) | lib $(EXAMPLES_OUT)
 	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)
 
 $(EXAMPLES_OUT)/own_memory: examples/own_memory/own_memory.c $(C_HEADERS) | lib $(EXAMPLES_OUT)

@@ -46,12 +46,38 @@
 #define DLB_SLICE_END INT64_MIN
 
 /**
+ * For `dlb_event_wait()`: however long it takes.
+ */
+#define DLB_WAIT_FOREVER UINT64_MAX
+
+/**
  * Who gives memory and takes it back: the host's allocator, a pool, or functions of the program.
  *
  * Opaque. Reference-counted: `dlb_allocator_retain()` adds a reference, `dlb_allocator_release()` drops one; every
  * tensor on its memory holds one too. Any thread may use it.
  */
 typedef struct dlb_allocator dlb_allocator;
+
+/**
+ * A point in a stream: done once everything queued before it is.
+ *
+ * Opaque. Reference-counted: `dlb_event_retain()` adds a reference, `dlb_event_release()` drops one. Any thread may use
+ * an event while it holds a reference. It does not keep the stream or any tensor.
+ */
+typedef struct dlb_event dlb_event;
+
+/**
+ * An ordered queue of work on one device: what is queued is done in that order, while the caller goes on.
+ *
+ * Opaque. Reference-counted: `dlb_stream_retain()` adds a reference, `dlb_stream_release()` drops one. Any thread may
+ * use a stream while it holds a reference. On the CPU a stream is a thread of this library, started when first needed;
+ * it runs release functions of tensors that a copy was the last to hold, and otherwise no code but this library's.
+ *
+ * After something failed on a stream, what is queued behind it is not carried out and its events say the same error,
+ * until `dlb_stream_synchronize()` has reported it. In a child of `fork()` the streams made before it answer
+ * `DLB_ERROR_UNAVAILABLE`, and so do events that were not done; make a new stream there.
+ */
+typedef struct dlb_stream dlb_stream;
 
 /**
  * A shared description of a buffer: address, shape, strides, dtype, device, and who owns the memory.
@@ -252,7 +278,7 @@ typedef struct {
 #define DLB_ERROR_UNAVAILABLE 9
 
 /**
- * The time given ran out. No function of this version returns it.
+ * The time given ran out.
  */
 #define DLB_ERROR_TIMEOUT 10
 
@@ -322,6 +348,19 @@ size_t dlb_device_name(DLDevice device,
                        size_t capacity);
 
 /**
+ * Writes the devices that streams can be made on, at most `capacity` of them, and returns how many there are. `devices`
+ * may be NULL if `capacity` is 0. Thread-safe.
+ */
+size_t dlb_device_list(DLDevice *devices,
+                       size_t capacity);
+
+/**
+ * Whether streams can be made on a device: `DLB_OK`, or `DLB_ERROR_UNAVAILABLE` and the message says why not.
+ * `DLB_ERROR_INVALID_TENSOR` if DLPack knows no such device. Thread-safe.
+ */
+dlb_status dlb_device_check(DLDevice device);
+
+/**
  * Wraps memory that somebody else owns. No copy is made.
  *
  * `description` is borrowed for the call; shape and strides are copied. Strides count elements, NULL strides mean
@@ -367,7 +406,8 @@ dlb_status dlb_tensor_import_legacy(DLManagedTensor *managed,
                                     dlb_tensor **out);
 
 /**
- * Hands the tensor out as a DLPack 1.3 managed tensor. No copy is made, so `IS_COPIED` is not set.
+ * Hands the tensor out as a DLPack 1.3 managed tensor. No copy is made, so `IS_COPIED` is not set. While a copy into
+ * the memory goes on (`dlb_copy_async()`), this waits for it.
  *
  * `tensor` is borrowed; the export keeps the memory alive by itself. `*out` is owned by the caller, who calls its
  * deleter (`(*out)->deleter(*out)`) once, from any thread, or gives it to a consumer who will. Each export has a
@@ -375,7 +415,8 @@ dlb_status dlb_tensor_import_legacy(DLManagedTensor *managed,
  * NULL where the tensor is empty, `byte_offset` is 0 (except where `data` is a handle: OpenCL, Vulkan, Metal,
  * WebGPU), and `READ_ONLY` is set where the tensor is read-only.
  *
- * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_OUT_OF_MEMORY`, and with the error of an asynchronous
+ * copy into the memory that failed. Thread-safe.
  */
 dlb_status dlb_tensor_export(const dlb_tensor *tensor,
                              DLManagedTensorVersioned **out);
@@ -404,7 +445,8 @@ void dlb_tensor_release(dlb_tensor *tensor);
  *
  * Borrowed, read only, valid while the caller holds a reference. Shape and strides are not NULL for `ndim > 0`,
  * strides are as the producer gave them, `data` is NULL where there is no element, `byte_offset` is 0 except where
- * `data` is a handle. NULL gives NULL.
+ * `data` is a handle. While a copy into the memory goes on (`dlb_copy_async()`), this waits for it. NULL gives NULL, and
+ * so does a tensor whose elements are not there because such a copy failed: `dlb_error_message()` then says why.
  */
 const DLTensor *dlb_tensor_view(const dlb_tensor *tensor);
 
@@ -441,10 +483,10 @@ size_t dlb_tensor_alignment(const dlb_tensor *tensor);
  * The address of the first element, checked for reading elements of `dtype` on the host.
  *
  * `*out` is borrowed and valid while the caller holds a reference; NULL where the tensor is empty. The elements lie
- * where shape and strides say. `dtype` must be the tensor's own: to read bool as uint8, say, reinterpret it first
- * (`dlb_tensor_reinterpret()`). Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, or the tensor holds another dtype) and
+ * where shape and strides say. While a copy into the memory goes on (`dlb_copy_async()`), this waits for it. `dtype`
+ * must be the tensor's own: to read bool as uint8, say, reinterpret it first (`dlb_tensor_reinterpret()`). Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, or the tensor holds another dtype) and
  * `DLB_ERROR_UNSUPPORTED` (the host cannot read the memory, the address is not aligned for the dtype, the dtype code
- * is not known). Thread-safe.
+ * is not known), and with the error of an asynchronous copy into the memory that failed. Thread-safe.
  */
 dlb_status dlb_tensor_data(const dlb_tensor *tensor,
                            DLDataType dtype,
@@ -453,8 +495,8 @@ dlb_status dlb_tensor_data(const dlb_tensor *tensor,
 /**
  * The address of the first element, checked for writing elements of `dtype` on the host.
  *
- * As `dlb_tensor_data()`; besides, fails with `DLB_ERROR_READ_ONLY` for a read-only tensor and with
- * `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices, permutations and reshapes
+ * As `dlb_tensor_data()`; besides, it waits for copies out of the memory too, and fails with `DLB_ERROR_READ_ONLY` for
+ * a read-only tensor and with `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices, permutations and reshapes
  * of memory without such strides never do; interleavings that no nesting order explains are refused to be safe.
  */
 dlb_status dlb_tensor_mutable_data(const dlb_tensor *tensor,
@@ -642,6 +684,115 @@ dlb_status dlb_allocator_limit(dlb_allocator *allocator,
  */
 dlb_status dlb_allocator_stats(const dlb_allocator *allocator,
                                dlb_pool_stats *out);
+
+/**
+ * Adds a reference and returns `event`. NULL gives NULL. Thread-safe.
+ */
+dlb_event *dlb_event_retain(dlb_event *event);
+
+/**
+ * Drops a reference. What the event stands for goes on all the same. NULL is a no-op. Thread-safe.
+ */
+void dlb_event_release(dlb_event *event);
+
+/**
+ * Whether the event is done, or never will be (in a child of `fork()`): whether `dlb_event_wait()` would answer at once.
+ * Never blocks. NULL gives true. Thread-safe.
+ */
+bool dlb_event_done(const dlb_event *event);
+
+/**
+ * Waits until the event is done, for at most `timeout_ns` nanoseconds: 0 only asks, `DLB_WAIT_FOREVER` has no limit.
+ *
+ * When it is done the stream holds none of the tensors any more that were copied before it. Returns the error of what
+ * failed before it, to everybody who waits. Fails besides with `DLB_ERROR_TIMEOUT`, `DLB_ERROR_INVALID_ARGUMENT` (NULL;
+ * the stream's own thread, in a release function) and `DLB_ERROR_UNAVAILABLE` (not done when the process forked, and
+ * this is the child). Thread-safe. Do not hold a lock meanwhile that a release function of a copied tensor takes; for
+ * memory that came through `dlb_python_import()` the GIL is none.
+ */
+dlb_status dlb_event_wait(const dlb_event *event,
+                          uint64_t timeout_ns);
+
+/**
+ * Makes a stream on a device of `dlb_device_list()`.
+ *
+ * `*out` is owned by the caller: `dlb_stream_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+ * `DLB_ERROR_INVALID_TENSOR` (no device of DLPack's) and `DLB_ERROR_UNAVAILABLE` (no such device here; the message says
+ * why). Thread-safe.
+ */
+dlb_status dlb_stream_create(DLDevice device,
+                             dlb_stream **out);
+
+/**
+ * Makes a stream of one that somebody else made on the device, through its native handle, which is borrowed and must
+ * outlive `*out`.
+ *
+ * No device of this version has native streams: for the CPU this is `DLB_ERROR_UNSUPPORTED`, for others
+ * `DLB_ERROR_UNAVAILABLE`. `*out` is owned by the caller.
+ */
+dlb_status dlb_stream_from_native(DLDevice device,
+                                  void *handle,
+                                  dlb_stream **out);
+
+/**
+ * Adds a reference and returns `stream`. NULL gives NULL. Thread-safe.
+ */
+dlb_stream *dlb_stream_retain(dlb_stream *stream);
+
+/**
+ * Drops a reference. Never waits: with the last one the stream ends once everything queued is done. NULL is a no-op.
+ * Thread-safe.
+ */
+void dlb_stream_release(dlb_stream *stream);
+
+/**
+ * Makes an event that is done when everything queued on the stream so far is.
+ *
+ * `*out` is owned by the caller: `dlb_event_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and
+ * `DLB_ERROR_UNAVAILABLE` (a stream from before a fork; its thread could not be started). Thread-safe.
+ */
+dlb_status dlb_stream_record(dlb_stream *stream, dlb_event **out);
+
+/**
+ * Has everything queued on `stream` from now on wait until `event`, of any stream, is done. The caller does not wait.
+ *
+ * Where what the event stands for failed, so does the stream. Fails as `dlb_stream_record()` does. Thread-safe.
+ */
+dlb_status dlb_stream_wait_event(dlb_stream *stream,
+                                 const dlb_event *event);
+
+/**
+ * Waits until everything queued on the stream so far is done.
+ *
+ * Returns the error of what failed since the last such call, and the stream works again. Fails besides as
+ * `dlb_stream_record()` does, and with `DLB_ERROR_INVALID_ARGUMENT` on the stream's own thread, in a release function.
+ * With a time limit there is `dlb_stream_record()` with `dlb_event_wait()`. Thread-safe.
+ */
+dlb_status dlb_stream_synchronize(dlb_stream *stream);
+
+/**
+ * Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype and lie in
+ * host memory; any strides will do.
+ *
+ * Everything is checked before anything is queued. Both tensors are retained until the copy is done. Until then
+ * `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of whatever shares its
+ * memory wait for it, and so does `dlb_tensor_mutable_data()` of `source`: a copy cannot be read too early, nor its
+ * source be written too early, through a tensor. Other copies, on any stream, are ordered behind this one where they
+ * touch the same buffer.
+ *
+ * Memory that is reached past the tensors (the pointer that was wrapped, or one that was got before) may be written
+ * again, where it is the source's, and read, where it is the destination's, once the event is done.
+ *
+ * `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices
+ * of the destination share an element; source and destination share memory; sub-byte elements that are not packed
+ * row-major; memory that the host cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`), and with the error
+ * of an earlier copy into either that failed. Thread-safe.
+ */
+dlb_status dlb_copy_async(const dlb_tensor *source,
+                          dlb_tensor *destination,
+                          dlb_stream *stream,
+                          dlb_event **out_done);
 
 /**
  * Takes a tensor over from a Python object: anything with `__dlpack__` (NumPy, PyTorch, JAX, ...), or a DLPack

@@ -19,12 +19,15 @@
 //! # Ok::<(), dlbridge::Error>(())
 //! ```
 //!
-//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], then `interop`, `python` and `capi`.
+//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`device`], then `interop`, `python`
+//! and `capi`.
 //! A layer uses only the ones below it.
 
 pub mod capi;
 
+pub mod device;
 mod error;
+mod fork;
 mod guard;
 pub mod interop;
 pub mod memory;
@@ -34,5 +37,5 @@ pub mod tensor;
 
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
-pub use error::{Allocation, Error, Kind, Refusal, Result};
+pub use error::{Allocation, Error, Kind, Refusal, Result, Transfer};
 pub use tensor::Tensor;

@@ -7,7 +7,7 @@ use std::path::Path;
 /// The layers, lowest first. Those on one line do not know each other.
 const LAYERS: [&[&str]; 9] = [
     &["error"],
-    &["guard"],
+    &["guard", "fork"],
     &["tensor"],
     &["memory"],
     &["copy"],

@@ -1,6 +1,6 @@
 # The Rust suites. Included by the Makefile at the root.
 
-TSAN_FLAGS := -Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer
+TSAN_FLAGS := -Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg race_checker
 
 # tch builds against the torch of .venv.
 TCH        := PATH=$(VENV)/bin:$$PATH LIBTORCH_USE_PYTORCH=1 $(CARGO)
@@ -16,15 +16,16 @@ test-rust: doc ## the Rust suites with every feature and with none, clippy with 
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
 	$(CARGO) fmt --all --check
 
-test-rust-asan: ## owners, borrows and ndarray arrays, under AddressSanitizer
+test-rust-asan: ## owners, borrows, ndarray arrays and streams, under AddressSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
-	    $(CARGO) test --quiet --all-features --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray
+	    $(CARGO) test --quiet --all-features --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray --test streams
 
 # Optimised a little, or a million cycles under the sanitizer take minutes.
-test-race: ## a million hand-overs from eight threads, under ThreadSanitizer
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(TSAN_FLAGS)" CARGO_TARGET_DIR=target/tsan CARGO_PROFILE_TEST_OPT_LEVEL=1 \
+test-race: ## a million hand-overs, and copies on streams, from eight threads, under ThreadSanitizer
+	TSAN_OPTIONS=suppressions=$(ROOT)/tests/race.supp \
+	    RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(TSAN_FLAGS)" CARGO_TARGET_DIR=target/tsan CARGO_PROFILE_TEST_OPT_LEVEL=1 \
 	    CARGO_PROFILE_DEV_OPT_LEVEL=1 \
-	    $(CARGO) test --quiet --target x86_64-unknown-linux-gnu --test race
+	    $(CARGO) test --quiet --target x86_64-unknown-linux-gnu --test race --test race_streams
 
 test-tch: $(VENV)/.ready ## dlbridge-tch with the torch of .venv, plain and under valgrind, and the Rust service
 	@$(call need,valgrind,valgrind)

@@ -10,8 +10,10 @@
 
 pub mod device;
 pub mod dtype;
+pub mod event;
 pub mod memory;
 pub mod python;
 pub mod status;
+pub mod stream;
 pub mod tensor;
 pub mod view;

@@ -28,7 +28,7 @@ pub const DLB_ERROR_OUT_OF_MEMORY: dlb_status = 7;
 pub const DLB_ERROR_DEVICE: dlb_status = 8;
 /// There is no such device, driver or interpreter here.
 pub const DLB_ERROR_UNAVAILABLE: dlb_status = 9;
-/// The time given ran out. No function of this version returns it.
+/// The time given ran out.
 pub const DLB_ERROR_TIMEOUT: dlb_status = 10;
 /// The other side has shut down. No function of this version returns it.
 pub const DLB_ERROR_CLOSED: dlb_status = 11;

@@ -3,7 +3,7 @@
 use super::status::{dlb_status, output, required, status};
 use crate::dlpack::{DLDataType, DLManagedTensor, DLManagedTensorVersioned, DLTensor};
 use crate::error::{Error, Result};
-use crate::tensor::{self, Tensor};
+use crate::tensor::{self, Access, Tensor};
 use dlpark::DlpackFlags;
 use std::ffi::{c_char, c_void};
 use std::mem::ManuallyDrop;
@@ -139,7 +139,8 @@ pub unsafe extern "C" fn dlb_tensor_import_legacy(
     unsafe { create(out, || tensor) }
 }
 
-/// Hands the tensor out as a DLPack 1.3 managed tensor. No copy is made, so `IS_COPIED` is not set.
+/// Hands the tensor out as a DLPack 1.3 managed tensor. No copy is made, so `IS_COPIED` is not set. While a copy into
+/// the memory goes on (`dlb_copy_async()`), this waits for it.
 ///
 /// `tensor` is borrowed; the export keeps the memory alive by itself. `*out` is owned by the caller, who calls its
 /// deleter (`(*out)->deleter(*out)`) once, from any thread, or gives it to a consumer who will. Each export has a
@@ -147,7 +148,8 @@ pub unsafe extern "C" fn dlb_tensor_import_legacy(
 /// NULL where the tensor is empty, `byte_offset` is 0 (except where `data` is a handle: OpenCL, Vulkan, Metal,
 /// WebGPU), and `READ_ONLY` is set where the tensor is read-only.
 ///
-/// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_OUT_OF_MEMORY`. Thread-safe.
+/// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_OUT_OF_MEMORY`, and with the error of an asynchronous
+/// copy into the memory that failed. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_export(
     tensor: *const dlb_tensor,
@@ -203,11 +205,18 @@ pub unsafe extern "C" fn dlb_tensor_release(tensor: *mut dlb_tensor) {
 ///
 /// Borrowed, read only, valid while the caller holds a reference. Shape and strides are not NULL for `ndim > 0`,
 /// strides are as the producer gave them, `data` is NULL where there is no element, `byte_offset` is 0 except where
-/// `data` is a handle. NULL gives NULL.
+/// `data` is a handle. While a copy into the memory goes on (`dlb_copy_async()`), this waits for it. NULL gives NULL, and
+/// so does a tensor whose elements are not there because such a copy failed: `dlb_error_message()` then says why.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_view(tensor: *const dlb_tensor) -> *const DLTensor {
+    let mut view = std::ptr::null();
+    let look = |tensor: &Tensor| match tensor.settle(Access::Read) {
+        Ok(()) => view = tensor.view(),
+        Err(error) => _ = status(|| Err(error)),
+    };
     // SAFETY: the caller gives NULL or a live tensor; the view lies in its block, not in the temporary.
-    unsafe { ask(tensor, std::ptr::null(), |tensor| tensor.view() as *const DLTensor) }
+    unsafe { ask(tensor, (), look) };
+    view
 }
 
 /// `DLPACK_FLAG_BITMASK_READ_ONLY` or 0. NULL gives 0.
@@ -256,10 +265,10 @@ pub unsafe extern "C" fn dlb_tensor_alignment(tensor: *const dlb_tensor) -> usiz
 /// The address of the first element, checked for reading elements of `dtype` on the host.
 ///
 /// `*out` is borrowed and valid while the caller holds a reference; NULL where the tensor is empty. The elements lie
-/// where shape and strides say. `dtype` must be the tensor's own: to read bool as uint8, say, reinterpret it first
-/// (`dlb_tensor_reinterpret()`). Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, or the tensor holds another dtype) and
+/// where shape and strides say. While a copy into the memory goes on (`dlb_copy_async()`), this waits for it. `dtype`
+/// must be the tensor's own: to read bool as uint8, say, reinterpret it first (`dlb_tensor_reinterpret()`). Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, or the tensor holds another dtype) and
 /// `DLB_ERROR_UNSUPPORTED` (the host cannot read the memory, the address is not aligned for the dtype, the dtype code
-/// is not known). Thread-safe.
+/// is not known), and with the error of an asynchronous copy into the memory that failed. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_data(
     tensor: *const dlb_tensor,
@@ -277,8 +286,8 @@ pub unsafe extern "C" fn dlb_tensor_data(
 
 /// The address of the first element, checked for writing elements of `dtype` on the host.
 ///
-/// As `dlb_tensor_data()`; besides, fails with `DLB_ERROR_READ_ONLY` for a read-only tensor and with
-/// `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices, permutations and reshapes
+/// As `dlb_tensor_data()`; besides, it waits for copies out of the memory too, and fails with `DLB_ERROR_READ_ONLY` for
+/// a read-only tensor and with `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices, permutations and reshapes
 /// of memory without such strides never do; interleavings that no nesting order explains are refused to be safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_mutable_data(

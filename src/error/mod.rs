@@ -2,9 +2,11 @@
 
 mod allocation;
 mod refusal;
+mod transfer;
 
 pub use allocation::Allocation;
 pub use refusal::Refusal;
+pub use transfer::Transfer;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -127,6 +129,8 @@ pub enum Error {
     NotAnArray { type_name: String },
     // What a Python object cannot be handed over for
     Refused(Refusal),
+    // What a stream, an event or an asynchronous copy cannot do
+    Transfer(Transfer),
     Python { who: &'static str, words: String },
     Panic { words: String },
 }
@@ -180,6 +184,7 @@ impl Error {
             Allocation(allocation) => allocation.kind(),
             Unavailable { .. } => Kind::Unavailable,
             Refused(refusal) => refusal.kind(),
+            Transfer(transfer) => transfer.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
         }
@@ -369,6 +374,7 @@ impl fmt::Display for Error {
                 "x is of type {type_name}, which is no DLPack producer: it has neither __dlpack__ nor a buffer and is no DLPack capsule; pass an array, for example numpy.asarray(x)"
             ),
             Refused(refusal) => refusal.fmt(f),
+            Transfer(transfer) => transfer.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }

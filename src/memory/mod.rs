@@ -5,7 +5,6 @@
 mod allocator;
 mod block;
 mod cache;
-mod fork;
 mod host;
 mod pool;
 mod shared;

@@ -2,9 +2,9 @@
 
 use super::allocator::{Allocator, Piece, layout, try_box};
 use super::cache::{Answer, Cache, Held, Request, Stats, Waiting};
-use super::fork;
 use crate::dlpack::DLDevice;
 use crate::error::{Allocation, Error, Kind, Result};
+use crate::fork;
 use crate::tensor::Fence;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};

@@ -137,6 +137,8 @@ symbols! {
     PyGILState_Ensure: unsafe extern "C" fn() -> c_int,
     PyGILState_Release: unsafe extern "C" fn(c_int),
     PyGILState_GetThisThreadState: unsafe extern "C" fn() -> *mut c_void,
+    PyEval_SaveThread: unsafe extern "C" fn() -> *mut c_void,
+    PyEval_RestoreThread: unsafe extern "C" fn(*mut c_void),
     PyInterpreterState_Get: unsafe extern "C" fn() -> *mut c_void,
     PyInterpreterState_Main: unsafe extern "C" fn() -> *mut c_void,
     // Objects
@@ -183,6 +185,7 @@ symbols! {
     PyErr_ExceptionMatches: unsafe extern "C" fn(Object) -> c_int,
     PyErr_GivenExceptionMatches: unsafe extern "C" fn(Object, Object) -> c_int,
     PyErr_Clear: unsafe extern "C" fn(),
+    PyErr_CheckSignals: unsafe extern "C" fn() -> c_int,
     PyErr_SetString: unsafe extern "C" fn(Object, *const c_char),
     PyException_SetCause: unsafe extern "C" fn(Object, Object),
     PyException_SetTraceback: unsafe extern "C" fn(Object, Object) -> c_int,

@@ -44,6 +44,7 @@ pub(super) fn with_gil(gil: &Gil, tensor: &Tensor, legacy: bool) -> Result<NonNu
     if legacy && tensor.is_read_only() {
         return Err(Error::Refused(Refusal::ReadOnlyLegacy));
     }
+    gil.settle_tensor(tensor)?;
     let (abi, managed) = if legacy {
         (Abi::Legacy, tensor.export_legacy()?.cast::<c_void>())
     } else {

@@ -70,6 +70,7 @@ fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owne
             device: device::Name(tensor.device()).to_string(),
         }));
     }
+    gil.settle_tensor(tensor)?;
     let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
     numpy.array(gil, tensor.view(), !tensor.is_read_only(), Some(holder.object))
 }

@@ -105,8 +105,11 @@ fn answer(body: impl FnOnce(&Gil) -> Result<()>) -> c_int {
 
 unsafe extern "C" fn from_object(object: *mut c_void, out: *mut *mut DLManagedTensorVersioned) -> c_int {
     answer(|gil| {
-        // SAFETY: the caller gives one of our tensors, and a place to write to.
-        unsafe { out.write(object::tensor_in(gil, object)?.export()?.as_ptr()) };
+        // SAFETY: the caller gives one of our tensors.
+        let tensor = unsafe { object::tensor_in(gil, object) }?;
+        gil.settle_tensor(tensor)?;
+        // SAFETY: the caller gives a place to write to.
+        unsafe { out.write(tensor.export()?.as_ptr()) };
         Ok(())
     })
 }
@@ -122,8 +125,11 @@ unsafe extern "C" fn to_object(managed: *mut DLManagedTensorVersioned, out: *mut
 
 unsafe extern "C" fn borrow_object(object: *mut c_void, out: *mut DLTensor) -> c_int {
     answer(|gil| {
-        // SAFETY: the caller gives one of our tensors, and a place to write to.
-        unsafe { out.write(*object::tensor_in(gil, object)?.view()) };
+        // SAFETY: the caller gives one of our tensors.
+        let tensor = unsafe { object::tensor_in(gil, object) }?;
+        gil.settle_tensor(tensor)?;
+        // SAFETY: the caller gives a place to write to.
+        unsafe { out.write(*tensor.view()) };
         Ok(())
     })
 }

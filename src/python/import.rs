@@ -8,11 +8,12 @@ use super::gil::{Gil, Owned, is_usable};
 use super::kind::{self, Kind};
 use super::missing;
 use super::object;
-use super::release::release_object;
+use super::release::{delete_later, release_object};
 use super::torch::{Described, Torch};
+use crate::device::is_stream_thread;
 use crate::dlpack::DLPackExchangeAPI;
 use crate::error::{Error, Refusal, Result};
-use crate::tensor::{Tensor, delete_legacy, delete_versioned};
+use crate::tensor::{ReleaseFn, Tensor, delete_legacy, delete_versioned};
 use dlpark::DlpackFlags;
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -215,15 +216,28 @@ fn may_delete() -> bool {
 ///
 /// `managed` is a versioned managed tensor whose deleter was not called yet.
 pub(super) unsafe extern "C" fn release_versioned(managed: *mut c_void) {
-    if may_delete() {
-        // SAFETY: called once with the managed tensor that `consume` took over.
-        unsafe { delete_versioned(managed) }
-    }
+    // SAFETY: promised by the caller.
+    unsafe { release_with(managed, delete_versioned) }
 }
 
 unsafe extern "C" fn release_legacy(managed: *mut c_void) {
-    if may_delete() {
-        // SAFETY: called once with the managed tensor that `consume` took over.
-        unsafe { delete_legacy(managed) }
+    // SAFETY: called once with the managed tensor that `consume` took over.
+    unsafe { release_with(managed, delete_legacy) }
+}
+
+/// A stream's thread leaves it to the interpreter: the deleter may ask for the GIL, and whoever has it may be waiting for
+/// this stream.
+///
+/// # Safety
+///
+/// `managed` is what `delete` takes, and its deleter was not called yet.
+unsafe fn release_with(managed: *mut c_void, delete: ReleaseFn) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match is_stream_thread() {
+            true => delete_later(managed, delete),
+            false if may_delete() => delete(managed),
+            false => {}
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::api::Object;
 use super::builtin::Arguments;
 use super::gil::Gil;
 use super::object;
-use super::wanted::{read_device, read_dtype};
+use super::wanted::{device_of, read_dtype};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Refusal, Result};
 use crate::memory::check_device;
@@ -24,7 +24,7 @@ pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         arguments.parse(gil, "empty", ["device", "pinned"])?
     };
     let device = match gil.given(device) {
-        Some(device) => read_device(gil, device, gil.text(device))?,
+        Some(device) => device_of(gil, device)?,
         None => DLDevice::CPU,
     };
     let pinned = match gil.given(pinned) {

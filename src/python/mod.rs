@@ -19,6 +19,8 @@ mod object;
 mod release;
 mod text;
 mod torch;
+mod transfer;
+mod unfinished;
 mod wanted;
 
 pub use capsule::capsule;

@@ -6,6 +6,7 @@ use super::convert;
 use super::gil::Gil;
 use super::memory;
 use super::object;
+use super::transfer;
 use crate::error::{Error, Refusal, Result};
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -83,6 +84,8 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
 >>> batch = dlbridge.empty((32, 480, 640, 3), 'uint8').numpy()\n\
 >>> batch.nbytes, batch.ctypes.data % 256\n\
 (29491200, 0)" => memory::empty;
+    c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
+    c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
 };
 
 /// A new module object with the functions and the `Tensor` type. `exceptions` is the tuple of exception classes.

@@ -147,6 +147,12 @@ fn address(gil: &Gil, address: *mut c_void) -> Object {
     unsafe { (gil.api.PyLong_FromVoidPtr)(address) }
 }
 
+/// Where the elements are, once they are there.
+fn settled_address(gil: &Gil, tensor: &Tensor) -> Result<Object> {
+    gil.settle_tensor(tensor)?;
+    Ok(address(gil, tensor.data()))
+}
+
 static GETTERS: &[GetSetDef] = getters! {
     c"shape", c"The sizes of the dimensions." => |gil, tensor| gil.tuple(tensor.shape());
     c"strides", c"The steps along the dimensions, in elements (NumPy counts bytes)." => |gil, tensor| gil.tuple(tensor.strides());
@@ -154,7 +160,7 @@ static GETTERS: &[GetSetDef] = getters! {
     c"dtype", c"The name of the element type, as NumPy and ml_dtypes write it." =>
         |gil, tensor| gil.string(&dtype::Name(tensor.dtype()).to_string());
     c"device", c"Where the memory is: 'cpu', 'cuda:0'." => |gil, tensor| gil.string(&device::Name(tensor.device()).to_string());
-    c"data_ptr", c"The address of the first element; 0 where there is none." => |gil, tensor| address(gil, tensor.data());
+    c"data_ptr", c"The address of the first element; 0 where there is none." => |gil, tensor| settled_address(gil, tensor)?;
     c"size", c"The number of elements." => |gil, tensor| integer(gil, tensor.size());
     c"nbytes", c"The bytes the elements fill when packed." => |gil, tensor| integer(gil, tensor.nbytes());
     c"readonly", c"Whether nobody may write to the memory through this tensor." => |gil, tensor| boolean(gil, tensor.is_read_only());

@@ -2,6 +2,7 @@
 
 use super::api::{Api, Buffer, Object, api};
 use super::gil::{holds_gil, is_usable};
+use crate::tensor::ReleaseFn;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -12,6 +13,8 @@ pub(super) enum Thing {
     Object(Object),
     /// A filled-in buffer in a box.
     Buffer(*mut Buffer),
+    /// A managed tensor that a Python producer gave, and what calls its deleter, which may ask for the GIL.
+    Managed(*mut c_void, ReleaseFn),
 }
 
 impl Thing {
@@ -23,6 +26,7 @@ impl Thing {
         unsafe {
             match self {
                 Thing::Object(object) => (api.Py_DecRef)(object),
+                Thing::Managed(managed, delete) => delete(managed),
                 Thing::Buffer(buffer) => {
                     (api.PyBuffer_Release)(buffer);
                     drop(Box::from_raw(buffer));
@@ -62,6 +66,16 @@ pub(super) unsafe extern "C" fn release_object(object: *mut c_void) {
 pub(super) unsafe extern "C" fn release_buffer(buffer: *mut c_void) {
     // SAFETY: promised by the caller.
     unsafe { release(Thing::Buffer(buffer.cast())) }
+}
+
+/// Deletes a managed tensor of a Python producer with the GIL held, at the interpreter's next occasion.
+///
+/// # Safety
+///
+/// `managed` is what `delete` takes, and given up.
+pub(super) unsafe fn delete_later(managed: *mut c_void, delete: ReleaseFn) {
+    // SAFETY: promised by the caller.
+    unsafe { release(Thing::Managed(managed, delete)) }
 }
 
 /// Never waits for the GIL: while the interpreter shuts down that would end or hang the thread.

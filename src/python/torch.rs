@@ -306,6 +306,7 @@ impl Torch {
         let Some(adopt) = adopt.filter(|_| device::is_host(tensor.device())) else {
             return self.make_through_python(gil, tensor);
         };
+        gil.settle_tensor(&tensor)?;
         let managed = tensor.into_export()?.as_ptr();
         let mut made: Object = null_mut();
         // SAFETY: the export is ours, header included, until it is given away, also on failure. torch knows no pinned

@@ -84,8 +84,14 @@ pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> 
     }))
 }
 
+/// A device in any spelling.
+pub(super) fn device_of(gil: &Gil, spelling: Object) -> Result<DLDevice> {
+    let text = gil.text(spelling);
+    read_device(gil, spelling, text)
+}
+
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
-pub(super) fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
+fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
     let read = if gil.type_of(spelling) == gil.api.PyTuple_Type {
         let (kind, id) = gil.pair(spelling, "device")?;
         let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());

@@ -20,7 +20,7 @@
 //! values[0] = 7;
 //! ```
 
-use super::{Element, Reach, Tensor, device, dtype, layout};
+use super::{Access, Element, Reach, Tensor, device, dtype, layout};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result};
 use std::ffi::c_void;
@@ -61,6 +61,7 @@ impl Tensor {
         if !address.is_multiple_of(alignment) {
             return Err(Error::Misaligned { address, alignment, dtype: dtype::Name(have).to_string() });
         }
+        self.settle(Access::Read)?;
         Ok(self.data())
     }
 
@@ -82,17 +83,32 @@ impl Tensor {
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
     pub fn data_mut_as(&self, asked: DLDataType) -> Result<*mut c_void> {
+        self.check_mutable()?;
+        let data = self.data_as(asked)?;
+        self.settle(Access::Write)?;
+        Ok(data.cast_mut())
+    }
+
+    /// Refuses read-only tensors, and strides that make several indices share one element.
+    pub(crate) fn check_mutable(&self) -> Result<()> {
         if self.is_read_only() {
             return Err(Error::ReadOnly { action: "mutable access", remedy: "read it, or write to a copy" });
         }
-        let data = self.data_as(asked)?;
         if layout::may_overlap(self.shape(), self.strides()) {
             return Err(Error::Overlapping {
                 shape: self.shape().to_vec(),
                 strides: self.strides().to_vec(),
             });
         }
-        Ok(data.cast_mut())
+        Ok(())
+    }
+
+    /// The addresses from the lowest byte of an element to one past the highest; equal where there is no element.
+    pub(crate) fn addresses(&self) -> (usize, usize) {
+        let extent = layout::measure(self.shape(), Some(self.strides()), dtype::item_bits(self.dtype()));
+        let (low, high) = extent.map_or((0, 0), |extent| (extent.low, extent.high));
+        let at = |offset: i64| (self.data() as usize).wrapping_add_signed(offset as isize);
+        (at(low), at(high))
     }
 
     /// The elements as a slice, where nobody can write to them: the tensor came from [`Tensor::from_owner`] or a
@@ -154,6 +170,8 @@ impl Tensor {
 
     /// Refuses memory that anybody else may reach: through another reference, view or export, or without a tensor.
     pub(crate) fn check_exclusive(&self, action: &'static str) -> Result<()> {
+        // A copy that goes on holds references, which it has dropped when it is done.
+        self.settle(Access::Write)?;
         let (why, remedy) = match self.inner().reach {
             Reach::Nobody if self.is_last() => return Ok(()),
             Reach::Nobody => {

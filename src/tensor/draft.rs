@@ -112,6 +112,7 @@ impl Draft {
             size: extent.size,
             nbytes: extent.nbytes,
             owner,
+            fences: Default::default(),
         };
         let block = self.block;
         std::mem::forget(self);
@@ -180,10 +181,15 @@ pub(super) unsafe fn destroy(block: NonNull<Inner>) {
 ///
 /// As for [`destroy`].
 pub(super) unsafe fn dissolve(block: NonNull<Inner>) -> Owner {
-    // SAFETY: the caller has the block to itself; it is read once and then freed as raw memory.
-    let Inner { owner, view, .. } = unsafe { block.as_ptr().read() };
-    // SAFETY: allocated by `Draft::with_ndim` for this many dimensions.
-    unsafe { dealloc(block.as_ptr().cast(), block_layout(view.ndim as usize)) };
+    // SAFETY: the caller has the block to itself; the owner is read once, and the rest freed as raw memory, which
+    // needs no destructor. The block was allocated by `Draft::with_ndim` for this many dimensions.
+    let owner = unsafe {
+        let inner = &mut *block.as_ptr();
+        inner.fences.clear();
+        let (owner, ndim) = (std::ptr::read(&inner.owner), inner.view.ndim as usize);
+        dealloc(block.as_ptr().cast(), block_layout(ndim));
+        owner
+    };
     LIVE.fetch_sub(1, Ordering::Relaxed);
     owner
 }

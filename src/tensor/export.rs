@@ -1,6 +1,6 @@
 //! Handing tensors out as DLPack structs. Every export has its own header and keeps the tensor alive.
 
-use super::{Tensor, layout};
+use super::{Access, Tensor, layout};
 use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLTensor};
 use crate::error::{Error, Result};
 use crate::guard::guard_silent;
@@ -39,7 +39,8 @@ impl Tensor {
     /// Exports the tensor as DLPack 1.3. The receiver owns the result and calls its deleter once, from any thread.
     ///
     /// Strides are always there, canonical on dimensions of size 0 and 1, `data` is NULL where the tensor is empty,
-    /// and `READ_ONLY` is set where the tensor is read-only. Nothing is copied, so `IS_COPIED` is not set.
+    /// and `READ_ONLY` is set where the tensor is read-only. Nothing is copied, so `IS_COPIED` is not set. While a copy
+    /// into the memory goes on, this waits for it.
     ///
     /// The pointer owns the export: hand it to a consumer, or call its deleter; dropping it leaks. As an owner that
     /// deletes by itself there is `dlpark::versioned::Dlpack::try_from(&tensor)`.
@@ -97,6 +98,7 @@ impl Tensor {
     }
 
     fn export_as<M: ManagedTensorBase>(self, flags: DlpackFlags) -> Result<NonNull<M>> {
+        self.settle(Access::Read)?;
         let ndim = self.ndim();
         let layout = block_layout::<M>(ndim);
         // SAFETY: the layout is never of size 0.

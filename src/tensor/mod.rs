@@ -2,14 +2,15 @@
 
 pub mod device;
 pub mod dtype;
-pub mod fence;
 
 mod access;
 mod draft;
 mod export;
+mod fence;
 mod import;
 mod layout;
 mod request;
+mod unfinished;
 mod view;
 mod wrap;
 
@@ -20,6 +21,7 @@ pub(crate) use import::{delete_legacy, delete_versioned};
 #[cfg(feature = "ndarray")]
 pub(crate) use layout::may_overlap;
 pub(crate) use request::packed_bytes;
+pub(crate) use unfinished::Access;
 pub use wrap::TakeError;
 
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
@@ -96,6 +98,8 @@ struct Inner {
     size: i64,
     nbytes: i64,
     owner: Owner,
+    /// Of a root: the copies that are not done yet.
+    fences: unfinished::Slot,
 }
 
 /// A shared description of a buffer: shape, strides, dtype, device, and who owns the memory.
@@ -120,7 +124,7 @@ struct Inner {
 /// ```
 pub struct Tensor(NonNull<Inner>);
 
-// SAFETY: the block is immutable but for its atomic count, and whoever gives an `Owner::Foreign` promises that its
+// SAFETY: the block is immutable but for its atomic count and its fences, which are shared too, and whoever gives an `Owner::Foreign` promises that its
 // release function may run on any thread.
 unsafe impl Send for Tensor {}
 // SAFETY: as above; shared access reads immutable fields only.
@@ -153,7 +157,7 @@ impl Drop for Tensor {
 
 impl Tensor {
     fn inner(&self) -> &Inner {
-        // SAFETY: a `Tensor` holds a reference, so the block is alive and, its count apart, immutable.
+        // SAFETY: a `Tensor` holds a reference, so the block is alive and, its count and fences apart, immutable.
         unsafe { self.0.as_ref() }
     }
 

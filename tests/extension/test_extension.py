@@ -90,5 +90,6 @@ def test_the_paths_that_builds_ask_for() -> None:
     ):
         assert python("-m", "dlbridge", "path", what) == path + "\n"
         assert path in python("-m", "dlbridge", "info")
-    headers = ("dlbridge.h", "dlbridge/dlpack_abi.h", "dlbridge.hpp", "dlbridge/span.hpp", "dlbridge/torch.hpp")
+    cpp = ("dlbridge.hpp", "dlbridge/span.hpp", "dlbridge/stream.hpp", "dlbridge/torch.hpp")
+    headers = ("dlbridge.h", "dlbridge/dlpack_abi.h", *cpp)
     assert all((Path(dlbridge.get_include()) / header).is_file() for header in headers)

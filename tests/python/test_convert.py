@@ -201,6 +201,7 @@ def test_include_library_and_info() -> None:
         "dlbridge/dlpack_abi.h",
         "dlbridge.hpp",
         "dlbridge/span.hpp",
+        "dlbridge/stream.hpp",
         "dlbridge/torch.hpp",
     ):
         assert (include / header).is_file(), header

@@ -16,7 +16,8 @@
  *    object, to be changed by one thread at a time. The elements are plain shared memory.
  *  - Everything may be asked of an empty handle (default-constructed or moved from); what needs a tensor then throws.
  *
- * dlbridge/memory.hpp comes along: empty(), allocators, pools. From C++20 on dlbridge/span.hpp comes along, which shows elements as std::span and, in C++23, as std::mdspan.
+ * dlbridge/memory.hpp comes along (empty(), allocators, pools), and dlbridge/stream.hpp (streams, events, asynchronous
+ * copies). From C++20 on so does dlbridge/span.hpp, which shows elements as std::span and, in C++23, as std::mdspan.
  *
  * dlbridge.h has the reference of the C functions behind this; a member does what the function of its name does.
  */
@@ -428,6 +429,7 @@ inline DLDataType parse_dtype(const std::string &name) {
 }  // namespace dlbridge
 
 #include "dlbridge/memory.hpp"
+#include "dlbridge/stream.hpp"
 
 #if __cplusplus >= 202002L
 #include "dlbridge/span.hpp"

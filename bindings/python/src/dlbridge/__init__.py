@@ -30,6 +30,7 @@ from ._errors import (
 from ._explain import Explanation, explain, to
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
 from ._memory import MemoryStats, memory_limit, memory_stats, trim
+from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 
 empty = native.empty
@@ -44,6 +45,7 @@ __all__ = [
     "CopyRequiredError",
     "DeviceError",
     "Error",
+    "Event",
     "Explanation",
     "InternalError",
     "InvalidArgumentError",
@@ -55,11 +57,14 @@ __all__ = [
     "OutOfRangeError",
     "ProducerError",
     "ReadOnlyError",
+    "Stream",
     "Tensor",
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "cuda_available",
+    "devices",
     "empty",
     "explain",
     "from_dlpack",
@@ -74,4 +79,5 @@ __all__ = [
     "to_numpy",
     "to_torch",
     "trim",
+    "upload",
 ]

@@ -31,12 +31,14 @@ from ._memory import (
     memory_stats as memory_stats,
     trim as trim,
 )
+from ._streams import Event as Event, Stream as Stream, cuda_available as cuda_available, devices as devices
 
 __all__ = [
     "ClosedError",
     "CopyRequiredError",
     "DeviceError",
     "Error",
+    "Event",
     "Explanation",
     "InternalError",
     "InvalidArgumentError",
@@ -48,11 +50,14 @@ __all__ = [
     "OutOfRangeError",
     "ProducerError",
     "ReadOnlyError",
+    "Stream",
     "Tensor",
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "cuda_available",
+    "devices",
     "empty",
     "explain",
     "from_dlpack",
@@ -67,6 +72,7 @@ __all__ = [
     "to_numpy",
     "to_torch",
     "trim",
+    "upload",
 ]
 
 __version__: str
@@ -131,6 +137,7 @@ def to_torch(
     dtype: Any = None,
     device: Any = None,
 ) -> torch.Tensor: ...
+def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Tensor: ...
 def get_cmake_dir() -> str: ...
 def get_include() -> str: ...
 def get_library() -> str: ...

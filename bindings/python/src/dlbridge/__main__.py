@@ -8,6 +8,8 @@ from importlib import metadata
 
 import dlbridge
 
+from ._streams import cuda_problem
+
 PATHS = {"include": dlbridge.get_include, "library": dlbridge.get_library, "cmake": dlbridge.get_cmake_dir}
 FRAMEWORKS = ("numpy", "torch", "jax", "cupy", "tensorflow", "pyarrow", "ml_dtypes")
 
@@ -19,6 +21,8 @@ def info() -> None:
         *((name, path()) for name, path in PATHS.items()),
         ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("platform", platform.platform()),
+        ("devices", ", ".join(dlbridge.devices())),
+        ("CUDA", cuda_problem() or "available"),
         ("alive", f"{dlbridge.live_tensors()} tensors, {dlbridge.live_exports()} exports"),
     ]
     rows += [(name, _version(name)) for name in FRAMEWORKS]

@@ -1,0 +1,137 @@
+/* dlbridge/stream.hpp: streams, events, and copies that go on after the call that started them. C++11; included by
+ * dlbridge.hpp.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ *   dlbridge::stream stream;                                          // on the CPU: a thread
+ *   dlbridge::event done = dlbridge::copy_async(source, destination, stream);
+ *   if (!done.wait_for(std::chrono::milliseconds(5))) go_on_with_something_else();
+ *   const float *first = destination.data<float>();                   // waits for the copy
+ *
+ * Both are handles, as a tensor is: copies of them share one stream, one event. Threads may share what they stand for,
+ * each through a handle of its own. Letting go of a stream waits for nothing, and what is queued is still carried out.
+ */
+#ifndef DLBRIDGE_STREAM_HPP
+#define DLBRIDGE_STREAM_HPP
+
+#include <chrono>
+
+#include "../dlbridge.hpp"
+
+namespace dlbridge {
+namespace detail {
+
+/** A counted reference to what a C function made. */
+template <class Raw, Raw *(*Retain)(Raw *), void (*Release)(Raw *)>
+class counted {
+ public:
+  counted() noexcept : raw_(nullptr) {}
+  explicit counted(Raw *owned) noexcept : raw_(owned) {}
+  counted(const counted &other) noexcept : raw_(Retain(other.raw_)) {}
+  counted(counted &&other) noexcept : raw_(other.raw_) { other.raw_ = nullptr; }
+  counted &operator=(counted other) noexcept {
+    std::swap(raw_, other.raw_);
+    return *this;
+  }
+  ~counted() { Release(raw_); }
+
+  Raw *get() const noexcept { return raw_; }
+
+ private:
+  Raw *raw_;
+};
+
+}  // namespace detail
+
+/** A point in a stream: done once everything queued before it is. Empty if default-constructed or moved from; waiting
+ * for an empty one throws. */
+class event {
+ public:
+  event() noexcept = default;
+
+  /** Takes over a reference that a C function gave. */
+  static event adopt(dlb_event *owned) noexcept { return event(owned); }
+  /** For C functions: borrowed, NULL if empty. */
+  dlb_event *get() const noexcept { return handle_.get(); }
+  explicit operator bool() const noexcept { return get() != nullptr; }
+
+  /** Whether it is done, or never will be (in a child of a fork). Never blocks. */
+  bool done() const noexcept { return dlb_event_done(get()); }
+
+  /** Waits until it is done; throws what failed before it. */
+  void wait() const { detail::check(dlb_event_wait(get(), DLB_WAIT_FOREVER)); }
+
+  /** Waits for at most `time`; whether it is done. Throws what failed before it. */
+  template <class Number, class Period>
+  bool wait_for(std::chrono::duration<Number, Period> time) const {
+    // In floating point, for the longest durations do not fit; what is too long for the C function is for ever.
+    const double wanted = std::chrono::duration<double, std::nano>(time).count();
+    const std::uint64_t nanoseconds =
+        !(wanted > 0) ? 0 : wanted < 1e19 ? static_cast<std::uint64_t>(wanted) : DLB_WAIT_FOREVER;
+    const dlb_status status = dlb_event_wait(get(), nanoseconds);
+    if (status == DLB_ERROR_TIMEOUT) return false;
+    detail::check(status);
+    return true;
+  }
+
+ private:
+  explicit event(dlb_event *owned) noexcept : handle_(owned) {}
+
+  detail::counted<dlb_event, dlb_event_retain, dlb_event_release> handle_;
+};
+
+/** An ordered queue of work on a device. Never empty, but when moved from. */
+class stream {
+ public:
+  /** A new one. Throws DLB_ERROR_UNAVAILABLE where there is no such device, saying why. */
+  explicit stream(DLDevice device = DLDevice{kDLCPU, 0}) : handle_(create(device)) {}
+
+  /** Takes over a reference that a C function gave. */
+  static stream adopt(dlb_stream *owned) noexcept { return stream(owned); }
+  /** For C functions: borrowed, NULL if empty. */
+  dlb_stream *get() const noexcept { return handle_.get(); }
+  explicit operator bool() const noexcept { return get() != nullptr; }
+
+  /** An event that is done when everything queued so far is. */
+  event record() const {
+    dlb_event *raw = nullptr;
+    detail::check(dlb_stream_record(get(), &raw));
+    return event::adopt(raw);
+  }
+
+  /** Has everything queued from now on wait for an event of any stream. The caller does not wait. */
+  void wait_event(const event &other) const { detail::check(dlb_stream_wait_event(get(), other.get())); }
+
+  /** Waits until everything queued so far is done; throws what failed since the last time. */
+  void synchronize() const { detail::check(dlb_stream_synchronize(get())); }
+
+ private:
+  explicit stream(dlb_stream *owned) noexcept : handle_(owned) {}
+
+  static dlb_stream *create(DLDevice device) {
+    dlb_stream *raw = nullptr;
+    detail::check(dlb_stream_create(device, &raw));
+    return raw;
+  }
+
+  detail::counted<dlb_stream, dlb_stream_retain, dlb_stream_release> handle_;
+};
+
+/** Queues a copy of the elements of `source` to `destination`, of the same shape and dtype, and returns. Both tensors are
+ * kept until it is done; access to their elements through tensors waits for it. See dlb_copy_async(). */
+inline event copy_async(const tensor &source, const tensor &destination, const stream &on) {
+  dlb_event *raw = nullptr;
+  detail::check(dlb_copy_async(source.get(), destination.get(), on.get(), &raw));
+  return event::adopt(raw);
+}
+
+/** The devices that streams can be made on. */
+inline std::vector<DLDevice> devices() {
+  std::vector<DLDevice> found(dlb_device_list(nullptr, 0));
+  dlb_device_list(found.data(), found.size());
+  return found;
+}
+
+}  // namespace dlbridge
+
+#endif  /* DLBRIDGE_STREAM_HPP */

@@ -1,0 +1,169 @@
+//! `dlb_stream_*`: ordered work on a device, and copies on it.
+
+use super::event::{dlb_event, give};
+use super::status::{dlb_status, output, required, status};
+use super::tensor::{borrowed, dlb_tensor};
+use crate::device::{self, Event, Stream};
+use crate::dlpack::DLDevice;
+use crate::error::Result;
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+
+/// An ordered queue of work on one device: what is queued is done in that order, while the caller goes on.
+///
+/// Opaque. Reference-counted: `dlb_stream_retain()` adds a reference, `dlb_stream_release()` drops one. Any thread may
+/// use a stream while it holds a reference. On the CPU a stream is a thread of this library, started when first needed;
+/// it runs release functions of tensors that a copy was the last to hold, and otherwise no code but this library's.
+///
+/// After something failed on a stream, what is queued behind it is not carried out and its events say the same error,
+/// until `dlb_stream_synchronize()` has reported it. In a child of `fork()` the streams made before it answer
+/// `DLB_ERROR_UNAVAILABLE`, and so do events that were not done; make a new stream there.
+pub struct dlb_stream {
+    _opaque: [u8; 0],
+}
+
+/// A stream argument, borrowed for the length of the call.
+///
+/// # Safety
+///
+/// `stream` is NULL or a live stream.
+unsafe fn borrowed_stream(stream: *const dlb_stream) -> Result<ManuallyDrop<Stream>> {
+    let stream = required(stream, "stream")?;
+    // SAFETY: not NULL, so a live stream; `ManuallyDrop` leaves the caller's reference alone.
+    Ok(ManuallyDrop::new(unsafe { Stream::from_raw(stream.cast_mut().cast()) }))
+}
+
+/// Makes a stream on a device of `dlb_device_list()`.
+///
+/// `*out` is owned by the caller: `dlb_stream_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+/// `DLB_ERROR_INVALID_TENSOR` (no device of DLPack's) and `DLB_ERROR_UNAVAILABLE` (no such device here; the message says
+/// why). Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_create(device: DLDevice, out: *mut *mut dlb_stream) -> dlb_status {
+    status(|| {
+        let out = output(out)?;
+        // SAFETY: not NULL, so a place to write to.
+        unsafe { out.write(Stream::new(device)?.into_raw().cast()) };
+        Ok(())
+    })
+}
+
+/// Makes a stream of one that somebody else made on the device, through its native handle, which is borrowed and must
+/// outlive `*out`.
+///
+/// No device of this version has native streams: for the CPU this is `DLB_ERROR_UNSUPPORTED`, for others
+/// `DLB_ERROR_UNAVAILABLE`. `*out` is owned by the caller.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_from_native(
+    device: DLDevice,
+    handle: *mut c_void,
+    out: *mut *mut dlb_stream,
+) -> dlb_status {
+    status(|| {
+        let out = output(out)?;
+        // SAFETY: the caller vouches for the handle, and `out` is not NULL.
+        unsafe { out.write(Stream::from_native(device, handle)?.into_raw().cast()) };
+        Ok(())
+    })
+}
+
+/// Adds a reference and returns `stream`. NULL gives NULL. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_retain(stream: *mut dlb_stream) -> *mut dlb_stream {
+    // SAFETY: the caller gives NULL or a live stream.
+    if let Ok(stream) = unsafe { borrowed_stream(stream) } {
+        let _: ManuallyDrop<Stream> = stream.clone();
+    }
+    stream
+}
+
+/// Drops a reference. Never waits: with the last one the stream ends once everything queued is done. NULL is a no-op.
+/// Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_release(stream: *mut dlb_stream) {
+    if !stream.is_null() {
+        // SAFETY: not NULL, so a reference that the caller gives back.
+        crate::guard::guard_silent(|| drop(unsafe { Stream::from_raw(stream.cast()) }));
+    }
+}
+
+/// Makes an event that is done when everything queued on the stream so far is.
+///
+/// `*out` is owned by the caller: `dlb_event_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and
+/// `DLB_ERROR_UNAVAILABLE` (a stream from before a fork; its thread could not be started). Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_record(stream: *mut dlb_stream, out: *mut *mut dlb_event) -> dlb_status {
+    status(|| {
+        // SAFETY: the caller gives NULL or a live stream.
+        let (stream, out) = (unsafe { borrowed_stream(stream) }?, output(out)?);
+        // SAFETY: not NULL, so a place to write to.
+        unsafe { give(stream.record()?, out) };
+        Ok(())
+    })
+}
+
+/// Has everything queued on `stream` from now on wait until `event`, of any stream, is done. The caller does not wait.
+///
+/// Where what the event stands for failed, so does the stream. Fails as `dlb_stream_record()` does. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_wait_event(
+    stream: *mut dlb_stream,
+    event: *const dlb_event,
+) -> dlb_status {
+    status(|| {
+        // SAFETY: the caller gives NULL or a live stream, and NULL or a live event.
+        let (stream, event) = unsafe { (borrowed_stream(stream)?, super::event::borrowed(event)?) };
+        stream.wait_event(&event)
+    })
+}
+
+/// Waits until everything queued on the stream so far is done.
+///
+/// Returns the error of what failed since the last such call, and the stream works again. Fails besides as
+/// `dlb_stream_record()` does, and with `DLB_ERROR_INVALID_ARGUMENT` on the stream's own thread, in a release function.
+/// With a time limit there is `dlb_stream_record()` with `dlb_event_wait()`. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_synchronize(stream: *mut dlb_stream) -> dlb_status {
+    // SAFETY: the caller gives NULL or a live stream.
+    status(|| unsafe { borrowed_stream(stream) }?.synchronize())
+}
+
+/// Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype and lie in
+/// host memory; any strides will do.
+///
+/// Everything is checked before anything is queued. Both tensors are retained until the copy is done. Until then
+/// `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of whatever shares its
+/// memory wait for it, and so does `dlb_tensor_mutable_data()` of `source`: a copy cannot be read too early, nor its
+/// source be written too early, through a tensor. Other copies, on any stream, are ordered behind this one where they
+/// touch the same buffer.
+///
+/// Memory that is reached past the tensors (the pointer that was wrapped, or one that was got before) may be written
+/// again, where it is the source's, and read, where it is the destination's, once the event is done.
+///
+/// `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
+/// `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices
+/// of the destination share an element; source and destination share memory; sub-byte elements that are not packed
+/// row-major; memory that the host cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`), and with the error
+/// of an earlier copy into either that failed. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_copy_async(
+    source: *const dlb_tensor,
+    destination: *mut dlb_tensor,
+    stream: *mut dlb_stream,
+    out_done: *mut *mut dlb_event,
+) -> dlb_status {
+    status(|| {
+        required(source, "source")?;
+        required(destination, "destination")?;
+        // SAFETY: the caller gives live objects, and access past the tensors is ordered by the caller.
+        let event: Event = unsafe {
+            let (source, destination) = (borrowed(source)?, borrowed(destination)?);
+            device::copy_async(&source, &destination, &*borrowed_stream(stream)?)?
+        };
+        if !out_done.is_null() {
+            // SAFETY: not NULL, so a place to write to.
+            unsafe { give(event, out_done) };
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,170 @@
+//! The queue of a stream, and its thread.
+
+use super::copy;
+use super::event::{Completion, SERVES};
+use crate::device::{Queue, Work};
+use crate::error::{Error, Result, Transfer};
+use crate::fork::{self, Guarded, Lock};
+use crate::guard::{guard, guard_silent};
+use crate::tensor::Fence;
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::ptr::null_mut;
+use std::sync::{Arc, Condvar};
+
+/// A stream of the CPU. Dropping it lets the thread end after what is queued.
+pub(in crate::device) struct Threaded(Arc<Shared>);
+
+/// What the handles and the thread share.
+struct Shared {
+    generation: u64,
+    state: Guarded<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// Whether the thread was started; it then runs until the stream is closed.
+    started: bool,
+    /// Whether the thread is at a job that is no longer in the queue.
+    working: bool,
+    closed: bool,
+    /// What failed first since the stream was last synchronised.
+    failure: Option<Error>,
+}
+
+struct Job {
+    after: Vec<Arc<dyn Fence>>,
+    work: Work,
+    event: Arc<Completion>,
+}
+
+impl Threaded {
+    pub fn new() -> Self {
+        // From here on forks are counted.
+        drop(Lock::take());
+        let generation = fork::generation();
+        Threaded(Arc::new(Shared {
+            generation,
+            state: Guarded::new(State::default()),
+            changed: Condvar::new(),
+        }))
+    }
+
+    /// Whether the thread of this stream would be in this process.
+    fn is_ours(&self) -> bool {
+        self.0.generation == fork::generation()
+    }
+}
+
+impl Queue for Threaded {
+    fn submit(&self, lock: &mut Lock, after: Vec<Arc<dyn Fence>>, work: Work) -> Result<Arc<dyn Fence>> {
+        if !self.is_ours() {
+            return Err(Error::Transfer(Transfer::StreamBeforeFork));
+        }
+        let (stream, state) = (self.0.id(), self.0.state.get(lock));
+        let idle = state.jobs.is_empty() && !state.working && state.failure.is_none();
+        if idle && after.is_empty() && matches!(work, Work::Nothing) {
+            return Ok(Arc::new(Completion::finished(stream)));
+        }
+        if !state.started {
+            start(self.0.clone())?;
+            state.started = true;
+        }
+        let event = Arc::new(Completion::queued(stream));
+        state.jobs.push_back(Job { after, work, event: event.clone() });
+        self.0.changed.notify_one();
+        Ok(event)
+    }
+
+    fn recover(&self) {
+        self.0.state.get(&mut Lock::take()).failure = None;
+    }
+}
+
+impl Drop for Threaded {
+    fn drop(&mut self) {
+        // In a child of a fork there is no thread to tell, and what it would have done is left alone.
+        if self.is_ours() {
+            self.0.state.get(&mut Lock::take()).closed = true;
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+impl Shared {
+    /// Stands for the stream on its own thread; never 0.
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    fn serve(&self) {
+        SERVES.with(|serves| serves.set(self.id()));
+        let mut lock = Lock::take();
+        loop {
+            let state = self.state.get(&mut lock);
+            if let Some(job) = state.jobs.pop_front() {
+                state.working = true;
+                let failed = state.failure.clone();
+                drop(lock);
+                lock = self.perform(job, failed);
+            } else if state.closed {
+                return;
+            } else {
+                lock = lock.wait(&self.changed, None);
+            }
+        }
+    }
+
+    /// Does one job, and comes back with the lock held again.
+    fn perform(&self, Job { after, mut work, event }: Job, failed: Option<Error>) -> Lock {
+        let waited = wait_for(&after);
+        let ready = failed.map_or(waited, Err);
+        let failure = ready.and_then(|()| guard(|| work.carry_out())).err();
+        event.moved(failure.clone());
+        guard_silent(|| drop((after, work)));
+        let mut lock = Lock::take();
+        let state = self.state.get(&mut lock);
+        state.failure = state.failure.take().or(failure);
+        state.working = false;
+        event.finish(&mut lock);
+        lock
+    }
+}
+
+impl Work {
+    fn carry_out(&mut self) -> Result<()> {
+        match self {
+            Work::Nothing => {}
+            // SAFETY: `device::check` has seen both, and everything before it that touches the memory is done.
+            Work::Copy { source, destination } => unsafe { copy::copy(source, destination) },
+            #[cfg(test)]
+            Work::Call(call) => return std::mem::replace(call, Box::new(|| Ok(())))(),
+        }
+        Ok(())
+    }
+}
+
+/// Waits for all of them, also after one failed: who waits for this job relies on it, and not on those before.
+fn wait_for(fences: &[Arc<dyn Fence>]) -> Result<()> {
+    fences.iter().for_each(|fence| fence.wait());
+    fences.iter().find_map(|fence| fence.failure()).map_or(Ok(()), Err)
+}
+
+/// Starts the thread. It is never joined: it ends by itself, or with the process.
+fn start(shared: Arc<Shared>) -> Result<()> {
+    let named = std::thread::Builder::new().name("dlbridge stream".into());
+    // Signals are for the threads of the program; a new thread inherits what is blocked.
+    let mut before = MaybeUninit::uninit();
+    let mut all = MaybeUninit::uninit();
+    // SAFETY: `all` is filled in before it is read, and `before` is where the mask is to be kept.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+    }
+    let started = named.spawn(move || guard_silent(|| shared.serve()));
+    // SAFETY: `before` was filled in above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut()) };
+    started.map(drop).map_err(|error| Error::Transfer(Transfer::NoThread { words: error.to_string() }))
+}

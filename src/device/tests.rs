@@ -1,0 +1,346 @@
+//! Streams whose work is held up on purpose: what is not waited for shows as a wrong element.
+
+use super::*;
+use crate::error::Kind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+/// A fence that is late: done when the test says so.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    changed: Condvar,
+    fails: AtomicBool,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Fence for Gate {
+    fn done(&self) -> bool {
+        *self.open.lock().unwrap()
+    }
+
+    fn wait(&self) {
+        drop(self.changed.wait_while(self.open.lock().unwrap(), |open| !*open).unwrap());
+    }
+
+    fn failure(&self) -> Option<Error> {
+        let failed = self.done() && self.fails.load(Ordering::Relaxed);
+        failed.then(|| Error::Unavailable { what: "the gate fell down".into() })
+    }
+}
+
+/// What is queued from now on waits for the gate.
+fn held_up(stream: &Stream) -> Arc<Gate> {
+    let gate = Arc::new(Gate::default());
+    stream.wait_event(&Event(gate.clone())).unwrap();
+    gate
+}
+
+fn opened_soon(gate: &Arc<Gate>) -> thread::JoinHandle<()> {
+    let gate = gate.clone();
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(30));
+        gate.open();
+    })
+}
+
+fn stream() -> Stream {
+    Stream::new(DLDevice::CPU).unwrap()
+}
+
+fn zeros(count: usize) -> Tensor {
+    Tensor::from_vec(vec![0_i32; count], &[count as i64]).unwrap()
+}
+
+fn numbers(count: usize) -> Tensor {
+    Tensor::from_vec((1..=count as i32).collect(), &[count as i64]).unwrap()
+}
+
+/// Tests reach the memory through tensors only.
+fn copy(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<Event> {
+    // SAFETY: as said.
+    unsafe { copy_async(source, destination, stream) }
+}
+
+fn elements(tensor: &Tensor) -> Result<Vec<i32>> {
+    // SAFETY: nobody writes once the copies are done, for which this waits.
+    Ok(unsafe { tensor.as_slice::<i32>() }?.to_vec())
+}
+
+#[test]
+fn every_access_waits_for_a_copy_into_the_memory() {
+    type Look = fn(&Tensor) -> i32;
+    let first = |data: *const c_void| {
+        // SAFETY: the address of an i32 that nobody writes any more, if it was waited for.
+        unsafe { data.cast::<i32>().read() }
+    };
+    let looks: [Look; 5] = [
+        |tensor| elements(tensor).unwrap()[0],
+        |tensor| elements(&tensor.slice(0, None, None, 1).unwrap()).unwrap()[0],
+        // SAFETY: as for `first`; nobody else writes.
+        |tensor| unsafe { tensor.data_mut_as(dtype::I32).unwrap().cast::<i32>().read() },
+        |tensor| {
+            // SAFETY: a fresh export, deleted once.
+            unsafe {
+                let export = tensor.export().unwrap();
+                let value = export.as_ref().dl_tensor.data.cast::<i32>().read();
+                (export.as_ref().deleter.unwrap())(export.as_ptr());
+                value
+            }
+        },
+        |tensor| {
+            // SAFETY: as above.
+            unsafe {
+                let export = tensor.export_legacy().unwrap();
+                let value = export.as_ref().dl_tensor.data.cast::<i32>().read();
+                (export.as_ref().deleter.unwrap())(export.as_ptr());
+                value
+            }
+        },
+    ];
+    for look in looks {
+        let (stream, source, destination) = (stream(), numbers(4), zeros(4));
+        let gate = held_up(&stream);
+        let event = copy(&source, &destination, &stream).unwrap();
+        assert!(!event.done());
+        assert_eq!(first(destination.data()), 0, "past the tensor's checks nothing waits");
+        let opener = opened_soon(&gate);
+        assert_eq!(look(&destination), 1);
+        assert!(event.done());
+        opener.join().unwrap();
+    }
+}
+
+#[test]
+fn reading_the_source_does_not_wait_and_writing_it_does() {
+    let (stream, source, destination) = (stream(), numbers(4), zeros(4));
+    let gate = held_up(&stream);
+    copy(&source, &destination, &stream).unwrap();
+    assert_eq!(elements(&source).unwrap(), [1, 2, 3, 4]);
+    drop(source.export_legacy().map(|export| {
+        // SAFETY: a fresh export.
+        unsafe { Tensor::import_legacy(export) }
+    }));
+    let opener = opened_soon(&gate);
+    // SAFETY: the copy is done, and nobody else writes.
+    unsafe { source.as_mut_slice::<i32>() }.unwrap().fill(9);
+    assert_eq!(elements(&destination).unwrap(), [1, 2, 3, 4]);
+    opener.join().unwrap();
+}
+
+#[test]
+fn the_last_reference_is_the_last_one_when_the_copy_is_done() {
+    let (stream, source, mut destination) = (stream(), numbers(3), zeros(3));
+    let opener = opened_soon(&held_up(&stream));
+    copy(&source, &destination, &stream).unwrap();
+    assert_eq!(destination.get_mut::<i32>().unwrap(), [1, 2, 3]);
+    assert_eq!(source.into_vec::<i32>().unwrap(), [1, 2, 3]);
+    opener.join().unwrap();
+}
+
+#[test]
+fn copies_of_two_streams_that_touch_the_same_memory_are_ordered() {
+    let (one, other) = (stream(), stream());
+    let (first, second, last) = (numbers(4), zeros(4), zeros(4));
+    let gate = held_up(&one);
+    copy(&first, &second, &one).unwrap();
+    let read = copy(&second, &last, &other).unwrap(); // after the first has written
+    let again = copy(&zeros(4), &second, &other).unwrap(); // after it was read
+    thread::sleep(Duration::from_millis(10));
+    assert!(!read.done() && !again.done());
+    gate.open();
+    assert_eq!(elements(&last).unwrap(), [1, 2, 3, 4]);
+    assert_eq!(elements(&second).unwrap(), [0; 4]);
+}
+
+#[test]
+fn copies_there_and_back_from_many_threads_never_wait_for_each_other_in_a_ring() {
+    let (streams, here, there) = ([stream(), stream()], numbers(8), numbers(8));
+    thread::scope(|scope| {
+        for turn in 0..4 {
+            let (streams, here, there) = (&streams, &here, &there);
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let pair = if (turn + round) % 2 == 0 { (here, there) } else { (there, here) };
+                    copy(pair.0, pair.1, &streams[turn % 2]).unwrap();
+                }
+            });
+        }
+    });
+    streams.iter().for_each(|stream| stream.synchronize().unwrap());
+    assert_eq!(elements(&here).unwrap(), elements(&there).unwrap());
+}
+
+#[test]
+fn waiting_with_a_timeout_answers_in_time() {
+    let stream = stream();
+    let gate = held_up(&stream);
+    let event = stream.record().unwrap();
+    let start = Instant::now();
+    let error = event.wait_timeout(Duration::from_millis(20)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Timeout);
+    assert!(error.to_string().contains("20 ms"), "{error}");
+    assert!((20..5000).contains(&start.elapsed().as_millis()));
+    assert_eq!(event.wait_timeout(Duration::ZERO).unwrap_err().kind(), Kind::Timeout);
+    let opener = opened_soon(&gate);
+    event.wait_timeout(Duration::MAX).unwrap();
+    opener.join().unwrap();
+    event.wait_timeout(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn an_event_of_an_idle_stream_is_done_and_starts_no_thread() {
+    let stream = stream();
+    assert!(stream.record().unwrap().done());
+    stream.synchronize().unwrap();
+}
+
+#[test]
+fn a_failure_reaches_everybody_behind_it_until_it_is_reported() {
+    let (stream, source, destination) = (stream(), numbers(2), zeros(2));
+    let words = "the gate fell down";
+    let gate = held_up(&stream);
+    gate.fails.store(true, Ordering::Relaxed);
+    let event = copy(&source, &destination, &stream).unwrap();
+    gate.open();
+    for _ in 0..2 {
+        assert_eq!(event.wait().unwrap_err().to_string(), words);
+        assert_eq!(stream.record().unwrap().wait().unwrap_err().to_string(), words);
+        assert_eq!(elements(&destination).unwrap_err().to_string(), words);
+        assert_eq!(destination.export().unwrap_err().to_string(), words);
+    }
+    let other = super::Stream::new(DLDevice::CPU).unwrap();
+    other.wait_event(&event).unwrap();
+    assert_eq!(other.synchronize().unwrap_err().to_string(), words);
+    assert_eq!(stream.synchronize().unwrap_err().to_string(), words);
+    stream.synchronize().unwrap();
+    // What the copy should have written stays unreadable; the source and other tensors are as good as before.
+    assert_eq!(copy(&destination, &zeros(2), &stream).unwrap_err().to_string(), words);
+    let fresh = zeros(2);
+    copy(&source, &fresh, &stream).unwrap();
+    assert_eq!(elements(&fresh).unwrap(), [1, 2]);
+}
+
+fn queue(stream: &Stream, call: impl FnOnce() -> Result<()> + Send + 'static) -> Event {
+    let work = Work::Call(Box::new(call));
+    Event(stream.0.queue.submit(&mut Lock::take(), Vec::new(), work).unwrap())
+}
+
+#[test]
+fn a_panic_on_the_stream_is_an_error_of_its_event() {
+    let stream = stream();
+    let error = queue(&stream, || panic!("split in two")).wait().unwrap_err();
+    assert_eq!(error.kind(), Kind::Internal);
+    assert!(error.to_string().contains("split in two"), "{error}");
+    assert!(stream.synchronize().is_err());
+    queue(&stream, || Ok(())).wait().unwrap();
+}
+
+#[test]
+fn the_streams_own_thread_is_told_instead_of_waiting_for_itself() {
+    let (stream, source, destination) = (stream(), numbers(2), zeros(2));
+    let gate = held_up(&stream);
+    let (inner_stream, inner) = (stream.clone(), destination.clone());
+    let answer = Arc::new(Mutex::new(Vec::new()));
+    let answers = answer.clone();
+    let done = queue(&stream, move || {
+        let mut answers = answers.lock().unwrap();
+        answers.push(inner_stream.record()?.wait().unwrap_err());
+        answers.push(inner_stream.record()?.wait_timeout(Duration::from_secs(5)).unwrap_err());
+        answers.push(elements(&inner).unwrap_err());
+        Ok(())
+    });
+    copy(&source, &destination, &stream).unwrap();
+    gate.open();
+    done.wait().unwrap();
+    for error in answer.lock().unwrap().iter() {
+        assert_eq!(*error, Error::Transfer(Transfer::OwnThread));
+    }
+    assert_eq!(answer.lock().unwrap().len(), 3);
+    assert_eq!(elements(&destination).unwrap(), [1, 2]);
+}
+
+#[test]
+fn an_owner_that_is_let_go_on_the_stream_may_look_at_what_was_copied() {
+    struct Owner(Box<[i32]>, Tensor, Arc<AtomicUsize>);
+    impl AsMut<[i32]> for Owner {
+        fn as_mut(&mut self) -> &mut [i32] {
+            &mut self.0
+        }
+    }
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            let sum = elements(&self.1).unwrap().iter().sum::<i32>();
+            self.2.store(sum as usize, Ordering::SeqCst);
+        }
+    }
+    let (stream, destination, seen) = (stream(), zeros(3), Arc::new(AtomicUsize::new(0)));
+    let owner = Owner(vec![1, 2, 3].into(), destination.clone(), seen.clone());
+    let source = Tensor::from_owner_mut::<i32, _>(owner, &[3]).unwrap();
+    let event = copy(&source, &destination, &stream).unwrap();
+    drop(source);
+    event.wait().unwrap();
+    assert_eq!(seen.load(Ordering::SeqCst), 6);
+}
+
+#[test]
+fn a_stream_that_is_dropped_finishes_its_work_and_keeps_nothing() {
+    let before = Arc::new(());
+    let (stream, source, destination) = (stream(), numbers(4), zeros(4));
+    let gate = held_up(&stream);
+    let kept = before.clone();
+    queue(&stream, move || {
+        drop(kept);
+        Ok(())
+    });
+    let event = copy(&source, &destination, &stream).unwrap();
+    drop(stream);
+    assert!(!event.done());
+    gate.open();
+    event.wait().unwrap();
+    assert_eq!(Arc::strong_count(&before), 1);
+    assert_eq!((source.reference_count(), destination.reference_count()), (1, 1));
+}
+
+#[test]
+fn what_cannot_be_copied_is_refused_and_nothing_is_queued() {
+    let (stream, line) = (stream(), numbers(6));
+    let table = line.reshape(&[2, 3]).unwrap();
+    let bytes = Tensor::from_vec(vec![0_u8; 6], &[6]).unwrap();
+    let one = zeros(1);
+    let kind = |source: &Tensor, destination: &Tensor| {
+        let refused = copy(source, destination, &stream).map(drop).unwrap_err();
+        (refused.kind(), refused.to_string())
+    };
+    let refused = [
+        (kind(&line, &table), Kind::InvalidArgument, "shape [6]"),
+        (kind(&line, &bytes), Kind::InvalidArgument, "int32"),
+        (kind(&line, &zeros(6).read_only().unwrap()), Kind::ReadOnly, "read-only"),
+        (kind(&line, &one.expand(&[6]).unwrap()), Kind::ReadOnly, "read-only"),
+        (
+            kind(&line.slice(0, None, Some(3), 1).unwrap(), &line.slice(0, Some(2), Some(5), 1).unwrap()),
+            Kind::Unsupported,
+            "share memory",
+        ),
+        (kind(&line, &line), Kind::Unsupported, "share memory"),
+    ];
+    for ((kind, words), expected, part) in refused {
+        assert_eq!(kind, expected, "{words}");
+        assert!(words.contains(part), "{words}");
+    }
+    assert_eq!(line.reference_count(), 2, "the table's");
+    for device in [DLDevice::cuda(0), DLDevice { device_type: DLDeviceType::VULKAN, device_id: 0 }] {
+        assert_eq!(Stream::new(device).map(drop).unwrap_err().kind(), Kind::Unavailable);
+    }
+    // SAFETY: refused.
+    let native = unsafe { Stream::from_native(DLDevice::CPU, std::ptr::null_mut()) };
+    assert_eq!(native.map(drop).unwrap_err().kind(), Kind::Unsupported);
+}

@@ -1,0 +1,88 @@
+//! What can go wrong with streams, events and asynchronous copies.
+
+use super::Kind;
+use std::fmt;
+
+/// Why a copy is not made, or not waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+pub enum Transfer {
+    Shapes { source: Vec<i64>, destination: Vec<i64> },
+    Dtypes { source: String, destination: String },
+    Device { what: &'static str, device: String, stream: String },
+    Overlap { source: (usize, usize), destination: (usize, usize) },
+    SubByte { dtype: String },
+    NativeStream { device: String },
+    Timeout { nanoseconds: u64 },
+    OwnThread,
+    NoThread { words: String },
+    NoDevice { device: String, why: String },
+    StreamBeforeFork,
+    EventBeforeFork,
+}
+
+impl Transfer {
+    /// The kind, whose number is the C status code.
+    pub const fn kind(&self) -> Kind {
+        use Transfer::*;
+        match self {
+            Shapes { .. } | Dtypes { .. } | OwnThread => Kind::InvalidArgument,
+            Device { .. } | Overlap { .. } | SubByte { .. } | NativeStream { .. } => Kind::Unsupported,
+            Timeout { .. } => Kind::Timeout,
+            NoThread { .. } | NoDevice { .. } | StreamBeforeFork | EventBeforeFork => Kind::Unavailable,
+        }
+    }
+}
+
+impl fmt::Display for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Transfer::*;
+        match self {
+            Shapes { source, destination } => write!(
+                f,
+                "the source has shape {source:?} and the destination {destination:?}; make the destination like the source, or expand the source"
+            ),
+            Dtypes { source, destination } => write!(
+                f,
+                "the source holds {source} and the destination {destination}; a copy does not convert, make the destination {source}"
+            ),
+            Device { what, device, stream } => write!(
+                f,
+                "the {what} is on {device}, which a stream of {stream} cannot reach; pass a tensor in host memory"
+            ),
+            Overlap { source, destination } => write!(
+                f,
+                "the source, from {:#x} to {:#x}, and the destination, from {:#x} to {:#x}, share memory; copy to a buffer of its own, and from there",
+                source.0, source.1, destination.0, destination.1
+            ),
+            SubByte { dtype } => write!(
+                f,
+                "elements of {dtype} do not lie on bytes, so only packed row-major tensors of them are copied; make both contiguous"
+            ),
+            NativeStream { device } => write!(
+                f,
+                "{device} has no native streams, its streams are threads of this library; make one with dlb_stream_create"
+            ),
+            Timeout { nanoseconds } => write!(
+                f,
+                "it was not done within {} ms; wait again, or longer",
+                *nanoseconds as f64 / 1e6
+            ),
+            OwnThread => f.write_str(
+                "this is the stream's own thread, which would wait for itself; wait on another thread, and not in a release function",
+            ),
+            NoThread { words } => write!(
+                f,
+                "the thread of the stream could not be started ({words}); release streams that are no longer used"
+            ),
+            NoDevice { device, why } => write!(f, "there are no streams on {device} here: {why}; pass cpu"),
+            StreamBeforeFork => f.write_str(
+                "the stream was made before this process forked, and its thread stayed in the parent; create a new stream in the child",
+            ),
+            EventBeforeFork => f.write_str(
+                "the copy was unfinished when this process forked, and its thread stayed in the parent; create a new stream in the child and copy again, into a new tensor",
+            ),
+        }
+    }
+}

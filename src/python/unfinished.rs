@@ -1,0 +1,51 @@
+//! Waiting for copies that are not done, without the GIL.
+
+use super::gil::{Gil, is_usable};
+use crate::error::Result;
+use crate::tensor::{Access, Tensor};
+use std::time::Duration;
+
+/// How long a wait lasts before Python may handle its signals: Ctrl-C is not to feel slow.
+const SLICE: Duration = Duration::from_millis(20);
+
+impl Gil {
+    /// Waits for the copies into a tensor's memory, so that what comes next does not wait with the GIL held. One load
+    /// where there are none.
+    #[inline]
+    pub(super) fn settle_tensor(&self, tensor: &Tensor) -> Result<()> {
+        // A tensor that nothing is copied into is done within any time.
+        if tensor.settle_within(Access::Read, Duration::ZERO)? { Ok(()) } else { self.wait_for(tensor) }
+    }
+
+    #[cold]
+    fn wait_for(&self, tensor: &Tensor) -> Result<()> {
+        // It is not for the garbage collector or another thread to drop what is waited for.
+        let tensor = tensor.clone();
+        loop {
+            if self.without(|| tensor.settle_within(Access::Read, SLICE))? {
+                return Ok(());
+            }
+            // SAFETY: the GIL is held.
+            if unsafe { (self.api.PyErr_CheckSignals)() } != 0 {
+                return Err(self.exception());
+            }
+        }
+    }
+
+    /// Runs `body` with the GIL released.
+    fn without<T>(&self, body: impl FnOnce() -> T) -> T {
+        // SAFETY: the GIL is held, and taken back below.
+        let state = unsafe { (self.api.PyEval_SaveThread)() };
+        let result = body();
+        if !is_usable(self.api) {
+            // The interpreter shuts down, and asking for the GIL would end this thread in the middle of Rust code. The
+            // process is at its end: so is this thread.
+            loop {
+                std::thread::park();
+            }
+        }
+        // SAFETY: the state that was given above, on the same thread.
+        unsafe { (self.api.PyEval_RestoreThread)(state) };
+        result
+    }
+}

@@ -1,0 +1,189 @@
+//! Unfinished copies: a tensor knows the fences of what still reads or writes its memory, and access waits for them.
+//!
+//! The fences belong to the root, so every view and every export of it waits for the same ones. A tensor that was
+//! never part of an asynchronous copy pays one load for this.
+
+use super::{Fence, Tensor};
+use crate::error::{Error, Result, Transfer};
+use crate::fork::{Guarded, Lock};
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::time::{Duration, Instant};
+
+/// What somebody is about to do with the elements.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Waits for copies into the memory.
+    Read,
+    /// Waits for copies out of it as well.
+    Write,
+}
+
+/// The fences on one buffer.
+#[derive(Default)]
+struct Fences {
+    /// Whether one may be left; changed with the lock held.
+    busy: AtomicBool,
+    lists: Guarded<Lists>,
+}
+
+#[derive(Default)]
+struct Lists {
+    reading: Vec<Arc<dyn Fence>>,
+    /// Those that failed stay: what they left behind is not to be read, whoever asks.
+    writing: Vec<Arc<dyn Fence>>,
+}
+
+impl Lists {
+    /// Forgets what is over; whether anything is left.
+    fn prune(&mut self) -> bool {
+        self.reading.retain(|fence| !fence.done());
+        self.writing.retain(|fence| !fence.done() || fence.failure().is_some());
+        !(self.reading.is_empty() && self.writing.is_empty())
+    }
+}
+
+/// Where a tensor keeps its fences: made for the first copy, and there until the tensor goes.
+#[derive(Default)]
+pub(super) struct Slot(AtomicPtr<Fences>);
+
+impl Slot {
+    #[inline]
+    fn get(&self) -> Option<&Fences> {
+        // SAFETY: NULL, or the box that `make` leaked, which lives as long as the slot.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Frees the fences: the tensor goes. No destructor, which would cost tensors that have none.
+    #[inline]
+    pub fn clear(&mut self) {
+        let fences = std::mem::replace(self.0.get_mut(), null_mut());
+        if !fences.is_null() {
+            // SAFETY: leaked by `make`, and the slot was all that led to it.
+            unsafe { free(fences) }
+        }
+    }
+
+    /// The fences, made where there are none. Whoever calls this holds the lock, so that they are made once.
+    fn make(&self, _: &mut Lock) -> &Fences {
+        if self.get().is_none() {
+            self.0.store(Box::into_raw(Box::default()), Ordering::Release);
+        }
+        self.get().unwrap_or_else(|| unreachable!("stored above"))
+    }
+}
+
+/// # Safety
+///
+/// `fences` was leaked by `Slot::make`, and nobody else has it.
+#[cold]
+#[inline(never)]
+unsafe fn free(fences: *mut Fences) {
+    // SAFETY: promised by the caller.
+    drop(unsafe { Box::from_raw(fences) });
+}
+
+impl Tensor {
+    /// The fences on the memory, where one may not be done yet.
+    #[inline]
+    fn unfinished(&self) -> Option<&Fences> {
+        // Acquire pairs with the store in `settle_slowly`: who finds nothing left also sees what was copied.
+        self.root().inner().fences.get().filter(|fences| fences.busy.load(Ordering::Acquire))
+    }
+
+    /// Waits until the memory can be accessed. One load where no copy was ever started.
+    ///
+    /// Fails where a copy into it failed, and on the thread that does the copy itself.
+    #[inline]
+    pub(crate) fn settle(&self, access: Access) -> Result<()> {
+        match self.unfinished() {
+            None => Ok(()),
+            Some(fences) => settle_slowly(fences, access, None).map(drop),
+        }
+    }
+
+    /// [`Tensor::settle`] for at most `timeout`; whether that was enough.
+    #[inline]
+    pub(crate) fn settle_within(&self, access: Access, timeout: Duration) -> Result<bool> {
+        match self.unfinished() {
+            None => Ok(true),
+            Some(fences) => settle_slowly(fences, access, Some(timeout)),
+        }
+    }
+
+    /// Adds to `after` what has to be done before a copy may access the memory. Fails where a copy into it failed.
+    pub(crate) fn pending(
+        &self,
+        access: Access,
+        lock: &mut Lock,
+        after: &mut Vec<Arc<dyn Fence>>,
+    ) -> Result<()> {
+        let Some(fences) = self.unfinished() else { return Ok(()) };
+        let lists = fences.lists.get(lock);
+        fences.busy.store(lists.prune(), Ordering::Release);
+        if let Some(error) =
+            lists.writing.iter().filter(|fence| fence.done()).find_map(|fence| fence.failure())
+        {
+            return Err(error);
+        }
+        after.extend(lists.writing.iter().cloned());
+        if access == Access::Write {
+            after.extend(lists.reading.iter().cloned());
+        }
+        Ok(())
+    }
+
+    /// From now on, access waits for `fence`, which stands for a copy out of the memory or into it that comes after
+    /// everything [`Tensor::pending`] gave for the same access.
+    pub(crate) fn busy_until(&self, fence: Arc<dyn Fence>, access: Access, lock: &mut Lock) {
+        let fences = self.root().inner().fences.make(lock);
+        let lists = fences.lists.get(lock);
+        match access {
+            Access::Read => lists.reading.push(fence),
+            Access::Write => {
+                // It is done after all that came before, and fails if that did.
+                lists.reading.clear();
+                lists.writing.clear();
+                lists.writing.push(fence);
+            }
+        }
+        fences.busy.store(true, Ordering::Release);
+    }
+}
+
+#[cold]
+fn settle_slowly(fences: &Fences, access: Access, timeout: Option<Duration>) -> Result<bool> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let (writing, reading) = {
+        let mut lock = Lock::take();
+        let lists = fences.lists.get(&mut lock);
+        (lists.writing.clone(), if access == Access::Write { lists.reading.clone() } else { Vec::new() })
+    };
+    let wait = |fence: &Arc<dyn Fence>| {
+        match deadline {
+            None => fence.wait(),
+            Some(deadline) => _ = fence.wait_timeout(deadline.saturating_duration_since(Instant::now())),
+        }
+        fence.done()
+    };
+    for (fence, writes) in
+        writing.iter().map(|fence| (fence, true)).chain(reading.iter().map(|fence| (fence, false)))
+    {
+        let done = wait(fence);
+        // That a copy out of the memory failed is no matter here, unless it was not waited for.
+        if let Some(error) = fence.failure().filter(|_| writes || !done) {
+            return Err(error);
+        }
+        if !done && timeout.is_none() {
+            return Err(Error::Transfer(Transfer::OwnThread));
+        }
+        if !done {
+            return Ok(false);
+        }
+    }
+    let mut lock = Lock::take();
+    let left = fences.lists.get(&mut lock).prune();
+    fences.busy.store(left, Ordering::Release);
+    Ok(true)
+}

@@ -1,0 +1,109 @@
+/* dlbridge/stream.hpp: copies that go on, and handles that share a stream or an event. */
+#include <future>
+#include <thread>
+
+#include "harness.hpp"
+
+using dlbridge::copy_async;
+using dlbridge::event;
+using dlbridge::stream;
+using dlbridge::tensor;
+
+static_assert(std::is_nothrow_move_constructible<stream>::value && std::is_nothrow_copy_constructible<event>::value, "");
+static_assert(std::is_nothrow_move_assignable<event>::value && !std::is_convertible<event, bool>::value, "");
+
+namespace {
+
+tensor counting(std::size_t size) {
+  std::vector<float> values(size);
+  for (std::size_t index = 0; index < size; ++index) values[index] = static_cast<float>(index + 1);
+  return tensor::from_vector(std::move(values), {static_cast<std::int64_t>(size)});
+}
+
+tensor zeros(std::size_t size) {
+  return tensor::from_vector(std::vector<float>(size), {static_cast<std::int64_t>(size)});
+}
+
+/** Holds a stream up until it is opened: a source whose owner blocks the stream's thread when it is let go there. Where
+ * this thread happens to be the last to let go, it is tried again. */
+class gate {
+ public:
+  explicit gate(const stream &on) {
+    std::shared_future<void> opened = open_.get_future().share();
+    const std::thread::id here = std::this_thread::get_id();
+    bool missed = true;
+    while (missed) {
+      missed = false;
+      tensor source = tensor::wrap(&element_, {1}, [&missed, here, opened] {
+        if (std::this_thread::get_id() == here) {
+          missed = true;
+        } else {
+          opened.wait();
+        }
+      });
+      copy_async(source, zeros(1), on);
+    }
+  }
+  void open() { open_.set_value(); }
+
+ private:
+  std::promise<void> open_;
+  float element_ = 0;
+};
+
+TEST(a_copy_goes_on_and_the_data_waits_for_it) {
+  stream on;
+  const tensor source = counting(100), destination = zeros(100);
+  gate held(on);
+  const event done = copy_async(source, destination, on);
+  EXPECT(!done.done());
+  EXPECT(!done.wait_for(std::chrono::milliseconds(5)));
+  EXPECT(!done.wait_for(std::chrono::nanoseconds(0)));
+  std::thread opener([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    held.open();
+  });
+  EXPECT(destination.data<float>()[99] == 100);
+  EXPECT(done.done() && done.wait_for(std::chrono::hours::max()));
+  done.wait();
+  opener.join();
+}
+
+TEST(streams_wait_for_events) {
+  const stream one, other;
+  const tensor source = counting(3), destination = zeros(3);
+  gate held(one);
+  copy_async(source, destination, one);
+  other.wait_event(one.record());
+  const event last = other.record();
+  EXPECT(!last.done());
+  held.open();
+  other.synchronize();
+  EXPECT(last.done());
+  EXPECT(destination.data<float>()[2] == 3);
+}
+
+TEST(handles_are_copied_moved_and_shared) {
+  stream on;
+  event done = on.record(), copied = done, moved = std::move(done);
+  EXPECT(!done && copied.get() == moved.get() && moved.done());
+  stream again = on, taken = std::move(on);
+  EXPECT(!on && again.get() == taken.get());
+  again = taken;
+  again.synchronize();
+  EXPECT(event().done() && !event());
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "event is NULL", event().wait());
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "stream is NULL", on.record());
+}
+
+TEST(what_cannot_be_done_is_refused) {
+  const stream on;
+  EXPECT(dlbridge::devices().size() == 1 && dlbridge::devices()[0].device_type == kDLCPU);
+  THROWS(DLB_ERROR_UNAVAILABLE, "no streams on cuda:1 here", stream(DLDevice{kDLCUDA, 1}));
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "shape [3]", copy_async(counting(3), zeros(4), on));
+  THROWS(DLB_ERROR_READ_ONLY, "read-only", copy_async(counting(3), zeros(3).read_only(), on));
+}
+
+}  // namespace
+
+int main() { return harness::run(); }
