@@ -1,6 +1,6 @@
 //! `dlb_tensor_*`: making, sharing, asking and handing out.
 
-use super::status::{dlb_status, output, required, status};
+use super::status::{DLB_OK, dlb_status, output, required, status};
 use crate::dlpack::{DLDataType, DLManagedTensor, DLManagedTensorVersioned, DLTensor};
 use crate::error::{Error, Result};
 use crate::tensor::{self, Access, Tensor};
@@ -209,14 +209,19 @@ pub unsafe extern "C" fn dlb_tensor_release(tensor: *mut dlb_tensor) {
 /// so does a tensor whose elements are not there because such a copy failed: `dlb_error_message()` then says why.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_view(tensor: *const dlb_tensor) -> *const DLTensor {
-    let mut view = std::ptr::null();
-    let look = |tensor: &Tensor| match tensor.settle(Access::Read) {
-        Ok(()) => view = tensor.view(),
-        Err(error) => _ = status(|| Err(error)),
+    let look = |tensor: &Tensor| match tensor.is_settled() || settled(tensor) {
+        true => tensor.view() as *const DLTensor,
+        false => std::ptr::null(),
     };
     // SAFETY: the caller gives NULL or a live tensor; the view lies in its block, not in the temporary.
-    unsafe { ask(tensor, (), look) };
-    view
+    unsafe { ask(tensor, std::ptr::null(), look) }
+}
+
+/// Waits for the copies into the memory; false, with a message, where one failed.
+#[cold]
+#[inline(never)]
+fn settled(tensor: &Tensor) -> bool {
+    status(|| tensor.settle(Access::Read)) == DLB_OK
 }
 
 /// `DLPACK_FLAG_BITMASK_READ_ONLY` or 0. NULL gives 0.

@@ -92,6 +92,12 @@ impl Tensor {
         self.root().inner().fences.get().filter(|fences| fences.busy.load(Ordering::Acquire))
     }
 
+    /// Whether there is nothing to wait for: what is asked first where an answer must cost nothing.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unfinished().is_none()
+    }
+
     /// Waits until the memory can be accessed. One load where no copy was ever started.
     ///
     /// Fails where a copy into it failed, and on the thread that does the copy itself.
