@@ -171,7 +171,7 @@ typedef struct {
 } dlb_allocator_functions;
 
 /**
- * How much a pool may hold, in bytes; 0 for any amount. Set `struct_size` to `sizeof(dlb_pool_options)`.
+ * How much a pool may hold, in bytes. Set `struct_size` to `sizeof(dlb_pool_options)`.
  */
 typedef struct {
   /**
@@ -179,11 +179,13 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * In all, in use and cached: a request beyond it frees cached blocks, and fails where that is not enough.
+   * In all, in use and cached: a request beyond it frees cached blocks. Where all of them are not enough it fails.
+   * 0 for any amount.
    */
   size_t limit;
   /**
-   * Cached: what comes back beyond it makes the blocks go that were unused for longest.
+   * Cached: what comes back beyond it makes the blocks go that were unused for longest. 0 for any amount; to cache
+   * nothing, call `dlb_allocator_limit(pool, 0)`.
    */
   size_t cached;
 } dlb_pool_options;
@@ -638,8 +640,9 @@ dlb_status dlb_allocator_create(const dlb_allocator_functions *functions,
  *
  * Sizes are rounded up to 512 bytes, from 1 MiB on to 4 KiB, and a cached block serves a request that it exceeds by at
  * most an eighth. `over` is retained; NULL stands for the host's allocator. `options` is borrowed and may be NULL: no
- * limits. Its functions are called with no lock held. In a forked child the pool starts afresh: what was allocated
- * before goes to `over` when it is given back.
+ * limits. The functions of `over` are called with no lock held and may use the pool; what they ask of it while they
+ * free memory fails where it would have to wait for room that is being freed. In a forked child the pool starts
+ * afresh: what was allocated before goes to `over` when it is given back.
  *
  * `*out` is owned by the caller: `dlb_allocator_release()`; with the last reference and the last tensor the cache is
  * freed. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small).
@@ -668,8 +671,8 @@ size_t dlb_allocator_trim(dlb_allocator *allocator,
                           size_t keep);
 
 /**
- * Changes how many bytes a pool may cache, and frees what is too much. NULL stands for the pool that all share, which
- * begins with an eighth of the memory of the machine or the container.
+ * Changes how many bytes a pool may cache, and frees what is too much: 0 caches nothing, `SIZE_MAX` is any amount.
+ * NULL stands for the pool that all share, which begins with an eighth of the memory of the machine or the container.
  *
  * Fails with `DLB_ERROR_INVALID_ARGUMENT` where the allocator is no pool. Thread-safe.
  */

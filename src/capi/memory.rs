@@ -64,15 +64,17 @@ pub struct dlb_allocator_functions {
     pub device: DLDevice,
 }
 
-/// How much a pool may hold, in bytes; 0 for any amount. Set `struct_size` to `sizeof(dlb_pool_options)`.
+/// How much a pool may hold, in bytes. Set `struct_size` to `sizeof(dlb_pool_options)`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dlb_pool_options {
     /// `sizeof(dlb_pool_options)`.
     pub struct_size: usize,
-    /// In all, in use and cached: a request beyond it frees cached blocks, and fails where that is not enough.
+    /// In all, in use and cached: a request beyond it frees cached blocks. Where all of them are not enough it fails.
+    /// 0 for any amount.
     pub limit: usize,
-    /// Cached: what comes back beyond it makes the blocks go that were unused for longest.
+    /// Cached: what comes back beyond it makes the blocks go that were unused for longest. 0 for any amount; to cache
+    /// nothing, call `dlb_allocator_limit(pool, 0)`.
     pub cached: usize,
 }
 
@@ -183,7 +185,7 @@ pub unsafe extern "C" fn dlb_tensor_empty(
             None if asked == UNSET => memory::check_device(DLDevice::CPU, options.pinned != 0)?,
             None => memory::check_device(asked, options.pinned != 0)?,
             Some(_) if options.pinned != 0 => return Err(Error::Allocation(Allocation::NoPinned)),
-            Some(allocator) if asked != UNSET && asked != allocator.device() => {
+            Some(allocator) if asked != UNSET && device::check(asked).ok() != Some(allocator.device()) => {
                 let name = |device| device::Name(device).to_string();
                 let (device, asked) = (name(allocator.device()), name(asked));
                 return Err(Error::Allocation(Allocation::OtherDevice { device, asked }));
@@ -283,8 +285,9 @@ impl Drop for Foreign {
 ///
 /// Sizes are rounded up to 512 bytes, from 1 MiB on to 4 KiB, and a cached block serves a request that it exceeds by at
 /// most an eighth. `over` is retained; NULL stands for the host's allocator. `options` is borrowed and may be NULL: no
-/// limits. Its functions are called with no lock held. In a forked child the pool starts afresh: what was allocated
-/// before goes to `over` when it is given back.
+/// limits. The functions of `over` are called with no lock held and may use the pool; what they ask of it while they
+/// free memory fails where it would have to wait for room that is being freed. In a forked child the pool starts
+/// afresh: what was allocated before goes to `over` when it is given back.
 ///
 /// `*out` is owned by the caller: `dlb_allocator_release()`; with the last reference and the last tensor the cache is
 /// freed. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small).
@@ -339,8 +342,8 @@ pub unsafe extern "C" fn dlb_allocator_trim(allocator: *mut dlb_allocator, keep:
     crate::guard::guard(|| Ok(unsafe { pool_of(allocator) }?.trim(keep))).unwrap_or(0)
 }
 
-/// Changes how many bytes a pool may cache, and frees what is too much. NULL stands for the pool that all share, which
-/// begins with an eighth of the memory of the machine or the container.
+/// Changes how many bytes a pool may cache, and frees what is too much: 0 caches nothing, `SIZE_MAX` is any amount.
+/// NULL stands for the pool that all share, which begins with an eighth of the memory of the machine or the container.
 ///
 /// Fails with `DLB_ERROR_INVALID_ARGUMENT` where the allocator is no pool. Thread-safe.
 #[unsafe(no_mangle)]

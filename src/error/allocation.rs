@@ -82,7 +82,7 @@ impl fmt::Display for Allocation {
             ),
             Full { bytes, held, cached, limit } => write!(
                 f,
-                "{bytes} bytes could not be allocated: of the pool's limit of {limit}, {held} are in use and {cached} are cached for work that is not finished; release tensors that are no longer used, or make the pool with a higher limit"
+                "{bytes} bytes could not be allocated: of the pool's limit of {limit}, {held} are in use, and what the {cached} that are cached can give is not enough; release tensors that are no longer used, or make the pool with a higher limit"
             ),
             NoDevice { device } => write!(
                 f,

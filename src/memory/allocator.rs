@@ -88,6 +88,18 @@ pub(super) fn layout(bytes: usize, alignment: usize) -> Result<Layout> {
     layout.filter(|layout| layout.size() < ABSURD).ok_or(Error::OutOfMemory { bytes })
 }
 
+/// What `allocator` gives, or an error, with the memory given back, where it ignores the alignment.
+pub(super) fn placed(allocator: &dyn Allocator, bytes: usize, alignment: usize) -> Result<Piece> {
+    let piece = allocator.allocate(bytes, alignment)?;
+    let address = piece.data.addr().get();
+    if address.is_multiple_of(alignment) {
+        return Ok(piece);
+    }
+    // SAFETY: it came from there just now.
+    unsafe { allocator.deallocate(piece) };
+    Err(Error::Allocation(Allocation::Misplaced { address, alignment }))
+}
+
 /// A box, or an error where `Box::new` would end the process.
 pub(super) fn try_box<T>(value: T) -> std::result::Result<Box<T>, (Error, T)> {
     let layout = Layout::new::<T>();

@@ -1,9 +1,9 @@
 //! A block: memory that goes back to its allocator by itself.
 
-use super::allocator::{ALIGNMENT, Allocator, Piece, layout};
+use super::allocator::{ALIGNMENT, Allocator, Piece, layout, placed};
 use super::shared::Shared;
 use crate::dlpack::DLDevice;
-use crate::error::{Allocation, Error, Result};
+use crate::error::Result;
 use crate::tensor::Fence;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
@@ -24,13 +24,8 @@ impl Block {
         let alignment = if alignment == 0 { ALIGNMENT } else { alignment };
         layout(bytes, alignment)?;
         let allocator = allocator.cloned();
-        let piece = ManuallyDrop::new(chosen(&allocator).allocate(bytes, alignment)?);
-        let block = Block { piece, allocator };
-        let address = block.data().addr();
-        if !address.is_multiple_of(alignment) {
-            return Err(Error::Allocation(Allocation::Misplaced { address, alignment }));
-        }
-        Ok(block)
+        let piece = ManuallyDrop::new(placed(chosen(&allocator), bytes, alignment)?);
+        Ok(Block { piece, allocator })
     }
 
     /// The first byte; the memory is the owner's until the block is dropped.

@@ -112,7 +112,9 @@ impl Cache {
             self.begin(asked, size);
             return Answer::Reserved;
         }
-        match self.evict() {
+        // Where the whole cache is not enough, none of it goes.
+        let enough = size <= limit && self.stats.held <= limit - size;
+        match self.evict_over(if enough { 0 } else { usize::MAX }) {
             Some(held) => Answer::Evict(held),
             None if self.leaving != 0 => Answer::Soon,
             None => Answer::Full,

@@ -1,11 +1,12 @@
 //! The pool: gives blocks out again instead of freeing them, which spares the page faults of fresh memory.
 
-use super::allocator::{Allocator, Piece, layout, try_box};
+use super::allocator::{Allocator, Piece, layout, placed, try_box};
 use super::cache::{Answer, Cache, Held, Request, Stats, Waiting};
 use crate::dlpack::DLDevice;
 use crate::error::{Allocation, Error, Kind, Result};
 use crate::fork;
 use crate::tensor::Fence;
+use std::cell::Cell;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How much a pool may hold. By default as much as the allocator below gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// In all, in use and cached: a request beyond it frees cached blocks, and fails where that is not enough.
+    /// In all, in use and cached: a request beyond it frees cached blocks. Where all of them are not enough it fails.
     pub held: usize,
     /// Cached: what comes back beyond it makes the oldest blocks go.
     pub cached: usize,
@@ -37,6 +38,12 @@ pub struct Pool {
     cached: AtomicUsize,
     /// Never NULL. Replaced in a forked child, since a thread that is not there may hold the lock.
     state: AtomicPtr<State>,
+}
+
+thread_local! {
+    /// Whether this thread is inside a `deallocate` below a pool. If that asks a pool for memory it must not wait for
+    /// room: the block on its way out may be its own.
+    static FREEING: Cell<bool> = const { Cell::new(false) };
 }
 
 struct State {
@@ -80,13 +87,15 @@ impl Pool {
     pub fn trim(&self, keep: usize) -> usize {
         let waiting = self.state().lock().unpark();
         self.settle(waiting);
+        // What other threads give back meanwhile is not followed: that might never end.
+        let excess = self.stats().cached.saturating_sub(keep);
         let mut freed = 0;
-        loop {
-            let state = self.state();
-            let Some(held) = state.lock().evict_over(keep) else { return freed };
+        while freed < excess {
+            let Some(held) = self.state().lock().evict_over(keep) else { break };
             freed += held.piece.bytes;
             self.let_go(*held);
         }
+        freed
     }
 
     /// Changes how much may be cached, and frees what is too much.
@@ -136,7 +145,7 @@ impl Pool {
     /// that another attempt may succeed.
     fn fresh(&self, request: Request, generation: u64) -> Result<Option<Box<Held>>> {
         let Request { asked, size, alignment, .. } = request;
-        let made = self.below.allocate(size, alignment).and_then(|piece| {
+        let made = placed(&*self.below, size, alignment).and_then(|piece| {
             try_box(Held { piece, asked, generation, since: 0 }).map_err(|(error, held)| {
                 // SAFETY: it came from below just now.
                 unsafe { self.below.deallocate(held.piece) };
@@ -165,12 +174,13 @@ impl Pool {
             // SAFETY: allocated below, before this process was forked.
             return unsafe { self.below.deallocate(held.piece) };
         }
-        let most = self.cached.load(Ordering::Relaxed);
-        let (kept, mut excess) = {
+        let (most, kept, mut excess) = {
             let mut cache = state.lock();
+            // Under the lock: either this sees a new limit, or the trim that comes with it sees the block.
+            let most = self.cached.load(Ordering::Relaxed);
             cache.end(held.asked, held.piece.bytes);
             let refused = cache.keep(held, most);
-            (refused.is_none(), refused.or_else(|| cache.evict_over(most)))
+            (most, refused.is_none(), refused.or_else(|| cache.evict_over(most)))
         };
         while let Some(held) = excess {
             self.let_go(*held);
@@ -181,8 +191,10 @@ impl Pool {
     /// Frees a block that is leaving the cache.
     fn let_go(&self, Held { piece, generation, .. }: Held) {
         let size = piece.bytes;
+        let outer = FREEING.replace(true);
         // SAFETY: a block of the allocator below, which nobody has.
         unsafe { self.below.deallocate(piece) };
+        FREEING.set(outer);
         let state = self.state();
         if state.generation == generation {
             state.lock().left(size);
@@ -241,11 +253,11 @@ unsafe impl Allocator for Pool {
                     self.let_go(*held);
                     None
                 }
-                Answer::Soon => {
+                Answer::Soon if !FREEING.get() => {
                     std::thread::yield_now();
                     None
                 }
-                Answer::Full => {
+                Answer::Soon | Answer::Full => {
                     let (limit, Stats { held, cached, .. }) = (self.limit, self.stats());
                     return Err(Error::Allocation(Allocation::Full { bytes, held, cached, limit }));
                 }

@@ -220,6 +220,17 @@ static void its_device_is_the_tensors(void) {
     CHECK_EQUAL(dlb_tensor_view(tensor)->device.device_id, 2);
     dlb_tensor_release(tensor);
     dlb_allocator_release(allocator);
+
+    // The host is one device, whatever number it is given.
+    int64_t shape[] = {10};
+    dlb_tensor_options options = options_of(shape, 1, UINT8);
+    CHECK_OK(dlb_allocator_host(&allocator));
+    options.allocator = allocator;
+    options.device = (DLDevice){kDLCPU, 1};
+    CHECK_OK(dlb_tensor_empty(&options, &tensor));
+    CHECK_EQUAL(dlb_tensor_view(tensor)->device.device_id, 0);
+    dlb_tensor_release(tensor);
+    dlb_allocator_release(allocator);
 }
 
 static void a_table_that_lacks_something_is_refused(void) {

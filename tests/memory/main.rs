@@ -1,5 +1,6 @@
 //! Memory of our own: what the allocators give, what the pool keeps, and that it all comes back.
 
+mod below;
 mod fork;
 mod ledger;
 mod model;

@@ -146,6 +146,10 @@ fn beyond_the_limit_the_cache_goes_first_then_the_request() {
         assert!(words.contains(&number.to_string()), "{words}");
     }
     drop((kept, second));
+    let kept = block(&pool, 6 * MIB);
+    assert!(Block::new(Some(&pool), 11 * MIB, 0).is_err());
+    assert_eq!(stats(&pool).cached, 4 * MIB, "what could not help stays");
+    drop(kept);
     drop(block(&pool, 16 * MIB));
     assert!(Block::new(Some(&pool), 16 * MIB + 1, 0).is_err());
     assert!(stats(&pool).peak_held <= 16 * MIB);

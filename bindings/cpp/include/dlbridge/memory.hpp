@@ -84,7 +84,7 @@ class allocator {
   /** Frees what the pool caches until at most `keep` bytes are left; how many bytes were freed. */
   std::size_t trim(std::size_t keep = 0) const noexcept { return dlb_allocator_trim(raw_, keep); }
 
-  /** Changes how many bytes the pool may cache. */
+  /** Changes how many bytes the pool may cache: 0 caches nothing. */
   void limit(std::size_t cached) const { detail::check(dlb_allocator_limit(raw_, cached)); }
 
   /** What the pool has and did. */
