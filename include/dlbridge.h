@@ -783,8 +783,9 @@ dlb_status dlb_stream_synchronize(dlb_stream *stream);
  * source be written too early, through a tensor. Other copies, on any stream, are ordered behind this one where they
  * touch the same buffer.
  *
- * Memory that is reached past the tensors (the pointer that was wrapped, or one that was got before) may be written
- * again, where it is the source's, and read, where it is the destination's, once the event is done.
+ * Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
+ * or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,
+ * where it is the destination's, once the event is done. A process that exits does not wait for what is queued.
  *
  * `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices

@@ -230,7 +230,8 @@ impl Event {
 /// # Safety
 ///
 /// Until the copy is done, nobody writes the memory of `source` and nobody reads or writes that of `destination`, but
-/// through tensors that share it: not through another description of it, a slice, or an export from before.
+/// through tensors that share it: not through another description of it, a slice, or an export from before. An export of
+/// `source` from meanwhile does not wait either, and is only read until then.
 pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<Event> {
     check(source, destination, stream)?;
     // Queueing and noting it on both tensors is one step: otherwise two threads could make two copies wait for each

@@ -1,7 +1,9 @@
 //! Streams whose work is held up on purpose: what is not waited for shows as a wrong element.
 
 use super::*;
+use crate::dlpack::{DLDataType, DLDataTypeCode};
 use crate::error::Kind;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
@@ -308,6 +310,37 @@ fn a_stream_that_is_dropped_finishes_its_work_and_keeps_nothing() {
     event.wait().unwrap();
     assert_eq!(Arc::strong_count(&before), 1);
     assert_eq!((source.reference_count(), destination.reference_count()), (1, 1));
+}
+
+#[test]
+fn a_copy_of_packed_elements_leaves_the_rest_of_the_last_byte_alone() {
+    let (stream, int4) = (stream(), DLDataType { code: DLDataTypeCode::INT, bits: 4, lanes: 1 });
+    let packed = |bytes: Vec<u8>| {
+        let count = bytes.len() as i64;
+        Tensor::from_vec(bytes, &[count]).unwrap().reinterpret(int4).unwrap()
+    };
+    let (source, destination) = (packed(vec![0x21, 0x43]), packed(vec![0xfe, 0xdc]));
+    let first = |tensor: &Tensor| tensor.slice(0, None, Some(3), 1).unwrap();
+    copy(&first(&source), &first(&destination), &stream).unwrap().wait().unwrap();
+    let bytes = destination.reinterpret(dtype::U8).unwrap();
+    // SAFETY: the copy is done, and nobody else writes.
+    assert_eq!(unsafe { bytes.as_slice::<u8>() }.unwrap(), [0x21, 0xd3], "the fourth element was not copied");
+}
+
+#[test]
+fn only_the_signals_of_the_thread_itself_reach_it() {
+    let done = queue(&stream(), || {
+        let mut blocked = MaybeUninit::uninit();
+        // SAFETY: no new mask is given; `blocked` is filled in with the present one before it is asked.
+        let is_blocked = unsafe {
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), blocked.as_mut_ptr());
+            |signal| libc::sigismember(blocked.as_ptr(), signal) == 1
+        };
+        assert!([libc::SIGINT, libc::SIGTERM, libc::SIGPROF].into_iter().all(is_blocked));
+        assert!(![libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE].into_iter().any(is_blocked));
+        Ok(())
+    });
+    done.wait().unwrap();
 }
 
 #[test]

@@ -23,11 +23,15 @@ pub(super) fn holds_gil(api: &Api) -> bool {
 ///
 /// While it shuts down only a thread that holds the GIL already may: asking for it would end or hang the thread.
 pub(super) fn is_usable(api: &Api) -> bool {
-    // SAFETY: both may be called at any time, from any thread, with or without the GIL.
-    let (running, finalizing) = unsafe {
-        ((api.Py_IsInitialized)() != 0, api.is_finalizing.is_some_and(|is_finalizing| is_finalizing() != 0))
-    };
-    running && (!finalizing || holds_gil(api))
+    // SAFETY: may be called at any time, from any thread, with or without the GIL.
+    let running = unsafe { (api.Py_IsInitialized)() != 0 };
+    running && (!is_finalizing(api) || holds_gil(api))
+}
+
+/// Whether the interpreter shuts down: from then on one thread has the GIL, and no other gets it.
+pub(super) fn is_finalizing(api: &Api) -> bool {
+    // SAFETY: may be called at any time, from any thread, with or without the GIL.
+    api.is_finalizing.is_some_and(|is_finalizing| unsafe { is_finalizing() } != 0)
 }
 
 /// The GIL, held while this lives.

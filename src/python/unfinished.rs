@@ -1,6 +1,6 @@
 //! Waiting for copies that are not done, without the GIL.
 
-use super::gil::{Gil, is_usable};
+use super::gil::{Gil, is_finalizing, is_usable};
 use crate::error::Result;
 use crate::tensor::{Access, Tensor};
 use std::time::Duration;
@@ -32,8 +32,11 @@ impl Gil {
         }
     }
 
-    /// Runs `body` with the GIL released.
+    /// Runs `body` with the GIL released; held on the thread that shuts the interpreter down, where nobody wants it.
     fn without<T>(&self, body: impl FnOnce() -> T) -> T {
+        if is_finalizing(self.api) {
+            return body();
+        }
         // SAFETY: the GIL is held, and taken back below.
         let state = unsafe { (self.api.PyEval_SaveThread)() };
         let result = body();

@@ -69,6 +69,33 @@ TEST(a_copy_goes_on_and_the_data_waits_for_it) {
   opener.join();
 }
 
+TEST(a_description_that_cannot_be_had_says_why) {
+  const stream on;
+  const tensor destination = zeros(3);
+  std::promise<std::string> said;
+  std::promise<void> queued;
+  std::shared_future<void> is_queued = queued.get_future().share();
+  float element = 0;
+  gate held(on);  // so that the copy, and not this thread, is the last to hold the source
+  tensor source = tensor::wrap(&element, {1}, [&said, &destination, is_queued] {
+    is_queued.wait();
+    try {
+      destination.shape();
+      said.set_value("nothing");
+    } catch (const dlbridge::error &error) {
+      said.set_value(error.what());
+    }
+  });
+  copy_async(source, zeros(1), on);
+  copy_async(counting(3), destination, on);
+  source = tensor();
+  held.open();
+  queued.set_value();
+  const std::string words = said.get_future().get();
+  EXPECT(words.find("the stream's own thread") != std::string::npos);
+  EXPECT(destination.shape()[0] == 3);
+}
+
 TEST(streams_wait_for_events) {
   const stream one, other;
   const tensor source = counting(3), destination = zeros(3);

@@ -193,6 +193,28 @@ def begin(stream=None):
 """
 
 
+def test_a_finaliser_may_wait_while_the_interpreter_shuts_down() -> None:
+    code = (
+        LONG
+        + """
+class Late:
+    def __del__(self, begin=begin, is_finalizing=sys.is_finalizing, write=os.write):
+        assert is_finalizing()
+        begin().data_ptr
+        write(1, b"looked")
+late = Late()
+"""
+    )
+    # The function's names outlive the module's, which are emptied.
+    code = code.replace("def begin(stream=None):", "def begin(stream=None, np=np, dlbridge=dlbridge):")
+    assert run(code) == (0, "looked", "")
+
+
+def test_a_stream_that_outlives_the_names_of_its_module_goes_silently() -> None:
+    code = "import sys, dlbridge._streams as streams; sys.kept = streams; streams._own_stream()"
+    assert run(code) == (0, "", "")
+
+
 def test_ctrl_c_ends_a_wait() -> None:
     code = (
         LONG

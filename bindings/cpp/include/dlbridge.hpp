@@ -307,10 +307,12 @@ class tensor {
 
   explicit operator bool() const noexcept { return raw_ != nullptr; }
 
-  /** The DLPack description. Like shape() and strides() borrowed: valid while the tensor or a copy of it lives. */
+  /** The DLPack description. Like shape() and strides() borrowed: valid while the tensor or a copy of it lives. While a
+   * copy into the memory goes on (copy_async()), this waits for it, and so does all that asks it: shape(), strides(),
+   * dtype(), device(). Throws what dlb_tensor_export() would where such a copy failed. */
   const DLTensor &view() const {
     const DLTensor *view = dlb_tensor_view(raw_);
-    if (view == nullptr) throw error(DLB_ERROR_INVALID_ARGUMENT, "the tensor is empty; wrap or import a buffer first");
+    if (view == nullptr) throw_no_view();
     return *view;
   }
   std::size_t ndim() const { return static_cast<std::size_t>(view().ndim); }
@@ -381,6 +383,11 @@ class tensor {
     dlb_tensor *raw = nullptr;
     detail::check(function(arguments..., &raw));
     return tensor(raw);
+  }
+
+  [[noreturn]] void throw_no_view() const {
+    if (raw_ != nullptr) export_();  // fails for the same reason, and has a status for it
+    throw error(DLB_ERROR_INVALID_ARGUMENT, "the tensor is empty; wrap or import a buffer first");
   }
 
   /** How many values a C function is told of; what no int32_t holds is too much for it anyway. */

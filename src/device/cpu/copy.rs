@@ -2,6 +2,23 @@
 
 use crate::tensor::{Tensor, dtype};
 
+/// Copies so many bits from the low end of each byte on. The rest of the last byte belongs to other elements.
+///
+/// # Safety
+///
+/// Both addresses have so many bits, and share none.
+unsafe fn copy_packed(from: *const u8, to: *mut u8, bits: usize) {
+    let (bytes, rest) = (bits / 8, bits % 8);
+    // SAFETY: promised by the caller; a last byte that is not full is there too.
+    unsafe {
+        to.copy_from_nonoverlapping(from, bytes);
+        if rest != 0 {
+            let (from, to, mask) = (from.add(bytes), to.add(bytes), (1_u8 << rest) - 1);
+            to.write((to.read() & !mask) | (from.read() & mask));
+        }
+    }
+}
+
 /// One dimension of the nest: how often, and the steps in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Axis {
@@ -24,7 +41,7 @@ pub(super) unsafe fn copy(source: &Tensor, destination: &Tensor) {
     let (from, to) = (source.data().cast::<u8>().cast_const(), destination.data().cast::<u8>());
     let Some(item) = dtype::item_bytes(source.dtype()) else {
         // SAFETY: both are packed, says the caller.
-        return unsafe { to.copy_from_nonoverlapping(from, source.nbytes()) };
+        return unsafe { copy_packed(from, to, source.size() * dtype::item_bits(source.dtype()) as usize) };
     };
     let mut axes = nest(source, destination, item as isize);
     let run = match axes.last() {

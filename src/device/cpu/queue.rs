@@ -155,12 +155,16 @@ fn wait_for(fences: &[Arc<dyn Fence>]) -> Result<()> {
 /// Starts the thread. It is never joined: it ends by itself, or with the process.
 fn start(shared: Arc<Shared>) -> Result<()> {
     let named = std::thread::Builder::new().name("dlbridge stream".into());
-    // Signals are for the threads of the program; a new thread inherits what is blocked.
+    // Signals are for the threads of the program; a new thread inherits what is blocked. Those that say what the thread
+    // itself did stay open: where they are blocked they kill the process instead of reaching its handler.
     let mut before = MaybeUninit::uninit();
     let mut all = MaybeUninit::uninit();
     // SAFETY: `all` is filled in before it is read, and `before` is where the mask is to be kept.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
+        for own in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS] {
+            libc::sigdelset(all.as_mut_ptr(), own);
+        }
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
     }
     let started = named.spawn(move || guard_silent(|| shared.serve()));

@@ -104,9 +104,12 @@ class Event:
             if end is not None and time.monotonic() >= end:
                 raise BY_NUMBER[_TIMEOUT](f"it was not done within {timeout} s; wait again, or longer")
 
+    # At hand when the interpreter has emptied this module already.
+    _release = _c.dlb_event_release
+
     def __del__(self) -> None:
         if self._handle is not None:
-            _c.dlb_event_release(self._handle)
+            self._release(self._handle)
 
     def __repr__(self) -> str:
         return f"<dlbridge.Event {'done' if self.done() else 'pending'}>"
@@ -158,9 +161,12 @@ class Stream:
     ) -> None:
         self.synchronize()
 
+    # At hand when the interpreter has emptied this module already.
+    _release = _c.dlb_stream_release
+
     def __del__(self) -> None:
         if self._handle is not None:
-            _c.dlb_stream_release(self._handle)
+            self._release(self._handle)
 
 
 _own: Stream | None = None
