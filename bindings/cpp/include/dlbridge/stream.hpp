@@ -9,7 +9,8 @@
  *   const float *first = destination.data<float>();                   // waits for the copy
  *
  * Both are handles, as a tensor is: copies of them share one stream, one event. Threads may share what they stand for,
- * each through a handle of its own. Letting go of a stream waits for nothing, and what is queued is still carried out.
+ * each through a handle of its own. Letting go of a stream waits for nothing, and what is queued is carried
+ * out all the same, as long as the process lives.
  */
 #ifndef DLBRIDGE_STREAM_HPP
 #define DLBRIDGE_STREAM_HPP

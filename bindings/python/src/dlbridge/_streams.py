@@ -119,8 +119,8 @@ class Stream:
     """An ordered queue of work on a device; on the CPU a thread of the library, which runs no Python code.
 
     As a context manager it waits at the end until everything queued is done. Dropping a stream does not wait: what
-    is queued is still carried out. A forked child cannot use the streams of its parent (`UnavailableError`), and
-    makes new ones. Thread-safe.
+    is queued is carried out as long as the process lives. A forked child cannot use the streams of its parent
+    (`UnavailableError`), and makes new ones. Thread-safe.
 
     >>> with dlbridge.Stream() as stream:
     ...     tensor = dlbridge.upload(array, stream=stream)
