@@ -313,6 +313,7 @@ fn element_types_have_their_dtypes() {
 
 #[test]
 fn zeros_are_ours_to_write_and_of_no_vector() {
+    let _alone = alone();
     let mut zeros = Tensor::zeros(&[2, 2], dtype::I32).unwrap();
     zeros.get_mut::<i32>().unwrap()[3] = 7;
     let refused = zeros.into_vec::<i32>().unwrap_err();
