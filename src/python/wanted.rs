@@ -69,12 +69,11 @@ fn parse_dtype(text: &str) -> Result<DLDataType> {
 
 /// Refuses a device that is not `have`, a device's name.
 pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> {
-    let text = gil.text(wanted);
     // Some of torch's devices have no name in DLPack.
-    if have == text {
+    if have == gil.text(wanted) {
         return Ok(());
     }
-    let wanted = read_device(gil, wanted, text)?;
+    let wanted = device_of(gil, wanted)?;
     if device::parse(have) == Some(wanted) {
         return Ok(());
     }
@@ -84,14 +83,9 @@ pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> 
     }))
 }
 
-/// A device in any spelling.
+/// A device from its name, from a `torch.device`, or from DLPack's pair.
 pub(super) fn device_of(gil: &Gil, spelling: Object) -> Result<DLDevice> {
     let text = gil.text(spelling);
-    read_device(gil, spelling, text)
-}
-
-/// A device from its name, from a `torch.device`, or from DLPack's pair.
-fn read_device(gil: &Gil, spelling: Object, text: String) -> Result<DLDevice> {
     let read = if gil.type_of(spelling) == gil.api.PyTuple_Type {
         let (kind, id) = gil.pair(spelling, "device")?;
         let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());

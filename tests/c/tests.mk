@@ -10,7 +10,8 @@ C_HEADERS := $(wildcard tests/c/*.h) $(wildcard include/*.h include/dlbridge/*.h
 C_FLAGS   := -std=c11 -D_DEFAULT_SOURCE -O1 -g $(C_WARNINGS) $(INCLUDE) -pthread
 
 VALGRIND := valgrind --quiet --leak-check=full --show-leak-kinds=definite,indirect,possible \
-    --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9
+    --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9 \
+    --suppressions=$(ROOT)/tests/c/valgrind.supp
 ASAN_ENV := ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 

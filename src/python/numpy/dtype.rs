@@ -63,8 +63,6 @@ const C_NAMES: [&str; 17] = [
 const HALF: c_int = 23;
 const FIRST_USER_TYPE: c_int = 256;
 
-const FLOAT16: DLDataType = DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, lanes: 1 };
-
 /// The DLPack type of a NumPy dtype.
 ///
 /// # Safety
@@ -72,7 +70,7 @@ const FLOAT16: DLDataType = DLDataType { code: DLDataTypeCode::FLOAT, bits: 16, 
 /// The GIL is held and `descr` is a live dtype, with these fields.
 pub(super) unsafe fn of_descr(gil: &Gil, descr: Object, fields: &DescrFields) -> Result<DLDataType> {
     let known = match fields.number {
-        HALF => Some(FLOAT16),
+        HALF => Some(dtype::F16),
         FIRST_USER_TYPE.. if gil.attribute_text(fields.scalar_type, c"__module__") == "ml_dtypes" => {
             dtype::parse(&gil.name(fields.scalar_type)).ok()
         }
@@ -97,7 +95,7 @@ pub(in crate::python) fn spelled(text: &str) -> Option<DLDataType> {
         return NUMBERED[number];
     }
     match text {
-        "e" | "half" => return Some(FLOAT16),
+        "e" | "half" => return Some(dtype::F16),
         "complex" => return dtype::parse("complex128").ok(),
         "n" | "p" | "int_" | "intp" => return Some(dtype::I64),
         "N" | "P" | "uint" | "uintp" => return Some(dtype::U64),
@@ -116,9 +114,9 @@ pub(in crate::python) fn spelled(text: &str) -> Option<DLDataType> {
 }
 
 /// NumPy's type number of a dtype.
-pub(super) fn number(dtype: DLDataType) -> Option<c_int> {
-    let numbered = NUMBERED.iter().position(|&known| known == Some(dtype)).map(|number| number as c_int);
-    numbered.or((dtype == FLOAT16).then_some(HALF))
+pub(super) fn number(wanted: DLDataType) -> Option<c_int> {
+    let numbered = NUMBERED.iter().position(|&known| known == Some(wanted)).map(|number| number as c_int);
+    numbered.or((wanted == dtype::F16).then_some(HALF))
 }
 
 /// A new reference to the dtype that the ml_dtypes package has for this one.
