@@ -25,6 +25,8 @@
 
 pub mod capi;
 
+#[allow(dead_code)] // until the movements are there
+mod copy;
 pub mod device;
 mod error;
 mod fork;
