@@ -19,12 +19,13 @@
 //! # Ok::<(), dlbridge::Error>(())
 //! ```
 //!
-//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`device`], then `interop`, `python`
+//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`mod@copy`], [`device`], then `interop`, `python`
 //! and `capi`.
 //! A layer uses only the ones below it.
 
 pub mod capi;
 
+pub mod copy;
 pub mod device;
 mod error;
 mod fork;
@@ -35,6 +36,7 @@ pub mod python;
 
 pub mod tensor;
 
+pub use copy::copy;
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
 pub use error::{Allocation, Driver, Error, Kind, Refusal, Result, Transfer};

@@ -1,6 +1,7 @@
 //! Asynchronous copies: what is refused, and the order in which things are noted.
 
 use super::{Event, Stream, Work, transfers};
+use crate::copy;
 use crate::dlpack::DLDeviceType;
 use crate::error::{Error, Result, Transfer};
 use crate::fork::Lock;
@@ -60,21 +61,8 @@ fn check(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<()> {
             return refuse(Transfer::Device { what, device, stream });
         }
     }
-    if source.shape() != destination.shape() {
-        let [source, destination] = [source, destination].map(|tensor| tensor.shape().to_vec());
-        return refuse(Transfer::Shapes { source, destination });
-    }
+    copy::check_match(source, destination)?;
     let dtype = source.dtype();
-    if dtype != destination.dtype() {
-        let [source, destination] =
-            [source, destination].map(|tensor| dtype::Name(tensor.dtype()).to_string());
-        return refuse(Transfer::Dtypes { source, destination });
-    }
-    destination.check_mutable()?;
-    let packed = source.is_row_major() && destination.is_row_major();
-    if dtype::item_bytes(dtype).is_none() && !packed {
-        return refuse(Transfer::SubByte { dtype: dtype::Name(dtype).to_string() });
-    }
     let bits = source.size() as u64 * u64::from(dtype::item_bits(dtype));
     if own.device_type != DLDeviceType::CPU && !bits.is_multiple_of(8) {
         return refuse(Transfer::PartOfByte { dtype: dtype::Name(dtype).to_string(), bits });

@@ -1,5 +1,7 @@
 //! A copy between two layouts as one loop nest over runs of bytes. Pure: who moves the runs is a device's business.
 
+use crate::copy;
+use crate::error::Result;
 use crate::tensor::{Tensor, dtype};
 
 /// One dimension of the nest: how often, and the steps in bytes.
@@ -78,11 +80,7 @@ impl Nest {
     }
 
     /// The same copy in pieces of at most `limit` bytes, each along the outermost loop it can be cut at.
-    pub fn tiles(
-        self,
-        limit: usize,
-        each: &mut impl FnMut(Nest) -> crate::error::Result<()>,
-    ) -> crate::error::Result<()> {
+    pub fn tiles(self, limit: usize, each: &mut impl FnMut(Nest) -> Result<()>) -> Result<()> {
         let bytes = self.bytes();
         if bytes <= limit {
             return each(self);
@@ -124,6 +122,24 @@ impl Nest {
         }
         (into.to, out.from) = (middle, middle);
         (into.ordered(Side::To), out.ordered(Side::From))
+    }
+
+    /// Makes the copy, on the host.
+    ///
+    /// # Safety
+    ///
+    /// Both sides of the nest lie in host memory and share none; nobody else accesses either.
+    pub unsafe fn carry_out(&self) -> Result<()> {
+        let run = Axis { extent: self.run, from: 1, to: 1 };
+        let axes: Vec<Axis> = self.axes.iter().copied().chain([run]).collect();
+        let of_each = |value: fn(&Axis) -> i64| axes.iter().map(value).collect::<Vec<_>>();
+        let (shape, from, to) = (
+            of_each(|axis| axis.extent as i64),
+            of_each(|axis| axis.from as i64),
+            of_each(|axis| axis.to as i64),
+        );
+        // SAFETY: promised by the caller; a loop's turns in the destination share no byte, as its elements share none.
+        unsafe { copy::carry_out_bytes(&shape, (self.from as *const u8, &from), (self.to as *mut u8, &to)) }
     }
 
     /// The addresses from the lowest byte that is read to one past the highest.

@@ -14,6 +14,7 @@ pub enum Transfer {
     Overlap { source: (usize, usize), destination: (usize, usize) },
     SubByte { dtype: String },
     PartOfByte { dtype: String, bits: u64 },
+    SwapBytes { dtype: String },
     NativeStream { device: String },
     Timeout { nanoseconds: u64 },
     OwnThread,
@@ -29,9 +30,12 @@ impl Transfer {
         use Transfer::*;
         match self {
             Shapes { .. } | Dtypes { .. } | OwnThread => Kind::InvalidArgument,
-            Device { .. } | Overlap { .. } | SubByte { .. } | PartOfByte { .. } | NativeStream { .. } => {
-                Kind::Unsupported
-            }
+            Device { .. }
+            | Overlap { .. }
+            | SubByte { .. }
+            | PartOfByte { .. }
+            | SwapBytes { .. }
+            | NativeStream { .. } => Kind::Unsupported,
             Timeout { .. } => Kind::Timeout,
             NoThread { .. } | NoDevice { .. } | StreamBeforeFork | EventBeforeFork => Kind::Unavailable,
         }
@@ -66,6 +70,10 @@ impl fmt::Display for Transfer {
             PartOfByte { dtype, bits } => write!(
                 f,
                 "the elements of {dtype} are {bits} bits, which a device cannot copy without the rest of the last byte; copy a number of them that fills bytes"
+            ),
+            SwapBytes { dtype } => write!(
+                f,
+                "the parts of {dtype} have no byte order that can be turned round; copy without swapping bytes"
             ),
             NativeStream { device } => write!(
                 f,

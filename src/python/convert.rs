@@ -2,13 +2,15 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
+use super::copy::{copied, copied_tensor};
 use super::gil::{Gil, Owned};
 use super::import::{from_described, tensor_from};
 use super::kind::{self, Kind};
-use super::numpy::Numpy;
+use super::numpy::{Numpy, ToCopy};
 use super::object;
 use super::torch::Torch;
 use super::wanted::{check_device, check_dtype};
+use crate::copy::{Options, Order};
 use crate::dlpack::DLPackExchangeAPI;
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device};
@@ -17,9 +19,9 @@ use std::ffi::CStr;
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source], [wanted, copy]) = arguments.parse(gil, "from_dlpack", ["device", "copy"])?;
     if is_true(gil, copy)? {
-        return Err(Error::Refused(Refusal::NoCopy {
-            remedy: "copy before, for example numpy.array(x) or x.clone()",
-        }));
+        let tensor = copied(gil, source, Order::C)?;
+        confirm_device(gil, &tensor, wanted)?;
+        return object::wrap(gil, tensor);
     }
     if let Kind::Tensor = kind::of(gil, source)
         && wanted.is_null()
@@ -34,13 +36,36 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source], [copy, dtype]) = arguments.parse(gil, "to_numpy", ["copy", "dtype"])?;
     let numpy = Numpy::get(gil)?;
-    let array = match kind::of(gil, source) {
+    let kind = kind::of(gil, source);
+    if is_true(gil, copy)? {
+        let array = numpy_copy(gil, numpy, kind, source)?;
+        confirm_dtype(gil, array.object, dtype)?;
+        return Ok(array.into_raw());
+    }
+    let array = match kind {
         Kind::Numpy(_) => gil.share(source),
         Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
         _ => array_of(gil, numpy, &tensor_from(gil, source)?)?,
     };
     confirm_dtype(gil, array.object, dtype)?;
-    if is_true(gil, copy)? { call(gil, array.object, c"copy") } else { Ok(array.into_raw()) }
+    Ok(array.into_raw())
+}
+
+/// An array of its own.
+fn numpy_copy<'gil>(gil: &'gil Gil, numpy: &Numpy, kind: Kind, source: Object) -> Result<Owned<'gil>> {
+    let Kind::Numpy(_) = kind else {
+        let tensor = tensor_from(gil, source)?;
+        check_host(&tensor)?;
+        return array_of(gil, numpy, &copied_tensor(gil, &tensor, Order::C, Options::default())?);
+    };
+    // What is an array already stays what it is: a subclass, objects, dates, the other byte order.
+    if gil.type_of(source) == numpy.array_type
+        // SAFETY: the GIL is held and `source` is an ndarray.
+        && let Ok(ToCopy { tensor, swapped: false, of_bytes: None }) = unsafe { numpy.read_for_copy(gil, source) }
+    {
+        return array_of(gil, numpy, &copied_tensor(gil, &tensor, Order::C, Options::default())?);
+    }
+    gil.own(call(gil, source, c"copy")?).ok_or_else(|| gil.exception())
 }
 
 /// An array on the memory of a torch tensor, whose storage it keeps alive.
@@ -65,14 +90,18 @@ fn torch_array<'gil>(
 
 /// An array on the memory of a tensor, which it keeps alive.
 fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
-    if !device::is_host(tensor.device()) {
-        return Err(Error::Refused(Refusal::NotHostNumpy {
-            device: device::Name(tensor.device()).to_string(),
-        }));
-    }
+    check_host(tensor)?;
     gil.settle_tensor(tensor)?;
     let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
     numpy.array(gil, tensor.view(), !tensor.is_read_only(), Some(holder.object))
+}
+
+/// Refuses memory that NumPy cannot read.
+fn check_host(tensor: &Tensor) -> Result<()> {
+    if device::is_host(tensor.device()) {
+        return Ok(());
+    }
+    Err(Error::Refused(Refusal::NotHostNumpy { device: device::Name(tensor.device()).to_string() }))
 }
 
 pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
@@ -87,16 +116,14 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         if let Some(wanted) = gil.given(wanted) {
             check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
         }
-        return if always { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
+        return if always { torch_copy(gil, torch, source) } else { Ok(gil.share(source).into_raw()) };
     }
-    // NumPy copies whatever it has, strides that DLPack or torch cannot say included.
-    let numpy_copy =
-        if always && matches!(kind, Kind::Numpy(_)) { Some(call(gil, source, c"copy")?) } else { None };
-    let numpy_copy = numpy_copy.and_then(|copied| gil.own(copied));
-    let tensor = tensor_from(gil, numpy_copy.as_ref().map_or(source, |copied| copied.object))?;
+    // Of an array everything can be copied, also what DLPack or torch cannot describe.
+    let done = always && matches!(kind, Kind::Numpy(_));
+    let tensor = if done { copied(gil, source, Order::C)? } else { tensor_from(gil, source)? };
     confirm_device(gil, &tensor, wanted)?;
     let protects = tensor.is_read_only() && read_only == ReadOnly::Copy;
-    let copies = numpy_copy.is_none() && (always || protects);
+    let copies = !done && (always || protects);
     if tensor.is_read_only() && !always && read_only == ReadOnly::Error {
         return Err(Error::Refused(Refusal::ReadOnlyTorch));
     }
@@ -108,25 +135,28 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     Ok(made.into_raw())
 }
 
+/// A copy of a torch tensor, in its own order.
+fn torch_copy(gil: &Gil, torch: &Torch, source: Object) -> Result<Object> {
+    match tensor_from(gil, source) {
+        Ok(tensor) if device::is_host(tensor.device()) => {
+            torch.make(gil, copied_tensor(gil, &tensor, Order::K, Options::default())?)
+        }
+        // Gradients, traces and other devices are torch's own business.
+        _ => {
+            gil.clear();
+            call(gil, source, c"clone")
+        }
+    }
+}
+
 /// A torch tensor on the memory of ours, or on a copy of it.
 fn make_torch<'gil>(gil: &'gil Gil, torch: &Torch, tensor: Tensor, copies: bool) -> Result<Owned<'gil>> {
     let new = |object| gil.own(object).ok_or_else(|| gil.exception());
-    let reversed = tensor.strides().iter().any(|&stride| stride < 0);
-    if copies && reversed && device::is_host(tensor.device()) {
-        // torch cannot even copy from negative strides, so NumPy does; what it makes is ours to share.
-        return new(torch.make(gil, packed(gil, &tensor)?)?);
+    if copies && device::is_host(tensor.device()) {
+        return new(torch.make(gil, copied_tensor(gil, &tensor, Order::C, Options::default())?)?);
     }
     let made = new(torch.make(gil, tensor)?)?;
     if copies { new(call(gil, made.object, c"clone")?) } else { Ok(made) }
-}
-
-/// A copy in row-major order, in memory that NumPy owns.
-fn packed(gil: &Gil, tensor: &Tensor) -> Result<Tensor> {
-    let numpy = Numpy::get(gil)?;
-    let array = array_of(gil, numpy, tensor)?;
-    let copied = gil.own(call(gil, array.object, c"copy")?).ok_or_else(|| gil.exception())?;
-    // SAFETY: the GIL is held, and the copy of an ndarray is one.
-    unsafe { numpy.read(gil, copied.object) }
 }
 
 /// What a read-only source becomes in torch, which cannot represent it.

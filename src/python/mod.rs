@@ -6,6 +6,7 @@ mod buffer;
 mod builtin;
 mod capsule;
 mod convert;
+mod copy;
 mod error;
 mod exchange;
 mod gil;

@@ -1,7 +1,7 @@
 //! The queue of a stream, and its thread.
 
-use super::copy;
 use super::event::{Completion, SERVES};
+use crate::copy;
 use crate::device::{Queue, Submitted, Work, thread};
 use crate::error::{Error, Result, Transfer};
 use crate::fork::{self, Guarded, Lock};
@@ -149,7 +149,7 @@ impl Work {
         match self {
             Work::Nothing | Work::Report => {}
             // SAFETY: they were checked, and everything before this that touches the memory is done.
-            Work::Copy { source, destination, .. } => unsafe { copy::copy(source, destination) },
+            Work::Copy { source, destination, .. } => unsafe { copy::carry_out(source, destination)? },
             #[cfg(test)]
             Work::Call(call) => return std::mem::replace(call, Box::new(|| Ok(())))(),
         }
