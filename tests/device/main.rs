@@ -60,6 +60,9 @@ fn main() -> ExitCode {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(*part)) {
             continue;
         }
+        if std::env::var_os("DLB_VERBOSE").is_some() {
+            println!("{name}");
+        }
         let before = standin::violations();
         let passed = catch_unwind(test).is_ok() && standin::violations() == before;
         let context_is_restored = standin::live(c"contexts pushed here") == 0;
