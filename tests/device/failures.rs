@@ -97,6 +97,8 @@ fn everything() -> Result<bool> {
     right &= download(&back, &stream)? == pattern(5000, 1);
     stream.synchronize()?;
     other.synchronize()?;
+    drop((there, padded, rows, here, beyond, again, wide, back));
+    trim();
     Ok(right)
 }
 

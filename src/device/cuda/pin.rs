@@ -35,7 +35,9 @@ pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<usize>
     let page = page_size();
     let first = start - start % page;
     let end = start.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(page));
-    let Some(end) = end else { return Err(refused(bytes, &table(), "no memory is that large".to_owned(), Kind::InvalidArgument)) };
+    let Some(end) = end else {
+        return Err(refused(bytes, &table(), "no memory is that large".to_owned(), Kind::InvalidArgument));
+    };
     let mut table = table();
     if let Some((&begin, locked)) = table.range_mut(..=first).next_back()
         && end <= locked.end
