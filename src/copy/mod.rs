@@ -2,6 +2,10 @@
 //!
 //! [`plan`] is pure, [`threads`] shares the work out, [`level`] picks the instruction set; a kernel has one file.
 
+mod cast;
 pub(crate) mod level;
 pub(crate) mod plan;
 pub(crate) mod threads;
+
+pub use crate::error::{FirstLoss, LossReport};
+pub use cast::{Casting, cast, cast_into};
