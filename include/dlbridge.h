@@ -46,6 +46,26 @@
 #define DLB_SLICE_END INT64_MIN
 
 /**
+ * Row-major: the last dimension packed.
+ */
+#define DLB_ORDER_C 0
+
+/**
+ * Column-major: the first dimension packed.
+ */
+#define DLB_ORDER_F 1
+
+/**
+ * Column-major where the source is, row-major where not.
+ */
+#define DLB_ORDER_A 2
+
+/**
+ * As near to the source as is possible without gaps.
+ */
+#define DLB_ORDER_K 3
+
+/**
  * For `dlb_event_wait()`: however long it takes.
  */
 #define DLB_WAIT_FOREVER UINT64_MAX
@@ -228,6 +248,55 @@ typedef struct {
    */
   uint64_t hits;
 } dlb_pool_stats;
+
+/**
+ * How `dlb_copy()` copies. Set `struct_size` to `sizeof(dlb_copy_options)` and the rest to zero, or pass NULL.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_copy_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Not 0 to put the bytes of every element (of a complex one: of each part) in the other order.
+   */
+  int32_t swap_bytes;
+  /**
+   * Of a new tensor, for `dlb_tensor_copy()`: one of `DLB_ORDER_C`, `_F`, `_A`, `_K`.
+   */
+  int32_t order;
+} dlb_copy_options;
+
+/**
+ * What a copy did, or would do. Set `struct_size` to `sizeof(dlb_copy_report)` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_copy_report)`.
+   */
+  size_t struct_size;
+  /**
+   * What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
+   * "reversed", "byte-swapped", "packed bits" or "nothing"; later versions may have more. Static.
+   */
+  const char *kernel;
+  /**
+   * Bytes that are written to the destination.
+   */
+  size_t bytes;
+  /**
+   * Bytes of the temporary that source and destination need where they share memory, else 0.
+   */
+  size_t temporary;
+  /**
+   * How often the elements are moved: 2 through a temporary, 0 where there is nothing to do, else 1.
+   */
+  int32_t passes;
+  /**
+   * How many threads share the work at most.
+   */
+  int32_t threads;
+} dlb_copy_report;
 
 /**
  * Success.
@@ -687,6 +756,67 @@ dlb_status dlb_allocator_limit(dlb_allocator *allocator,
  */
 dlb_status dlb_allocator_stats(const dlb_allocator *allocator,
                                dlb_pool_stats *out);
+
+/**
+ * Copies the elements of `source` to where `destination`, of the same shape and dtype, has those of the same indices.
+ *
+ * Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
+ * memory the elements go through a temporary, unless they are one packed run: the destination is what it would be if they
+ * did not. Waits for asynchronous copies into either, and out of the destination. Bytes between elements are left alone.
+ * From about 1 MiB on the threads of `dlb_threads_set()` share the work.
+ *
+ * `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write
+ * the source, nor access the destination. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes, a struct
+ * size that is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices of the destination share an element;
+ * sub-byte elements that are not packed row-major; memory that the host cannot reach), `DLB_ERROR_OUT_OF_MEMORY` (for the
+ * temporary), and with the error of an earlier copy into either that failed. Nothing is written then. Thread-safe.
+ */
+dlb_status dlb_copy(const dlb_tensor *source,
+                    dlb_tensor *destination,
+                    const dlb_copy_options *options,
+                    dlb_copy_report *report);
+
+/**
+ * Says in `*report` what `dlb_copy()` with these arguments would do, and moves nothing. Fails as `dlb_copy()` does, but
+ * for memory. Thread-safe.
+ */
+dlb_status dlb_copy_plan(const dlb_tensor *source,
+                         const dlb_tensor *destination,
+                         const dlb_copy_options *options,
+                         dlb_copy_report *report);
+
+/**
+ * Makes a tensor of its own with the elements of `source`: writable host memory as `dlb_tensor_empty()` gives it, from
+ * 1 MiB on from the shared pool, without gaps, in the order that `options` says (row-major where it is NULL).
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. `report` may be NULL. Fails as `dlb_copy()` and
+ * `dlb_tensor_empty()` do. Thread-safe.
+ */
+dlb_status dlb_tensor_copy(const dlb_tensor *source,
+                           const dlb_copy_options *options,
+                           dlb_copy_report *report,
+                           dlb_tensor **out);
+
+/**
+ * How many threads share the work of one large call, the caller's among them: what `dlb_threads_set()` said, else the
+ * environment variable `DLB_NUM_THREADS`, else as many as processors that this process may use. Thread-safe.
+ */
+size_t dlb_threads_get(void);
+
+/**
+ * Changes that for the calls from now on, of all threads; at most 1024, 1 for no others, 0 for what the environment or the
+ * machine says.
+ *
+ * The threads are started when first needed, sleep between calls, and block the program's signals. A child of `fork()`
+ * starts its own. Thread-safe.
+ */
+void dlb_threads_set(size_t count);
+
+/**
+ * The instructions that copies use: "portable", "avx2" or "avx512", the best that the processor has or what the
+ * environment variable `DLB_SIMD` asked for. The bits are the same with all. Static, never NULL. Thread-safe.
+ */
+const char *dlb_simd_level(void);
 
 /**
  * Adds a reference and returns `event`. NULL gives NULL. Thread-safe.

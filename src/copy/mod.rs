@@ -25,6 +25,6 @@ mod transposed;
 pub use crate::error::{FirstLoss, LossReport};
 pub use cast::{Casting, cast, cast_into};
 pub use level::{complaint as simd_complaint, simd_level};
-pub use tensors::{Options, Order, Report, copy, new, new_with, plan};
+pub use tensors::{Options, Order, Report, copy, new, new_with, plan, plan_new};
 pub(crate) use tensors::{carry_out, check};
 pub use threads::{num_threads, set_num_threads};

@@ -7,6 +7,7 @@ mod builtin;
 mod capsule;
 mod cast;
 mod convert;
+mod copy;
 mod error;
 mod exchange;
 mod gil;

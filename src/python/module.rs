@@ -4,6 +4,7 @@ use super::api::{MethodDef, Object};
 use super::builtin::{Arguments, KEYWORDS, answer};
 use super::cast;
 use super::convert;
+use super::copy;
 use super::gil::{Gil, Owned};
 use super::memory;
 use super::object;
@@ -121,6 +122,17 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
 >>> batch = dlbridge.empty((32, 480, 640, 3), 'uint8').numpy()\n\
 >>> batch.nbytes, batch.ctypes.data % 256\n\
 (29491200, 0)" => memory::empty;
+    c"copy", c"copy(x, /, *, out=None, order='C')\n--\n\n\
+A Tensor of its own with the elements of `x`, any producer; or `out`, any writable array of the same shape and dtype,\n\
+with the elements of `x` in it.\n\n\
+`order` is that of the new tensor, as in NumPy: 'C' row-major, 'F' column-major, 'A' and 'K' like `x`. Strides may be\n\
+anything; of NumPy's arrays also those that are no multiple of an element, and the other byte order, which becomes\n\
+this machine's. Where `x` and `out` share memory, the result is as if they did not. From 1 MiB on the memory comes from\n\
+the pool of dlbridge.empty, and the threads of set_num_threads() share the work; from 256 KiB on the GIL is released.\n\n\
+>>> image = dlbridge.copy(frame.transpose(2, 0, 1))        # HWC to CHW, packed\n\
+>>> image.copied\n\
+True" => copy::copy;
+    c"_plan", c"_plan(x, out, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x, out=out)." => copy::plan;
     c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
     c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
 };
