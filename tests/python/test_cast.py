@@ -31,9 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def kind(name: str) -> int:
     """NumPy's kinds, from the least general on; what ml_dtypes adds is floating-point."""
-    if name == "bool":
-        return 0
-    return 1 + ["uint", "int", "floa", "comp"].index(name.replace("bf", "f").rstrip("0123456789")[:4].replace("uint", "uint"))
+    return next(rank for rank, stem in enumerate(["bool", "uint", "int", "float", "complex"]) if stem in name)
 
 
 def bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -82,7 +80,7 @@ def every_value(name: str) -> np.ndarray[Any, Any]:
     # Signalling NaNs are what processors and NumPy do not agree on: see the test of payloads.
     array = np.concatenate([array, patterns[~np.isnan(patterns)]])
     if name in COMPLEX:
-        return (array + 1j * np.roll(array, 5)).astype(dtype) if False else pairs(array, dtype)
+        return pairs(array, dtype)
     return array
 
 
@@ -111,11 +109,11 @@ def by_numpy(array: np.ndarray[Any, Any], target: str) -> np.ndarray[Any, Any]:
         made = np.zeros(array.shape, dtype)
         made.real = by_numpy(array, "float32" if target == "complex64" else "float64")
         return made
-    if source in FOREIGN:
+    if source in FOREIGN and target not in FOREIGN:
         # Exact, and NumPy's own from there.
         array = array.astype("float32")
-    if target == "bfloat16" and array.dtype.itemsize >= 4 and array.dtype != np.float32:
-        array = odd(array)
+    if target in FOREIGN and array.dtype.itemsize >= 4 and array.dtype != np.float32:
+        array = odd(array)  # ml_dtypes rounds to float32 first
     if target == "uint32" and array.dtype.kind == "f":
         # NumPy has one result for vectors and another for what is left over at their end.
         return np.repeat(array, 16).astype(dtype)[::16] if array.dtype.itemsize > 2 else by_numpy(array.astype("float32"), target)
@@ -123,17 +121,15 @@ def by_numpy(array: np.ndarray[Any, Any], target: str) -> np.ndarray[Any, Any]:
 
 
 def odd(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """float32 that rounds to bfloat16 as the number itself does, computed in integers and Python's own arithmetic."""
+    """float32 that rounds to narrower types as the number itself does: of its two neighbours the odd one."""
+
     def one(value: Any) -> Any:
-        number = int(value) if isinstance(value, int) else value
-        near = np.float32(number)
-        if not np.isfinite(near) or float(near) == number and int(near) == number // 1:
+        near = np.float32(value)
+        if not np.isfinite(near) or float(near) == value:  # Python compares exactly
             return near
-        exact = int(number) if isinstance(number, int) else float(number)
-        if int(near) == exact if isinstance(exact, int) else float(near) == exact:
-            return near
-        other = np.nextafter(near, np.float32(np.inf) if float(near) < exact else np.float32(-np.inf))
+        other = np.nextafter(near, np.float32(np.inf if float(near) < value else -np.inf))
         return near if near.view("uint32") & 1 else other
+
     return np.array([one(value) for value in array.tolist()], "float32")
 
 
@@ -269,7 +265,8 @@ def test_saturate_clamps(source: str, target: str) -> None:
 def test_torch_agrees_where_numpy_leaves_it_undefined() -> None:
     for source, target in itertools.product(("float32", "float64"), ("int8", "int16", "int32", "int64", "uint16", "uint32", "uint64")):
         array = VALUES[source]
-        theirs = torch.from_numpy(array.copy()).to(getattr(torch, target)).numpy()
+        # Repeated, because torch too has other results for what is left over at the end of an array.
+        theirs = torch.from_numpy(np.repeat(array, 16)).to(getattr(torch, target)).numpy()[::16]
         assert np.array_equal(cast(array, target, "unsafe"), theirs), (source, target)
 
 
@@ -289,13 +286,13 @@ def test_payloads_and_signs_of_nan_survive() -> None:
     half = half[np.isnan(half.view("float16"))]
     for target in ("float32", "float64", "complex64"):
         wide = cast(half.view("float16"), target, "same_value")
-        assert np.array_equal(cast(wide.real.copy(), "float16", "same_value").view("uint16"), half)
+        quiet = 0x200 if target == "float64" else 0  # the processor's mark
+        assert np.array_equal(cast(wide.real.copy(), "float16", "same_value").view("uint16"), half | quiet)
     assert np.array_equal(cast(half.view("float16"), "float32", "unsafe").view("uint32"), half.view("float16").astype("float32").view("uint32"))
     brain = np.arange(65536, dtype="uint16")
     brain = brain[np.isnan(brain.view(ml_dtypes.bfloat16))]
-    for target in ("float32",):
-        wide = cast(brain.view(ml_dtypes.bfloat16), target, "same_value")
-        assert np.array_equal(cast(wide, "bfloat16", "same_value").view("uint16"), brain)
+    wide = cast(brain.view(ml_dtypes.bfloat16), "float32", "same_value")
+    assert np.array_equal(cast(wide, "bfloat16", "same_value").view("uint16"), brain)
     quiet = np.array([0x7FF8_0000_2000_0000, 0xFFF8_2468_A000_0000, 0xFFF8_0000_0000_0001], "uint64").view("float64")
     for target in ("float16", "float32"):
         assert np.array_equal(bits(cast(quiet, target, "unsafe")), bits(quiet.astype(target))), target
@@ -313,8 +310,8 @@ def layouts(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         signs = RNG.choice([1, 1, -1], ndim)
         memory = np.zeros([shape[axis] * steps[axis] + int(RNG.integers(2)) for axis in order], dtype)
         view = memory.transpose(np.argsort(order))
-        view = view[tuple(slice(None, shape[axis] * steps[axis], steps[axis]) for axis in range(ndim))]
-        view = view[tuple(slice(None, None, sign) for sign in signs)]
+        view = view[(..., *(slice(None, shape[axis] * steps[axis], steps[axis]) for axis in range(ndim)))]
+        view = view[(..., *(slice(None, None, sign) for sign in signs))]
         assert view.shape == shape
         yield view
 

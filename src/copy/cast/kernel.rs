@@ -2,6 +2,8 @@
 //! was lost.
 
 use super::convert::{Bool, Load, To};
+#[cfg(target_arch = "x86_64")]
+use super::half;
 use super::scalar::{Kind, Scalar};
 use super::small::{Bf16, E4M3, E5M2, F16};
 use crate::copy::level::{Level, per_level};
@@ -24,15 +26,15 @@ pub(super) enum Notes {
     Changes,
 }
 
-const NOTHING: u8 = Notes::Nothing as u8;
-const MISFITS: u8 = Notes::Misfits as u8;
-const CHANGES: u8 = Notes::Changes as u8;
+pub(super) const NOTHING: u8 = Notes::Nothing as u8;
+pub(super) const MISFITS: u8 = Notes::Misfits as u8;
+pub(super) const CHANGES: u8 = Notes::Changes as u8;
 
 /// # Safety
 ///
 /// As for [`Row`].
 #[inline(always)]
-unsafe fn load_body<S: Load>(from: *const u8, to: *mut u8, count: usize) -> bool {
+pub(super) unsafe fn load_body<S: Load>(from: *const u8, to: *mut u8, count: usize) -> bool {
     let (from, to) = (from.cast::<S>(), to.cast::<S::Wide>());
     for index in 0..count {
         // SAFETY: promised by the caller.
@@ -45,7 +47,7 @@ unsafe fn load_body<S: Load>(from: *const u8, to: *mut u8, count: usize) -> bool
 ///
 /// As for [`Row`].
 #[inline(always)]
-unsafe fn convert_body<W: To<D>, D, const SATURATE: bool, const NOTES: u8>(
+pub(super) unsafe fn convert_body<W: To<D>, D, const SATURATE: bool, const NOTES: u8>(
     from: *const u8,
     to: *mut u8,
     count: usize,
@@ -106,6 +108,9 @@ impl Scalar {
             Scalar::U16 => load::<u16>,
             Scalar::U32 => load::<u32>,
             Scalar::U64 => load::<u64>,
+            #[cfg(target_arch = "x86_64")]
+            Scalar::F16 => half::load,
+            #[cfg(not(target_arch = "x86_64"))]
             Scalar::F16 => load::<F16>,
             Scalar::Bf16 => load::<Bf16>,
             Scalar::F32 | Scalar::C64 => load::<f32>,
@@ -143,6 +148,16 @@ pub(super) fn convert_row(wide: Scalar, to: Scalar, saturate: bool, notes: Notes
         Notes::Misfits if wide.kind() == Kind::Float && to.kind() != Kind::Float => Notes::Changes,
         notes => notes,
     };
+    #[cfg(target_arch = "x86_64")]
+    if (wide, to) == (Scalar::F32, Scalar::F16) {
+        return Some(match (saturate, notes) {
+            (false, Notes::Nothing) => half::convert::<false, NOTHING>,
+            (false, Notes::Misfits) => half::convert::<false, MISFITS>,
+            (false, Notes::Changes) => half::convert::<false, CHANGES>,
+            (true, Notes::Nothing) => half::convert::<true, NOTHING>,
+            (true, _) => half::convert::<true, CHANGES>,
+        });
+    }
     macro_rules! row {
         ($($wide:ident($from:ty): {$($wild:ident($to:ty))*} {$($safe:ident($tame:ty))*};)*) => {
             match (wide, to) {

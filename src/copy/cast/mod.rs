@@ -4,6 +4,8 @@
 //! - [`recipe`]: blocks in any layout; [`tally`]: what was lost, for the blocks where something was.
 
 mod convert;
+#[cfg(target_arch = "x86_64")]
+mod half;
 mod kernel;
 mod recipe;
 mod scalar;
@@ -244,7 +246,7 @@ impl Work<'_> {
     /// The elements of both are there, in memory that nobody else uses, and the level is this machine's.
     unsafe fn run(&self, saturate: bool) -> Result<Tallies> {
         let all = Mutex::new(Tallies::default());
-        let recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes);
+        let recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes, self.source.size());
         let nest = self.nest();
         let chunks = threads::chunks_for(self.source.size() * (self.from.bytes() + self.to.bytes()));
         let places = Bases(self.bases());
@@ -282,6 +284,7 @@ impl Work<'_> {
                 done += count;
             }
         });
+        recipe.finish();
     }
 
     /// Counts what changed in a block in which something did.
