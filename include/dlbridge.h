@@ -66,6 +66,30 @@
 #define DLB_ORDER_K 3
 
 /**
+ * NumPy's kinds: bool, unsigned, signed, floating-point, complex, and no way back. Rounds; a value out of range is an error.
+ */
+#define DLB_CASTING_SAME_KIND 0
+
+/**
+ * Any dtypes; a value that would not be the same is an error. A NaN may become another NaN, and -0 becomes 0 where the
+ * target has none.
+ */
+#define DLB_CASTING_SAME_VALUE 1
+
+/**
+ * Any dtypes and values, with NumPy's results on x86-64. Integers wrap around. Floating-point numbers without an int32
+ * become -2^31, which wraps around, on the way to integers of 8 and 16 bits and int32; without an int64, -2^63. To uint32 and
+ * uint64 negative ones wrap around, those too large become 0, NaN and those too small for the signed type its smallest
+ * value. Finite numbers out of range become infinite, and NaN in float8_e4m3fn.
+ */
+#define DLB_CASTING_UNSAFE 2
+
+/**
+ * Any dtypes and values: what is out of range becomes the nearest in range, and NaN becomes the integer 0.
+ */
+#define DLB_CASTING_SATURATE 3
+
+/**
  * For `dlb_event_wait()`: however long it takes.
  */
 #define DLB_WAIT_FOREVER UINT64_MAX
@@ -297,6 +321,72 @@ typedef struct {
    */
   int32_t threads;
 } dlb_copy_report;
+
+/**
+ * How `dlb_cast()` casts. Set `struct_size` to `sizeof(dlb_cast_options)` and the rest to zero, or pass NULL.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_cast_options)`.
+   */
+  size_t struct_size;
+  /**
+   * One of `DLB_CASTING_*`.
+   */
+  int32_t casting;
+} dlb_cast_options;
+
+/**
+ * What a cast changed. Set `struct_size` to `sizeof(dlb_loss_report)` before the call.
+ *
+ * Every changed element is counted once, as the first of these that is true of it: `nan`, `overflow`, `underflow`, `inexact`.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_loss_report)`.
+   */
+  size_t struct_size;
+  /**
+   * How many elements were cast.
+   */
+  size_t elements;
+  /**
+   * Rounded, cut off, or without their imaginary part.
+   */
+  size_t inexact;
+  /**
+   * Beyond the range of the target: infinite, NaN, wrapped around or clamped.
+   */
+  size_t overflow;
+  /**
+   * Not zero, and zero in a floating-point target.
+   */
+  size_t underflow;
+  /**
+   * NaN that the target cannot say.
+   */
+  size_t nan;
+  /**
+   * The largest distance between a value and what became of it, where both are finite.
+   */
+  double max_absolute_error;
+  /**
+   * The largest such distance in units of the value.
+   */
+  double max_relative_error;
+  /**
+   * Where the first changed element is in row-major order; -1 where there is none.
+   */
+  int64_t first;
+  /**
+   * Its value: the real and the imaginary part, rounded to double.
+   */
+  double first_value[2];
+  /**
+   * What became of it.
+   */
+  double first_result[2];
+} dlb_loss_report;
 
 /**
  * Success.
@@ -819,6 +909,49 @@ void dlb_threads_set(size_t count);
 const char *dlb_simd_level(void);
 
 /**
+ * Casts the elements of `source` into `destination`, of the same shape and in any layout, as its dtype: bool, int8 to int64,
+ * uint8 to uint64, float16 to float64, bfloat16, float8_e4m3fn, float8_e5m2, complex64 and complex128, each to each.
+ *
+ * Rounds to the nearest, ties to even, and cuts off the fraction on the way to an integer. Anything but 0, NaN included, is
+ * true. A real type drops the imaginary part. NaNs keep their sign and as much of their payload as there is room for.
+ * Threads help from about 1 MiB on (`dlb_threads_set()`); results and reports do not depend on how many, nor on the
+ * instructions used. Waits for asynchronous copies into either, and out of the destination.
+ *
+ * `options` is borrowed and may be NULL: `DLB_CASTING_SAME_KIND`. `report` may be NULL, which is faster where much is
+ * rounded; it is written on success and with `DLB_ERROR_LOSSY`. Meanwhile nobody else may write the source, nor access the
+ * destination.
+ *
+ * Fails with `DLB_ERROR_LOSSY` where values do not allow this casting: then every element of `destination` is NaN, the
+ * smallest of the signed integers, the largest of the unsigned ones, or true. All other errors leave it as it is:
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes, dtypes that this casting does not allow, no casting, a struct size that
+ * is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination share an element; both
+ * share memory; memory that the host cannot reach), and the error of an earlier copy into either that failed. Thread-safe.
+ */
+dlb_status dlb_cast(const dlb_tensor *source,
+                    dlb_tensor *destination,
+                    const dlb_cast_options *options,
+                    dlb_loss_report *report);
+
+/**
+ * Makes a row-major tensor of its own with the elements of `source` as another dtype, as `dlb_cast()` does it: writable host
+ * memory as `dlb_tensor_empty()` gives it.
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. Fails as `dlb_cast()` and `dlb_tensor_empty()` do; then there is no
+ * tensor. Thread-safe.
+ */
+dlb_status dlb_tensor_cast(const dlb_tensor *source,
+                           DLDataType dtype,
+                           const dlb_cast_options *options,
+                           dlb_loss_report *report,
+                           dlb_tensor **out);
+
+/**
+ * The name of a casting, as Python takes it: "same_kind", "same_value", "unsafe", "saturate"; "unknown" for any other number.
+ * Static, never NULL. Thread-safe.
+ */
+const char *dlb_casting_name(int32_t casting);
+
+/**
  * Adds a reference and returns `event`. NULL gives NULL. Thread-safe.
  */
 dlb_event *dlb_event_retain(dlb_event *event);
@@ -965,7 +1098,7 @@ dlb_status dlb_python_capsule(const dlb_tensor *tensor,
  * `dlb_python_import()`.
  *
  * `exceptions` is a borrowed tuple of 16 exception classes: by status code, then those for objects that are no arrays
- * and for indices outside. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
+ * and for indices outside; behind them the function that makes a `LossReport`. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
  * `DLB_ERROR_PYTHON`.
  */

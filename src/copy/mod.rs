@@ -6,6 +6,7 @@
 // Nests are pure, threads share the work out, a level is an instruction set; a kernel has one file.
 
 mod bits;
+mod cast;
 mod contiguous;
 #[cfg(test)]
 pub(crate) mod guarded;
@@ -21,6 +22,8 @@ mod tensors;
 pub(crate) mod threads;
 mod transposed;
 
+pub use crate::error::{FirstLoss, LossReport};
+pub use cast::{Casting, cast, cast_into};
 pub use level::{complaint as simd_complaint, simd_level};
 pub(crate) use movement::carry_out_bytes;
 pub use tensors::{Options, Order, Report, copy, new, new_with, plan, plan_new};

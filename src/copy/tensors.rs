@@ -306,7 +306,7 @@ fn check_packed(tensor: &Tensor) -> Result<()> {
 }
 
 /// Refuses memory that the host cannot reach.
-fn check_host(what: &'static str, tensor: &Tensor) -> Result<()> {
+pub(super) fn check_host(what: &'static str, tensor: &Tensor) -> Result<()> {
     if device::is_host(tensor.device()) {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
+use super::cast::Request;
 use super::copy::{copied, copied_tensor};
 use super::gil::{Gil, Owned};
 use super::import::{from_described, tensor_from};
@@ -9,11 +10,11 @@ use super::kind::{self, Kind};
 use super::numpy::{Numpy, ToCopy};
 use super::object;
 use super::torch::Torch;
-use super::wanted::{check_device, check_dtype};
+use super::wanted::{check_device, other_dtype, read_dtype};
 use crate::copy::{Options, Order};
 use crate::dlpack::DLPackExchangeAPI;
-use crate::error::{Error, Refusal, Result};
-use crate::tensor::{Tensor, device};
+use crate::error::{Cast, Error, LossReport, Refusal, Result};
+use crate::tensor::{Tensor, device, dtype};
 use std::ffi::CStr;
 
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
@@ -34,21 +35,44 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 }
 
 pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([source], [copy, dtype]) = arguments.parse(gil, "to_numpy", ["copy", "dtype"])?;
-    let numpy = Numpy::get(gil)?;
-    let kind = kind::of(gil, source);
-    if is_true(gil, copy)? {
-        let array = numpy_copy(gil, numpy, kind, source)?;
-        confirm_dtype(gil, array.object, dtype)?;
-        return Ok(array.into_raw());
+    let keywords = ["copy", "dtype", "casting", "report"];
+    let ([source], [copy, dtype, casting, report]) = arguments.parse(gil, "to_numpy", keywords)?;
+    let (numpy, request) = (Numpy::get(gil)?, Request::read(gil, casting, report)?);
+    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy)? {
+        return request.answer(gil, array_of(gil, numpy, &made)?, report);
     }
+    let kind = kind::of(gil, source);
     let array = match kind {
+        _ if is_true(gil, copy)? => numpy_copy(gil, numpy, kind, source)?,
         Kind::Numpy(_) => gil.share(source),
         Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
         _ => array_of(gil, numpy, &tensor_from(gil, source)?)?,
     };
-    confirm_dtype(gil, array.object, dtype)?;
-    Ok(array.into_raw())
+    request.answer(gil, array, None)
+}
+
+/// The cast that `dtype` asks for, where it is not the dtype of the source.
+fn cast_first(
+    gil: &Gil,
+    request: &Request,
+    source: Object,
+    wanted: Object,
+    copy: Object,
+) -> Result<Option<(Tensor, Option<LossReport>)>> {
+    let Some(wanted) = gil.given(wanted) else { return Ok(None) };
+    let known = matches!(kind::of(gil, source), Kind::Numpy(_) | Kind::Torch(_) | Kind::TorchSubclass);
+    if known && other_dtype(gil, source, wanted)?.is_none() {
+        return Ok(None);
+    }
+    let (tensor, dtype) = (tensor_from(gil, source)?, read_dtype(gil, wanted)?);
+    if tensor.dtype() == dtype {
+        return Ok(None);
+    }
+    if gil.given(copy).is_some() && !gil.truth(copy)? {
+        let [from, to] = [tensor.dtype(), dtype].map(|dtype| dtype::Name(dtype).to_string());
+        return Err(Error::Cast(Cast::CopyForbidden { from, to }));
+    }
+    request.cast(gil, &tensor, dtype, None).map(Some)
 }
 
 /// An array of its own.
@@ -105,18 +129,25 @@ fn check_host(tensor: &Tensor) -> Result<()> {
 }
 
 pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let keywords = ["copy", "readonly", "dtype", "device"];
-    let ([source], [copy, readonly, dtype, wanted]) = arguments.parse(gil, "to_torch", keywords)?;
+    let keywords = ["copy", "readonly", "dtype", "device", "casting", "report"];
+    let ([source], [copy, readonly, dtype, wanted, casting, report]) =
+        arguments.parse(gil, "to_torch", keywords)?;
+    let request = Request::read(gil, casting, report)?;
     let (always, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
     let never = !always && gil.given(copy).is_some();
     let torch = Torch::get(gil)?;
     let kind = kind::of(gil, source);
-    if let Kind::Torch(_) | Kind::TorchSubclass = kind {
-        confirm_dtype(gil, source, dtype)?;
-        if let Some(wanted) = gil.given(wanted) {
-            check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
-        }
-        return if always { torch_copy(gil, torch, source) } else { Ok(gil.share(source).into_raw()) };
+    let is_torch = matches!(kind, Kind::Torch(_) | Kind::TorchSubclass);
+    if let Some(wanted) = gil.given(wanted).filter(|_| is_torch) {
+        check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
+    }
+    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy)? {
+        confirm_device(gil, &made, wanted)?;
+        return request.answer(gil, make_torch(gil, torch, made, false)?, report);
+    }
+    if is_torch {
+        let made = if always { torch_copy(gil, torch, source)? } else { gil.share(source) };
+        return request.answer(gil, made, None);
     }
     // Of an array everything can be copied, also what DLPack or torch cannot describe.
     let done = always && matches!(kind, Kind::Numpy(_));
@@ -130,23 +161,22 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     if copies && never {
         return Err(Error::Refused(Refusal::CopyForbidden));
     }
-    let made = make_torch(gil, torch, tensor, copies)?;
-    confirm_dtype(gil, made.object, dtype)?;
-    Ok(made.into_raw())
+    request.answer(gil, make_torch(gil, torch, tensor, copies)?, None)
 }
 
 /// A copy of a torch tensor, in its own order.
-fn torch_copy(gil: &Gil, torch: &Torch, source: Object) -> Result<Object> {
-    match tensor_from(gil, source) {
+fn torch_copy<'gil>(gil: &'gil Gil, torch: &Torch, source: Object) -> Result<Owned<'gil>> {
+    let copied = match tensor_from(gil, source) {
         Ok(tensor) if device::is_host(tensor.device()) => {
-            torch.make(gil, copied_tensor(gil, &tensor, Order::K, Options::default())?)
+            torch.make(gil, copied_tensor(gil, &tensor, Order::K, Options::default())?)?
         }
         // Gradients, traces and other devices are torch's own business.
         _ => {
             gil.clear();
-            call(gil, source, c"clone")
+            call(gil, source, c"clone")?
         }
-    }
+    };
+    gil.own(copied).ok_or_else(|| gil.exception())
 }
 
 /// A torch tensor on the memory of ours, or on a copy of it.
@@ -190,11 +220,6 @@ fn is_true(gil: &Gil, argument: Object) -> Result<bool> {
 fn confirm_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
     let Some(wanted) = gil.given(wanted) else { return Ok(()) };
     check_device(gil, &device::Name(tensor.device()).to_string(), wanted)
-}
-
-/// Refuses a dtype that was asked for and is not the array's.
-fn confirm_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
-    gil.given(wanted).map_or(Ok(()), |wanted| check_dtype(gil, array, wanted))
 }
 
 /// `object.method()`.

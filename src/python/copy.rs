@@ -98,7 +98,7 @@ fn into(gil: &Gil, source: &Tensor, destination: &Tensor, options: Options) -> R
 }
 
 /// Runs `body` without the GIL where it takes long.
-fn long<T>(gil: &Gil, source: &Tensor, body: impl FnOnce() -> T) -> T {
+pub(super) fn long<T>(gil: &Gil, source: &Tensor, body: impl FnOnce() -> T) -> T {
     match source.nbytes() >= LONG && device::is_host(source.device()) {
         true => gil.without(body),
         false => body(),

@@ -5,6 +5,7 @@ mod api;
 mod buffer;
 mod builtin;
 mod capsule;
+mod cast;
 mod convert;
 mod copy;
 mod error;

@@ -29,10 +29,12 @@ from ._errors import (
 )
 from ._explain import Explanation, explain, to
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
+from ._loss import LossReport
 from ._memory import MemoryStats, memory_limit, memory_stats, trim
 from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 
+cast = native.cast
 empty = native.empty
 from_dlpack = native.from_dlpack
 to_numpy = native.to_numpy
@@ -50,6 +52,7 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
+    "LossReport",
     "LossyError",
     "MemoryStats",
     "NotAnArrayError",
@@ -63,6 +66,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "cast",
     "cuda_available",
     "devices",
     "empty",

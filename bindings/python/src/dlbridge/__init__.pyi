@@ -25,6 +25,7 @@ from ._errors import (
     UnsupportedError as UnsupportedError,
 )
 from ._explain import Explanation as Explanation, explain as explain, to as to
+from ._loss import LossReport as LossReport
 from ._memory import (
     MemoryStats as MemoryStats,
     memory_limit as memory_limit,
@@ -43,6 +44,7 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
+    "LossReport",
     "LossyError",
     "MemoryStats",
     "NotAnArrayError",
@@ -56,6 +58,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "cast",
     "cuda_available",
     "devices",
     "empty",
