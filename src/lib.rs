@@ -26,7 +26,7 @@
 pub mod capi;
 
 #[allow(dead_code)] // until the movements are there
-mod copy;
+pub mod copy;
 pub mod device;
 mod error;
 mod fork;
@@ -39,5 +39,5 @@ pub mod tensor;
 
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
-pub use error::{Allocation, Error, Kind, Refusal, Result, Transfer};
+pub use error::{Allocation, Compare, Error, Kind, Refusal, Result, Transfer};
 pub use tensor::Tensor;

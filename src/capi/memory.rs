@@ -106,7 +106,7 @@ pub struct dlb_pool_stats {
 /// # Safety
 ///
 /// `given` begins with its size.
-unsafe fn check_size<T>(given: *const T, what: &'static str) -> Result<*const T> {
+pub(super) unsafe fn check_size<T>(given: *const T, what: &'static str) -> Result<*const T> {
     // SAFETY: promised by the caller.
     let (size, least) = (unsafe { given.cast::<usize>().read() }, size_of::<T>());
     if size < least {

@@ -8,6 +8,7 @@
     reason = "each comment is the C contract: who owns what, what may be NULL"
 )]
 
+pub mod compare;
 pub mod device;
 pub mod dtype;
 pub mod event;

@@ -2,6 +2,9 @@
 //!
 //! [`plan`] is pure, [`threads`] shares the work out, [`level`] picks the instruction set; a kernel has one file.
 
+mod compare;
 pub(crate) mod level;
 pub(crate) mod plan;
 pub(crate) mod threads;
+
+pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};

@@ -2,6 +2,7 @@
 
 use super::api::{MethodDef, Object};
 use super::builtin::{Arguments, KEYWORDS, answer};
+use super::compare;
 use super::convert;
 use super::gil::Gil;
 use super::memory;
@@ -84,6 +85,24 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
 >>> batch = dlbridge.empty((32, 480, 640, 3), 'uint8').numpy()\n\
 >>> batch.nbytes, batch.ctypes.data % 256\n\
 (29491200, 0)" => memory::empty;
+    c"equal", c"equal(a, b, /, *, equal_nan=False, strict=False, report=False)\n--\n\n\
+Whether two arrays, of any frameworks and dtypes, have one shape and the same values: numpy.array_equal, in one pass,\n\
+without a temporary array, ended by the first difference.\n\n\
+With equal_nan=True NaN equals NaN; with strict=True the dtypes must be the same too. Dtypes that differ are compared as\n\
+NumPy promotes them: integers exactly, 64-bit integers beside floats as float64. report=True gives a Comparison: true\n\
+where equal, with the first difference, the worst, and how many; that looks at everything.\n\n\
+>>> dlbridge.equal(numpy.arange(3), torch.arange(3))\n\
+True\n\
+>>> print(dlbridge.equal(numpy.arange(3), torch.tensor([0, 1, 5]), report=True))\n\
+1 of 3 elements differ, the first at [2]: 2 and 5; largest absolute error 3.0 at [2]; largest relative error 0.6 at [2]"
+        => compare::equal;
+    c"allclose", c"allclose(a, b, /, *, rtol=1e-05, atol=1e-08, equal_nan=False, report=False)\n--\n\n\
+Whether |a - b| <= atol + rtol * |b| everywhere, for two arrays of any frameworks and dtypes whose shapes broadcast:\n\
+numpy.allclose, the rounding of each step included, in one pass, without a temporary array, ended by the first failure.\n\n\
+b is the reference. Infinities are close to themselves only, NaN to nothing, or with equal_nan=True to NaN. float16 is\n\
+reckoned in float16 as NumPy does, bfloat16 and float8 in float64. report=True gives a Comparison, see equal().\n\n\
+>>> dlbridge.allclose(numpy.float32([1, 2]), torch.tensor([1, 2.00001]))\n\
+True" => compare::allclose;
     c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
     c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
 };

@@ -9,6 +9,7 @@ True
 Importing this package imports neither NumPy nor torch.
 """
 
+from ._compare import Comparison, Difference, Worst
 from ._errors import (
     ClosedError,
     CopyRequiredError,
@@ -33,7 +34,9 @@ from ._memory import MemoryStats, memory_limit, memory_stats, trim
 from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 
+allclose = native.allclose
 empty = native.empty
+equal = native.equal
 from_dlpack = native.from_dlpack
 to_numpy = native.to_numpy
 to_torch = native.to_torch
@@ -42,8 +45,10 @@ __version__ = version()
 
 __all__ = [
     "ClosedError",
+    "Comparison",
     "CopyRequiredError",
     "DeviceError",
+    "Difference",
     "Error",
     "Event",
     "Explanation",
@@ -62,10 +67,13 @@ __all__ = [
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
+    "Worst",
     "__version__",
+    "allclose",
     "cuda_available",
     "devices",
     "empty",
+    "equal",
     "explain",
     "from_dlpack",
     "get_cmake_dir",

@@ -1,11 +1,12 @@
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
-from typing import Any, Literal, NoReturn, SupportsIndex, final
+from typing import Any, Literal, NoReturn, SupportsFloat, SupportsIndex, final, overload
 
 import numpy as np
 import torch
 from typing_extensions import CapsuleType
 
+from ._compare import Comparison as Comparison, Difference as Difference, Worst as Worst
 from ._errors import (
     ClosedError as ClosedError,
     CopyRequiredError as CopyRequiredError,
@@ -35,8 +36,10 @@ from ._streams import Event as Event, Stream as Stream, cuda_available as cuda_a
 
 __all__ = [
     "ClosedError",
+    "Comparison",
     "CopyRequiredError",
     "DeviceError",
+    "Difference",
     "Error",
     "Event",
     "Explanation",
@@ -55,10 +58,13 @@ __all__ = [
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
+    "Worst",
     "__version__",
+    "allclose",
     "cuda_available",
     "devices",
     "empty",
+    "equal",
     "explain",
     "from_dlpack",
     "get_cmake_dir",
@@ -126,6 +132,32 @@ class Tensor:
 def empty(
     shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any, *, device: Any = "cpu", pinned: bool = False
 ) -> Tensor: ...
+@overload
+def equal(a: Any, b: Any, /, *, equal_nan: bool = False, strict: bool = False, report: Literal[False] = False) -> bool: ...
+@overload
+def equal(a: Any, b: Any, /, *, equal_nan: bool = False, strict: bool = False, report: Literal[True]) -> Comparison: ...
+@overload
+def allclose(
+    a: Any,
+    b: Any,
+    /,
+    *,
+    rtol: SupportsFloat = 1e-05,
+    atol: SupportsFloat = 1e-08,
+    equal_nan: bool = False,
+    report: Literal[False] = False,
+) -> bool: ...
+@overload
+def allclose(
+    a: Any,
+    b: Any,
+    /,
+    *,
+    rtol: SupportsFloat = 1e-05,
+    atol: SupportsFloat = 1e-08,
+    equal_nan: bool = False,
+    report: Literal[True],
+) -> Comparison: ...
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor: ...
 def to_numpy(x: Any, /, *, copy: bool | None = None, dtype: Any = None) -> np.ndarray[Any, Any]: ...
 def to_torch(
