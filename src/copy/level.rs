@@ -93,17 +93,30 @@ fn choose(wanted: Option<&str>, best: Level) -> Choice {
 ///
 /// gives `unsafe fn fill<T: Item>(level: Level, to: *mut T, count: usize)`, which calls `body::<T>(to, count)`, an
 /// `unsafe fn`. The brackets hold the generic parameters: types with one bound, or `const N: usize`. It is as safe as the
-/// body is, on a machine that has the level ([`Level::is_available`]; [`level`] gives no other).
+/// body is, on a machine that has the level ([`Level::is_available`]; [`level`] gives no other). Where the body is written
+/// with AVX2's own instructions, `= body, wide: avx2_body;` names both; AVX-512 is then the second one compiled for it.
 ///
 /// The compiler never fuses a multiplication with an addition by itself, so every level gives the same bits.
 macro_rules! per_level {
     (
         $(#[$meta:meta])*
-        $visible:vis unsafe fn $name:ident [$($generics:tt)*] ($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:ident;
+        $visible:vis unsafe fn $name:ident [$($generics:tt)*] ($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?
+            = $body:ident;
     ) => {
         $crate::copy::level::per_level! {
             @names [$($generics)*] -> [] {
-                $(#[$meta])* $visible $name [$($generics)*] ($($arg: $type),*) [$($result)?] $body
+                $(#[$meta])* $visible $name [$($generics)*] ($($arg: $type),*) [$($result)?] $body $body
+            }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $visible:vis unsafe fn $name:ident [$($generics:tt)*] ($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?
+            = $body:ident, wide: $wide:ident;
+    ) => {
+        $crate::copy::level::per_level! {
+            @names [$($generics)*] -> [] {
+                $(#[$meta])* $visible $name [$($generics)*] ($($arg: $type),*) [$($result)?] $body $wide
             }
         }
     };
@@ -115,21 +128,14 @@ macro_rules! per_level {
         $crate::copy::level::per_level! { @names [$($($more)*)?] -> [$($seen)* $g] $rest }
     };
     (@names [] -> [$($g:ident)*] {
-        $(#[$meta:meta])* $visible:vis $name:ident [$($generics:tt)*] ($($arg:ident: $type:ty),*) [$($result:ty)?] $body:ident
+        $(#[$meta:meta])* $visible:vis $name:ident [$($generics:tt)*] $args:tt [$($result:ty)?] $body:ident $wide:ident
     }) => {
-        $crate::copy::level::per_level! { @make [$($g),*] {
-            $(#[$meta])* $visible $name [$($generics)*] ($($arg: $type),*) [$($result)?] $body
+        $crate::copy::level::per_level! { @make [$($g),*] $args [$($generics)*] {
+            $(#[$meta])* $visible $name [$($result)?] $body $wide
         } }
     };
-    (@make $names:tt {
-        $(#[$meta:meta])* $visible:vis $name:ident [$($generics:tt)*] $args:tt [$($result:ty)?] $body:ident
-    }) => {
-        $crate::copy::level::per_level! { @expand $names $args $args [$($generics)*] {
-            $(#[$meta])* $visible $name [$($result)?] $body
-        } }
-    };
-    (@expand [$($g:ident),*] ($($arg:ident: $type:ty),*) $args:tt [$($generics:tt)*] {
-        $(#[$meta:meta])* $visible:vis $name:ident [$($result:ty)?] $body:ident
+    (@make [$($g:ident),*] ($($arg:ident: $type:ty),*) [$($generics:tt)*] {
+        $(#[$meta:meta])* $visible:vis $name:ident [$($result:ty)?] $body:ident $wide:ident
     }) => {
         $(#[$meta])*
         ///
@@ -143,14 +149,14 @@ macro_rules! per_level {
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx2<$($generics)*>($($arg: $type),*) $(-> $result)? {
                 // SAFETY: promised by the caller.
-                unsafe { $body::<$($g),*>($($arg),*) }
+                unsafe { $wide::<$($g),*>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,bmi1,bmi2,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx512<$($generics)*>($($arg: $type),*) $(-> $result)? {
                 // SAFETY: promised by the caller.
-                unsafe { $body::<$($g),*>($($arg),*) }
+                unsafe { $wide::<$($g),*>($($arg),*) }
             }
             // SAFETY: promised by the caller, for each.
             unsafe {

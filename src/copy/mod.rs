@@ -1,10 +1,22 @@
 //! Moving elements on the host: what two layouts have in common, and the kernels that follow from it.
 //!
-//! [`plan`] is pure, [`threads`] shares the work out, [`level`] picks the instruction set; a kernel has one file.
+//! [`plan`] is pure, [`threads`] shares the work out, [`level`] picks the instruction set, [`movement`] the kernel; a
+//! kernel has one file.
 
+mod bits;
 mod compare;
+mod contiguous;
+#[cfg(test)]
+pub(crate) mod guarded;
+mod interleaved;
+mod item;
 pub(crate) mod level;
+mod movement;
 pub(crate) mod plan;
+mod reversed;
+mod stepped;
+mod stream;
 pub(crate) mod threads;
+mod transposed;
 
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};

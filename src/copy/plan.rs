@@ -106,11 +106,42 @@ impl<const N: usize> Nest<N> {
         }
     }
 
+    /// Takes a loop out; what is left is walked by [`Nest::each`].
+    pub fn take(&mut self, axis: usize) -> Axis<N> {
+        self.axes.remove(axis)
+    }
+
+    /// Takes the innermost loop out; one that runs once where there is none.
+    pub fn take_inner(&mut self) -> Axis<N> {
+        self.axes.pop().unwrap_or(Axis { extent: 1, steps: [0; N] })
+    }
+
+    /// Calls `each` with where every turn of all loops is. `bases` are the elements with indices 0.
+    pub fn each(&self, bases: [*mut u8; N], each: &mut impl FnMut([*mut u8; N])) {
+        walk(&self.axes, self.begin(bases), each);
+    }
+
+    /// Adds a loop inside all others.
+    pub fn push(&mut self, axis: Axis<N>) {
+        if axis.extent > 1 && self.size() != 0 {
+            self.axes.push(axis);
+            merge(&mut self.axes);
+        }
+    }
+
     /// The `index`th of `pieces` parts that together are this nest, for threads to share; some may have no elements.
     pub fn part(&self, index: usize, pieces: usize) -> Nest<N> {
+        self.part_but(None, index, pieces)
+    }
+
+    /// [`Nest::part`] where one of several loops has to stay whole.
+    pub fn part_but(&self, whole: Option<usize>, index: usize, pieces: usize) -> Nest<N> {
         let mut part = self.clone();
-        if pieces > 1 {
-            let axis = self.cut(pieces);
+        if self.axes.is_empty() && index != 0 {
+            // One element, which is in the first part.
+            part.axes.push(Axis { extent: 0, steps: [0; N] });
+        } else if pieces > 1 && !self.axes.is_empty() {
+            let axis = self.cut(whole, pieces);
             // Whole lines, where it is the elements themselves that are shared out.
             let grain = if axis + 1 == self.axes.len() { 64 } else { 1 };
             let Range { start, end } = share(self.axes[axis].extent, index, pieces, grain);
@@ -120,10 +151,10 @@ impl<const N: usize> Nest<N> {
     }
 
     /// The loop to share out: the outermost that is long enough, else the longest.
-    fn cut(&self, pieces: usize) -> usize {
-        let enough = self.axes.iter().position(|axis| axis.extent >= pieces);
-        let longest = || (0..self.axes.len()).max_by_key(|&axis| self.axes[axis].extent);
-        enough.or_else(longest).unwrap_or(0)
+    fn cut(&self, whole: Option<usize>, pieces: usize) -> usize {
+        let may = || (0..self.axes.len()).filter(|&axis| Some(axis) != whole);
+        let enough = may().find(|&axis| self.axes[axis].extent >= pieces);
+        enough.or_else(|| may().max_by_key(|&axis| self.axes[axis].extent)).unwrap_or(0)
     }
 
     /// Keeps of one loop these turns.
@@ -230,11 +261,12 @@ mod tests {
 
     #[test]
     fn every_element_is_visited_once_and_parts_share_them_out() {
-        let layouts: [(&[i64], [&[i64]; 3]); 4] = [
+        let layouts: [(&[i64], [&[i64]; 3]); 5] = [
             (&[5, 3, 7], [&[1, 5, 15], &[-21, 7, -1], &[21, 7, 1]]),
             (&[300], [&[2], &[-1], &[1]]),
             (&[2, 200, 3], [&[0, 3, 1], &[600, 1, 200], &[600, -3, -1]]),
             (&[4, 4], [&[8, 2], &[4, 1], &[1, 4]]),
+            (&[1], [&[8], &[4], &[1]]),
         ];
         for (shape, strides) in layouts {
             let items = [4, 1, 2];
