@@ -4,6 +4,7 @@
 //! kernel has one file.
 
 mod bits;
+mod cast;
 mod compare;
 mod contiguous;
 #[cfg(test)]
@@ -20,3 +21,6 @@ pub(crate) mod threads;
 mod transposed;
 
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
+
+pub use crate::error::{FirstLoss, LossReport};
+pub use cast::{Casting, cast, cast_into};

@@ -2,11 +2,13 @@
 
 mod allocation;
 mod compare;
+mod loss;
 mod refusal;
 mod transfer;
 
 pub use allocation::Allocation;
 pub use compare::Compare;
+pub use loss::{Cast, FirstLoss, LossReport};
 pub use refusal::Refusal;
 pub use transfer::Transfer;
 
@@ -135,6 +137,8 @@ pub enum Error {
     Transfer(Transfer),
     // What has no answer, equal or not
     Compare(Compare),
+    // What a cast would lose
+    Cast(Cast),
     Python { who: &'static str, words: String },
     Panic { words: String },
 }
@@ -190,6 +194,7 @@ impl Error {
             Refused(refusal) => refusal.kind(),
             Transfer(transfer) => transfer.kind(),
             Compare(compare) => compare.kind(),
+            Cast(cast) => cast.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
         }
@@ -381,6 +386,7 @@ impl fmt::Display for Error {
             Refused(refusal) => refusal.fmt(f),
             Transfer(transfer) => transfer.fmt(f),
             Compare(compare) => compare.fmt(f),
+            Cast(cast) => cast.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }

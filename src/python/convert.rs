@@ -2,16 +2,17 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
+use super::cast::Request;
 use super::gil::{Gil, Owned};
 use super::import::{from_described, tensor_from};
 use super::kind::{self, Kind};
 use super::numpy::Numpy;
 use super::object;
 use super::torch::Torch;
-use super::wanted::{check_device, check_dtype};
+use super::wanted::{check_device, other_dtype, read_dtype};
 use crate::dlpack::DLPackExchangeAPI;
-use crate::error::{Error, Refusal, Result};
-use crate::tensor::{Tensor, device};
+use crate::error::{Cast, Error, LossReport, Refusal, Result};
+use crate::tensor::{Tensor, device, dtype};
 use std::ffi::CStr;
 
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
@@ -32,15 +33,43 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 }
 
 pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([source], [copy, dtype]) = arguments.parse(gil, "to_numpy", ["copy", "dtype"])?;
-    let numpy = Numpy::get(gil)?;
+    let keywords = ["copy", "dtype", "casting", "report"];
+    let ([source], [copy, dtype, casting, report]) = arguments.parse(gil, "to_numpy", keywords)?;
+    let (numpy, request) = (Numpy::get(gil)?, Request::read(gil, casting, report)?);
+    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy)? {
+        return request.answer(gil, array_of(gil, numpy, &made)?, report);
+    }
     let array = match kind::of(gil, source) {
         Kind::Numpy(_) => gil.share(source),
         Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
         _ => array_of(gil, numpy, &tensor_from(gil, source)?)?,
     };
-    confirm_dtype(gil, array.object, dtype)?;
-    if is_true(gil, copy)? { call(gil, array.object, c"copy") } else { Ok(array.into_raw()) }
+    let array = if is_true(gil, copy)? { called(gil, array.object, c"copy")? } else { array };
+    request.answer(gil, array, None)
+}
+
+/// The cast that `dtype` asks for, where it is not the dtype of the source.
+fn cast_first(
+    gil: &Gil,
+    request: &Request,
+    source: Object,
+    wanted: Object,
+    copy: Object,
+) -> Result<Option<(Tensor, Option<LossReport>)>> {
+    let Some(wanted) = gil.given(wanted) else { return Ok(None) };
+    let known = matches!(kind::of(gil, source), Kind::Numpy(_) | Kind::Torch(_) | Kind::TorchSubclass);
+    if known && other_dtype(gil, source, wanted)?.is_none() {
+        return Ok(None);
+    }
+    let (tensor, dtype) = (tensor_from(gil, source)?, read_dtype(gil, wanted)?);
+    if tensor.dtype() == dtype {
+        return Ok(None);
+    }
+    if gil.given(copy).is_some() && !gil.truth(copy)? {
+        let [from, to] = [tensor.dtype(), dtype].map(|dtype| dtype::Name(dtype).to_string());
+        return Err(Error::Cast(Cast::CopyForbidden { from, to }));
+    }
+    request.cast(gil, &tensor, dtype, None).map(Some)
 }
 
 /// An array on the memory of a torch tensor, whose storage it keeps alive.
@@ -76,18 +105,25 @@ fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owne
 }
 
 pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let keywords = ["copy", "readonly", "dtype", "device"];
-    let ([source], [copy, readonly, dtype, wanted]) = arguments.parse(gil, "to_torch", keywords)?;
+    let keywords = ["copy", "readonly", "dtype", "device", "casting", "report"];
+    let ([source], [copy, readonly, dtype, wanted, casting, report]) =
+        arguments.parse(gil, "to_torch", keywords)?;
+    let request = Request::read(gil, casting, report)?;
     let (always, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
     let never = !always && gil.given(copy).is_some();
     let torch = Torch::get(gil)?;
     let kind = kind::of(gil, source);
-    if let Kind::Torch(_) | Kind::TorchSubclass = kind {
-        confirm_dtype(gil, source, dtype)?;
-        if let Some(wanted) = gil.given(wanted) {
-            check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
-        }
-        return if always { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
+    let is_torch = matches!(kind, Kind::Torch(_) | Kind::TorchSubclass);
+    if let Some(wanted) = gil.given(wanted).filter(|_| is_torch) {
+        check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
+    }
+    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy)? {
+        confirm_device(gil, &made, wanted)?;
+        return request.answer(gil, make_torch(gil, torch, made, false)?, report);
+    }
+    if is_torch {
+        let made = if always { called(gil, source, c"clone")? } else { gil.share(source) };
+        return request.answer(gil, made, None);
     }
     // NumPy copies whatever it has, strides that DLPack or torch cannot say included.
     let numpy_copy =
@@ -103,9 +139,7 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     if copies && never {
         return Err(Error::Refused(Refusal::CopyForbidden));
     }
-    let made = make_torch(gil, torch, tensor, copies)?;
-    confirm_dtype(gil, made.object, dtype)?;
-    Ok(made.into_raw())
+    request.answer(gil, make_torch(gil, torch, tensor, copies)?, None)
 }
 
 /// A torch tensor on the memory of ours, or on a copy of it.
@@ -162,13 +196,13 @@ fn confirm_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
     check_device(gil, &device::Name(tensor.device()).to_string(), wanted)
 }
 
-/// Refuses a dtype that was asked for and is not the array's.
-fn confirm_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
-    gil.given(wanted).map_or(Ok(()), |wanted| check_dtype(gil, array, wanted))
-}
-
 /// `object.method()`.
 fn call(gil: &Gil, object: Object, method: &CStr) -> Result<Object> {
     let method = gil.attribute(object, method).map_err(|_| gil.exception())?;
     gil.call(method.object).map(Owned::into_raw).ok_or_else(|| gil.exception())
+}
+
+/// [`call`], for what is passed on.
+fn called<'gil>(gil: &'gil Gil, object: Object, method: &CStr) -> Result<Owned<'gil>> {
+    gil.own(call(gil, object, method)?).ok_or_else(|| gil.exception())
 }

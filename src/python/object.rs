@@ -3,6 +3,7 @@
 use super::api::{GetSetDef, MemberDef, MethodDef, Object, Slot, Spec, api};
 use super::builtin::{Arguments, KEYWORDS, answer};
 use super::capsule;
+use super::cast;
 use super::exchange;
 use super::gil::Gil;
 use super::release::drain;
@@ -218,6 +219,9 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
             let ([axis], []) = arguments.parse(gil, "_unsqueeze", [])?;
             wrap(gil, tensor.unsqueeze(gil.index(axis)?)?)
         };
+    c"astype", c"astype($self, dtype, /, *, casting='same_kind', report=False)\n--\n\n\
+The elements as another dtype, in a new row-major tensor: dlbridge.cast(self, dtype, ...)." =>
+        |gil, tensor, arguments| cast::astype(gil, tensor, &arguments);
     c"view", c"view($self, dtype, /)\n--\n\nThe same bytes as another dtype (spelled as for to_numpy): t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
         |gil, tensor, arguments| {
             let ([name], []) = arguments.parse(gil, "view", [])?;

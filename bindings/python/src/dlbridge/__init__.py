@@ -30,11 +30,13 @@ from ._errors import (
 )
 from ._explain import Explanation, explain, to
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
+from ._loss import LossReport
 from ._memory import MemoryStats, memory_limit, memory_stats, trim
 from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 
 allclose = native.allclose
+cast = native.cast
 empty = native.empty
 equal = native.equal
 from_dlpack = native.from_dlpack
@@ -55,6 +57,7 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
+    "LossReport",
     "LossyError",
     "MemoryStats",
     "NotAnArrayError",
@@ -70,6 +73,7 @@ __all__ = [
     "Worst",
     "__version__",
     "allclose",
+    "cast",
     "cuda_available",
     "devices",
     "empty",

@@ -26,6 +26,7 @@ from ._errors import (
     UnsupportedError as UnsupportedError,
 )
 from ._explain import Explanation as Explanation, explain as explain, to as to
+from ._loss import LossReport as LossReport
 from ._memory import (
     MemoryStats as MemoryStats,
     memory_limit as memory_limit,
@@ -46,6 +47,7 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
+    "LossReport",
     "LossyError",
     "MemoryStats",
     "NotAnArrayError",
@@ -61,6 +63,7 @@ __all__ = [
     "Worst",
     "__version__",
     "allclose",
+    "cast",
     "cuda_available",
     "devices",
     "empty",
