@@ -15,6 +15,7 @@ pub(crate) mod level;
 mod movement;
 pub(crate) mod plan;
 mod reversed;
+mod stack;
 mod stepped;
 mod stream;
 pub(crate) mod threads;
@@ -23,4 +24,5 @@ mod transposed;
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
 
 pub use crate::error::{FirstLoss, LossReport};
+pub use stack::{Layout, StackOptions, stack, stack_into};
 pub use cast::{Casting, cast, cast_into};

@@ -4,12 +4,14 @@ mod allocation;
 mod compare;
 mod loss;
 mod refusal;
+mod stack;
 mod transfer;
 
 pub use allocation::Allocation;
 pub use compare::Compare;
 pub use loss::{Cast, FirstLoss, LossReport};
 pub use refusal::Refusal;
+pub use stack::Stack;
 pub use transfer::Transfer;
 
 use std::borrow::Cow;
@@ -137,6 +139,8 @@ pub enum Error {
     Transfer(Transfer),
     // What has no answer, equal or not
     Compare(Compare),
+    // What is no batch
+    Stack(Stack),
     // What a cast would lose
     Cast(Cast),
     Python { who: &'static str, words: String },
@@ -194,6 +198,7 @@ impl Error {
             Refused(refusal) => refusal.kind(),
             Transfer(transfer) => transfer.kind(),
             Compare(compare) => compare.kind(),
+            Stack(stack) => stack.kind(),
             Cast(cast) => cast.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
@@ -386,6 +391,7 @@ impl fmt::Display for Error {
             Refused(refusal) => refusal.fmt(f),
             Transfer(transfer) => transfer.fmt(f),
             Compare(compare) => compare.fmt(f),
+            Stack(stack) => stack.fmt(f),
             Cast(cast) => cast.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
