@@ -66,7 +66,8 @@ pub struct dlb_comparison {
 /// All are borrowed. `options` may be NULL: NaN differs from NaN, and dtypes may differ. `report` may be NULL; otherwise
 /// every element is looked at. `*out` becomes 1 or 0. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `a`, `b` or `out`, a
 /// `struct_size` that is too small), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, sub-byte elements, several
-/// lanes), and with the error of an asynchronous copy into either that failed. Waits for such copies. Thread-safe.
+/// lanes), and with the error of an asynchronous copy into either that failed. Waits for such copies. Thread-safe; nobody may
+/// write to the elements meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_equal(
     a: *const dlb_tensor,
@@ -139,7 +140,7 @@ unsafe fn compare(
 
 /// # Safety
 ///
-/// `report` is NULL or begins with its size.
+/// `report` is NULL or begins with its size; nobody writes to the elements.
 unsafe fn answer(
     a: &Tensor,
     b: &Tensor,
@@ -147,11 +148,13 @@ unsafe fn answer(
     report: *mut dlb_comparison,
 ) -> Result<bool> {
     if report.is_null() {
-        return a.equal(b, options);
+        // SAFETY: promised by the caller.
+        return unsafe { a.equal(b, options) };
     }
     // SAFETY: not NULL, so a struct that begins with its size.
     let struct_size = unsafe { (*check_size(report, "dlb_comparison")?).struct_size };
-    let found = a.compare(b, options)?;
+    // SAFETY: as above.
+    let found = unsafe { a.compare(b, options) }?;
     // SAFETY: as large as it says, which is at least this struct; its size stays what it is.
     unsafe { report.write(describe(&found, struct_size)) };
     Ok(found.equal)

@@ -14,6 +14,7 @@ pub mod dtype;
 pub mod event;
 pub mod memory;
 pub mod python;
+pub mod stack;
 pub mod status;
 pub mod stream;
 pub mod tensor;

@@ -24,5 +24,5 @@ mod transposed;
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
 
 pub use crate::error::{FirstLoss, LossReport};
-pub use stack::{Layout, StackOptions, stack, stack_into};
 pub use cast::{Casting, cast, cast_into};
+pub use stack::{Layout, StackOptions, stack, stack_into};

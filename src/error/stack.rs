@@ -32,6 +32,13 @@ impl Stack {
     }
 }
 
+impl Error {
+    /// What is wrong with an array of a batch; of any other error itself.
+    pub(crate) fn of_one_array(&self) -> &Error {
+        if let Error::Stack(Stack::Array { cause, .. }) = self { cause.of_one_array() } else { self }
+    }
+}
+
 impl fmt::Display for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Stack::*;

@@ -18,7 +18,7 @@ const LONG: usize = 256 << 10;
 
 /// How a cast is asked for: `casting=` and `report=`.
 pub(super) struct Request {
-    casting: Casting,
+    pub casting: Casting,
     report: bool,
 }
 

@@ -38,10 +38,12 @@ fn compare(gil: &Gil, [a, b]: [Object; 2], options: CompareOptions, report: bool
     gil.settle_tensor(&a)?;
     gil.settle_tensor(&b)?;
     if report {
-        let found = gil.unless_short(&[&a, &b], || a.compare(&b, options))?;
+        // SAFETY: Python code was told not to write to either meanwhile.
+        let found = gil.unless_short(&[&a, &b], || unsafe { a.compare(&b, options) })?;
         return comparison(gil, &found);
     }
-    let equal = gil.unless_short(&[&a, &b], || a.equal(&b, options))?;
+    // SAFETY: as above.
+    let equal = gil.unless_short(&[&a, &b], || unsafe { a.equal(&b, options) })?;
     // SAFETY: the GIL is held.
     Ok(unsafe { (gil.api.PyBool_FromLong)(equal.into()) })
 }

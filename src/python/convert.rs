@@ -93,7 +93,7 @@ fn torch_array<'gil>(
 }
 
 /// An array on the memory of a tensor, which it keeps alive.
-fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
+pub(super) fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
     if !device::is_host(tensor.device()) {
         return Err(Error::Refused(Refusal::NotHostNumpy {
             device: device::Name(tensor.device()).to_string(),
@@ -143,7 +143,12 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 }
 
 /// A torch tensor on the memory of ours, or on a copy of it.
-fn make_torch<'gil>(gil: &'gil Gil, torch: &Torch, tensor: Tensor, copies: bool) -> Result<Owned<'gil>> {
+pub(super) fn make_torch<'gil>(
+    gil: &'gil Gil,
+    torch: &Torch,
+    tensor: Tensor,
+    copies: bool,
+) -> Result<Owned<'gil>> {
     let new = |object| gil.own(object).ok_or_else(|| gil.exception());
     let reversed = tensor.strides().iter().any(|&stride| stride < 0);
     if copies && reversed && device::is_host(tensor.device()) {

@@ -19,6 +19,7 @@ mod module;
 mod numpy;
 mod object;
 mod release;
+mod stack;
 mod text;
 mod torch;
 mod transfer;

@@ -8,6 +8,7 @@ use super::convert;
 use super::gil::{Gil, Owned};
 use super::memory;
 use super::object;
+use super::stack;
 use super::transfer;
 use crate::error::{Cast, Error, LossReport, Refusal, Result};
 use std::ffi::{CStr, c_void};
@@ -23,7 +24,7 @@ const LOSS_REPORT: isize = 16;
 
 /// The class that stands for an error.
 pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
-    let index = match error {
+    let index = match error.of_one_array() {
         Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => {
             // SAFETY: the address of a static exception type.
             return unsafe { *gil.api.PyExc_TypeError };
@@ -50,7 +51,7 @@ pub(super) fn loss_report<'gil>(gil: &'gil Gil, report: &LossReport) -> Result<O
 
 /// Gives the exception that is set what belongs to it besides its words.
 pub(super) fn complete(gil: &Gil, error: &Error, exception: Object) {
-    let Error::Cast(Cast::Lossy { report, .. }) = error else { return };
+    let Error::Cast(Cast::Lossy { report, .. }) = error.of_one_array() else { return };
     if let Ok(report) = loss_report(gil, report) {
         // SAFETY: the GIL is held, and both are alive.
         unsafe { (gil.api.PyObject_SetAttrString)(exception, c"report".as_ptr(), report.object) };
@@ -122,6 +123,18 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
 >>> batch = dlbridge.empty((32, 480, 640, 3), 'uint8').numpy()\n\
 >>> batch.nbytes, batch.ctypes.data % 256\n\
 (29491200, 0)" => memory::empty;
+    c"stack", c"stack(arrays, /, *, out=None, dtype=None, casting='same_kind', layout=None, scale=None, bias=None, as_=None)\n--\n\n\
+Arrays of one shape, of any mix of frameworks, as one batch with a new first axis: a Tensor, or with as_='numpy' or\n\
+as_='torch' theirs, on memory from the pool; or `out`, an array of the right shape, and any strides.\n\n\
+In the same pass values are cast to `dtype`, which is needed where the arrays differ in it, as `casting` allows (see\n\
+cast); pictures are turned from height, width, channels with layout='CHW', or to them with layout='HWC' (two axes are\n\
+one channel); and become x * scale + bias, one number or one for each channel (without a layout the last axis),\n\
+multiplied, then added, in float64 where that is the dtype, else in float32.\n\n\
+Everything is checked before anything is written. An array that is refused is named by its index; where a value is\n\
+refused all of `out` is set to what nobody takes for a result: NaN, or the largest or smallest integer.\n\n\
+>>> pictures = [numpy.asarray(PIL.Image.open(name)) for name in names]\n\
+>>> dlbridge.stack(pictures, layout='CHW', dtype='float32', scale=1 / 255, as_='torch').shape\n\
+torch.Size([64, 3, 224, 224])" => stack::stack;
     c"equal", c"equal(a, b, /, *, equal_nan=False, strict=False, report=False)\n--\n\n\
 Whether two arrays, of any frameworks and dtypes, have one shape and the same values: numpy.array_equal, in one pass,\n\
 without a temporary array, ended by the first difference.\n\n\

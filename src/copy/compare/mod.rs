@@ -57,16 +57,22 @@ impl Tensor {
     ///
     /// let a = Tensor::from_vec(vec![1_i64, 2, 3], &[3])?;
     /// let b = Tensor::from_vec(vec![1.0_f32, 2.0, 3.0], &[3])?;
-    /// assert!(a.equal(&b, CompareOptions::default())?);
-    /// assert!(!a.equal(&b, CompareOptions { strict: true, ..Default::default() })?);
+    /// let strict = CompareOptions { strict: true, ..Default::default() };
+    /// // SAFETY: nobody else has the vectors.
+    /// assert_eq!(unsafe { (a.equal(&b, CompareOptions::default())?, a.equal(&b, strict)?) }, (true, false));
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
-    pub fn equal(&self, other: &Tensor, options: CompareOptions) -> Result<bool> {
+    ///
+    /// # Safety
+    ///
+    /// The memory is what the tensors say, and nobody writes to it meanwhile.
+    pub unsafe fn equal(&self, other: &Tensor, options: CompareOptions) -> Result<bool> {
         let same_dtype = self.dtype() == other.dtype();
         if (options.strict && !same_dtype) || (options.rule == Rule::Equal && self.shape() != other.shape()) {
             return readable(self).and(readable(other)).map(|()| false);
         }
-        Pass::new(self, other, options)?.holds()
+        // SAFETY: promised by the caller.
+        unsafe { Pass::new(self, other, options)?.holds() }
     }
 
     /// Whether all are close, where the shapes broadcast to one: `numpy.allclose`, `|a - b| <= atol + rtol * |b|`.
@@ -79,11 +85,19 @@ impl Tensor {
     ///
     /// let a = Tensor::from_vec(vec![1.0_f32, 2.0], &[2])?;
     /// let b = Tensor::from_vec(vec![1.0_f32, 2.00001], &[2])?;
-    /// assert!(a.allclose(&b, Tolerance::default(), false)?);
+    /// // SAFETY: nobody else has the vectors.
+    /// assert!(unsafe { a.allclose(&b, Tolerance::default(), false) }?);
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
-    pub fn allclose(&self, other: &Tensor, tolerance: Tolerance, equal_nan: bool) -> Result<bool> {
-        self.equal(other, CompareOptions { rule: Rule::Close(tolerance), equal_nan, strict: false })
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tensor::equal`].
+    pub unsafe fn allclose(&self, other: &Tensor, tolerance: Tolerance, equal_nan: bool) -> Result<bool> {
+        // SAFETY: promised by the caller.
+        unsafe {
+            self.equal(other, CompareOptions { rule: Rule::Close(tolerance), equal_nan, strict: false })
+        }
     }
 
     /// What differs: the first, the worst, how many. Looks at every element.
@@ -93,18 +107,24 @@ impl Tensor {
     ///
     /// let a = Tensor::from_vec(vec![1, 2, 3, 4], &[2, 2])?;
     /// let b = Tensor::from_vec(vec![1, 2, 9, 5], &[2, 2])?;
-    /// let found = a.compare(&b, CompareOptions::default())?;
+    /// // SAFETY: nobody else has the vectors.
+    /// let found = unsafe { a.compare(&b, CompareOptions::default()) }?;
     /// assert_eq!((found.equal, found.differing), (false, 2));
     /// assert_eq!(found.first.unwrap().index, [1, 0]);
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
-    pub fn compare(&self, other: &Tensor, options: CompareOptions) -> Result<Comparison> {
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tensor::equal`].
+    pub unsafe fn compare(&self, other: &Tensor, options: CompareOptions) -> Result<Comparison> {
         if options.rule == Rule::Equal && self.shape() != other.shape() {
             readable(self)?;
             readable(other)?;
             return Ok(Comparison::of_shapes(self, other));
         }
-        report::scan(&Pass::new(self, other, options)?, self, other, options)
+        // SAFETY: promised by the caller.
+        unsafe { report::scan(&Pass::new(self, other, options)?, self, other, options) }
     }
 }
 

@@ -78,7 +78,11 @@ impl Pass {
     }
 
     /// Whether every pair of elements counts as one.
-    pub fn holds(&self) -> Result<bool> {
+    ///
+    /// # Safety
+    ///
+    /// The elements are there, and nobody writes to them.
+    pub unsafe fn holds(&self) -> Result<bool> {
         let items = self.items();
         let operand = |index: usize| Operand { strides: &self.common.strides[index], item: items[index] };
         let nest = nest(&self.common.shape, [operand(0), operand(1)]);
@@ -94,7 +98,7 @@ impl Pass {
                     let from = |operand: usize| {
                         at[operand].wrapping_offset(done as isize * inner.steps[operand]).cast_const()
                     };
-                    // SAFETY: elements of the operands, which the caller of ours holds; this machine has the level.
+                    // SAFETY: elements of the operands, as promised; this machine has the level.
                     if !unsafe { self.row_holds(level, [from(0), from(1)], inner.steps, count) } {
                         differs.store(true, Ordering::Relaxed);
                     }

@@ -135,14 +135,26 @@ fn larger(largest: &mut Option<(f64, Pair)>, error: f64, pair: Pair) {
 const SKIPPED: usize = 256;
 
 /// Looks at every pair, in row-major order.
-pub(super) fn scan(pass: &Pass, a: &Tensor, b: &Tensor, options: CompareOptions) -> Result<Comparison> {
+///
+/// # Safety
+///
+/// As for [`Pass::holds`].
+pub(super) unsafe fn scan(
+    pass: &Pass,
+    a: &Tensor,
+    b: &Tensor,
+    options: CompareOptions,
+) -> Result<Comparison> {
     let shape = &pass.common.shape;
     let size = shape.iter().product::<i64>() as usize;
     let items = pass.items();
     let chunks = chunks_for(size.saturating_mul(items[0] + items[1]));
     let found: Vec<Mutex<Found>> = (0..chunks).map(|_| Mutex::default()).collect();
     for_each(chunks, &|index| {
-        let part = scan_range(pass, options.equal_nan, size * index / chunks, size * (index + 1) / chunks);
+        // SAFETY: promised by the caller.
+        let part = unsafe {
+            scan_range(pass, options.equal_nan, size * index / chunks, size * (index + 1) / chunks)
+        };
         *found[index].lock().unwrap_or_else(PoisonError::into_inner) = part;
     })?;
     let mut all = Found::default();
@@ -163,7 +175,10 @@ pub(super) fn scan(pass: &Pass, a: &Tensor, b: &Tensor, options: CompareOptions)
     })
 }
 
-fn scan_range(pass: &Pass, equal_nan: bool, start: usize, end: usize) -> Found {
+/// # Safety
+///
+/// As for [`Pass::holds`].
+unsafe fn scan_range(pass: &Pass, equal_nan: bool, start: usize, end: usize) -> Found {
     let (shape, items) = (&pass.common.shape, pass.items());
     let mut found = Found::default();
     let inner = shape.last().map_or(1, |&extent| extent as usize);
@@ -183,12 +198,12 @@ fn scan_range(pass: &Pass, equal_nan: bool, start: usize, end: usize) -> Found {
             pass.bases[operand].wrapping_offset(offset as isize * items[operand] as isize).cast_const()
         });
         let count = (inner - at % inner).min(end - at).min(SKIPPED);
-        // SAFETY: elements of one row; the level is this machine's.
+        // SAFETY: elements of one row, as promised; the level is this machine's.
         let skip = same.is_some_and(|same| unsafe { same(level(), from[0], from[1], count) });
         for turn in 0..if skip { 0 } else { count } {
             let values: [Value; 2] = std::array::from_fn(|operand| {
                 let at = from[operand].wrapping_offset(turn as isize * steps[operand]);
-                // SAFETY: an element of the operand.
+                // SAFETY: an element of the operand, as promised.
                 unsafe { value::read(pass.dtypes[operand], at) }
             });
             found.add((at + turn, values), pass.values_hold(values[0], values[1]));

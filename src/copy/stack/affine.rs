@@ -26,7 +26,13 @@ pub(super) struct Affine {
 }
 
 impl Affine {
-    pub fn new(scale: &[f64], bias: &[f64], layout: Layout, shape: &[i64], dtype: DLDataType) -> Result<Self> {
+    pub fn new(
+        scale: &[f64],
+        bias: &[f64],
+        layout: Layout,
+        shape: &[i64],
+        dtype: DLDataType,
+    ) -> Result<Self> {
         let name = || dtype::Name(dtype).to_string();
         let target = Scalar::of(dtype).filter(|scalar| scalar.kind() == ScalarKind::Float);
         let target = target.ok_or_else(|| Error::Stack(Stack::NoFloat { dtype: name() }))?;
@@ -109,7 +115,11 @@ impl Affine {
 /// # Safety
 ///
 /// As for [`Affine::write`]; the channels of `affine` are the first axis.
-pub(super) unsafe fn write_pixels(array: &Tensor, place: &Tensor, affine: Option<&Affine>) -> Option<Result<()>> {
+pub(super) unsafe fn write_pixels(
+    array: &Tensor,
+    place: &Tensor,
+    affine: Option<&Affine>,
+) -> Option<Result<()>> {
     let planes = array.dtype() == dtype::U8 && place.dtype() == dtype::F32 && array.ndim() == 3;
     // SAFETY: promised by the caller.
     unsafe {
@@ -140,17 +150,16 @@ unsafe fn write_channels<const C: usize>(
     let numbers = |values: fn(&Affine) -> &[f64], default: f32| {
         std::array::from_fn(|channel| affine.map_or(default, |affine| values(affine)[channel] as f32))
     };
-    let channels = Channels {
-        scale: numbers(|affine| &affine.scale, 1.0),
-        bias: numbers(|affine| &affine.bias, -0.0),
-    };
+    let channels =
+        Channels { scale: numbers(|affine| &affine.scale, 1.0), bias: numbers(|affine| &affine.bias, -0.0) };
     let bases = Bases([array.data().cast(), place.data().cast()]);
     let chunks = chunks_for(place.nbytes());
     Some(for_each(chunks, &|index| {
         let part = nest.part(index, chunks);
         let count = part.inner().extent;
         part.rows(bases.get(), &mut |[from, first]| {
-            let plane = |channel: usize| first.cast::<f32>().wrapping_offset(channel as isize * to[0] as isize);
+            let plane =
+                |channel: usize| first.cast::<f32>().wrapping_offset(channel as isize * to[0] as isize);
             let pixels = Pixels { from, planes: std::array::from_fn(plane), count };
             // SAFETY: promised by the caller; this machine has the level.
             unsafe { pixels::split::<C>(level(), pixels, channels) }

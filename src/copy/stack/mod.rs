@@ -128,11 +128,9 @@ fn common_dtype(tensors: &[&Tensor]) -> Result<DLDataType> {
     let name = |tensor: &Tensor| dtype::Name(tensor.dtype()).to_string();
     match tensors.iter().position(|tensor| tensor.dtype() != dtype) {
         None => Ok(dtype),
-        Some(index) => Err(Error::Stack(Stack::Dtypes {
-            index,
-            dtype: name(tensors[index]),
-            first: name(tensors[0]),
-        })),
+        Some(index) => {
+            Err(Error::Stack(Stack::Dtypes { index, dtype: name(tensors[index]), first: name(tensors[0]) }))
+        }
     }
 }
 

@@ -62,8 +62,8 @@ unsafe fn plain<const C: usize>(
 mod vectors {
     use super::{Affine, Pixels, plain};
     use std::arch::x86_64::{
-        __m128i, __m256i, _mm_loadu_si128, _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_loadu_si256, _mm256_mul_ps,
-        _mm256_set_m128i, _mm256_set1_ps, _mm256_shuffle_epi8, _mm256_storeu_ps,
+        __m128i, __m256i, _mm_loadu_si128, _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_loadu_si256,
+        _mm256_mul_ps, _mm256_set_m128i, _mm256_set1_ps, _mm256_shuffle_epi8, _mm256_storeu_ps,
     };
 
     /// Pixels in a register: four in each half.
@@ -139,7 +139,8 @@ mod tests {
         for channel in 0..C {
             for pixel in 0..count {
                 // SAFETY: within the target.
-                let made = unsafe { target.at(4 * (channel * count + pixel) + odd).cast::<f32>().read_unaligned() };
+                let made =
+                    unsafe { target.at(4 * (channel * count + pixel) + odd).cast::<f32>().read_unaligned() };
                 let value = f32::from(source.bytes()[C * pixel + channel]);
                 let product = std::hint::black_box(value * affine.scale[channel]);
                 let expected = product + affine.bias[channel];

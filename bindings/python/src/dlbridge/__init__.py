@@ -40,6 +40,7 @@ cast = native.cast
 empty = native.empty
 equal = native.equal
 from_dlpack = native.from_dlpack
+stack = native.stack
 to_numpy = native.to_numpy
 to_torch = native.to_torch
 
@@ -87,6 +88,7 @@ __all__ = [
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "stack",
     "to",
     "to_numpy",
     "to_torch",

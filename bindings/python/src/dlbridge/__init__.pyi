@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import EllipsisType
 from typing import Any, Literal, NoReturn, SupportsFloat, SupportsIndex, final, overload
 
@@ -77,6 +77,7 @@ __all__ = [
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "stack",
     "to",
     "to_numpy",
     "to_torch",
@@ -86,6 +87,7 @@ __all__ = [
 
 __version__: str
 
+_Casting = Literal["same_kind", "same_value", "unsafe", "saturate"]
 _Index = SupportsIndex | slice | EllipsisType | None
 
 @final
@@ -171,6 +173,45 @@ def to_torch(
     readonly: Literal["error", "copy", "alias"] = "error",
     dtype: Any = None,
     device: Any = None,
+) -> torch.Tensor: ...
+@overload
+def stack(
+    arrays: Iterable[Any],
+    /,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    layout: Literal["CHW", "HWC"] | None = None,
+    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    as_: None = None,
+) -> Any: ...
+@overload
+def stack(
+    arrays: Iterable[Any],
+    /,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    layout: Literal["CHW", "HWC"] | None = None,
+    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    as_: Literal["numpy"],
+) -> np.ndarray[Any, Any]: ...
+@overload
+def stack(
+    arrays: Iterable[Any],
+    /,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    layout: Literal["CHW", "HWC"] | None = None,
+    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    as_: Literal["torch"],
 ) -> torch.Tensor: ...
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Tensor: ...
 def get_cmake_dir() -> str: ...
