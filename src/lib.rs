@@ -19,13 +19,12 @@
 //! # Ok::<(), dlbridge::Error>(())
 //! ```
 //!
-//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`device`], then `interop`, `python`
+//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`mod@copy`], [`device`], then `interop`, `python`
 //! and `capi`.
 //! A layer uses only the ones below it.
 
 pub mod capi;
 
-#[allow(dead_code)] // until the movements are there
 pub mod copy;
 pub mod device;
 mod error;
@@ -37,6 +36,7 @@ pub mod python;
 
 pub mod tensor;
 
+pub use copy::copy;
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
 pub use error::{Allocation, Cast, Compare, Error, Kind, Refusal, Result, Stack, Transfer};

@@ -43,8 +43,13 @@ pub(crate) fn level() -> Level {
     choice().level
 }
 
+/// The name of the instruction set that kernels use: "portable", "avx2" or "avx512".
+pub fn simd_level() -> &'static str {
+    level().name()
+}
+
 /// Why `DLB_SIMD` is not heeded, where it is not.
-pub(crate) fn complaint() -> Option<&'static str> {
+pub fn complaint() -> Option<&'static str> {
     choice().complaint.as_deref()
 }
 

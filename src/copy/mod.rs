@@ -1,7 +1,9 @@
 //! Moving elements on the host: what two layouts have in common, and the kernels that follow from it.
 //!
-//! [`plan`] is pure, [`threads`] shares the work out, [`level`] picks the instruction set, [`movement`] the kernel; a
-//! kernel has one file.
+//! [`copy`] and [`new`] are what is called; a planner makes one loop nest of both layouts and names the kernel, which
+//! [`plan`] tells beforehand. The kernels use the best instructions that the machine has: `DLB_SIMD=portable` (or `avx2`)
+//! asks for fewer, and [`simd_level`] says which are used. All give the same bits.
+// Nests are pure, threads share the work out, a level is an instruction set; a kernel has one file.
 
 mod bits;
 mod cast;
@@ -18,11 +20,15 @@ mod reversed;
 mod stack;
 mod stepped;
 mod stream;
+mod tensors;
 pub(crate) mod threads;
 mod transposed;
 
-pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
-
 pub use crate::error::{FirstLoss, LossReport};
 pub use cast::{Casting, cast, cast_into};
+pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
+pub use level::{complaint as simd_complaint, simd_level};
 pub use stack::{Layout, StackOptions, stack, stack_into};
+pub use tensors::{Options, Order, Report, copy, new, new_with, plan};
+pub(crate) use tensors::{carry_out, check};
+pub use threads::{num_threads, set_num_threads};

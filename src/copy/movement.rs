@@ -152,6 +152,15 @@ impl Movement {
         }
     }
 
+    /// Whether the elements are one run on both sides.
+    pub fn is_one_run(&self) -> bool {
+        match self.kernel {
+            Kernel::Contiguous => self.nest.axes.len() < 2,
+            Kernel::Nothing => true,
+            _ => false,
+        }
+    }
+
     /// How many chunks it is shared out in.
     pub fn chunks(&self) -> usize {
         match self.kernel {

@@ -40,7 +40,7 @@ fn default_threads(variable: Option<&str>, processors: impl FnOnce() -> usize) -
 }
 
 /// How many threads share the work of one call, the caller among them.
-pub(crate) fn num_threads() -> usize {
+pub fn num_threads() -> usize {
     match (WANTED.load(Ordering::Relaxed), DEFAULT.load(Ordering::Relaxed)) {
         (0, 0) => find_default(),
         (0, count) | (count, _) => count,
@@ -48,7 +48,7 @@ pub(crate) fn num_threads() -> usize {
 }
 
 /// Changes that, for the calls from now on; 0 for what `DLB_NUM_THREADS` or the machine says.
-pub(crate) fn set_num_threads(count: usize) {
+pub fn set_num_threads(count: usize) {
     WANTED.store(count.min(MOST), Ordering::Relaxed);
 }
 

@@ -25,10 +25,11 @@ mod cuda;
 #[cfg(test)]
 mod tests;
 
+use crate::copy;
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Result, Transfer};
 use crate::fork::Lock;
-use crate::tensor::{Access, Fence, Tensor, device, dtype};
+use crate::tensor::{Access, Fence, Tensor, device};
 use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;
@@ -257,21 +258,7 @@ fn check(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<()> {
             return refuse(Transfer::Device { what, device, stream });
         }
     }
-    if source.shape() != destination.shape() {
-        let [source, destination] = [source, destination].map(|tensor| tensor.shape().to_vec());
-        return refuse(Transfer::Shapes { source, destination });
-    }
-    let dtype = source.dtype();
-    if dtype != destination.dtype() {
-        let [source, destination] =
-            [source, destination].map(|tensor| dtype::Name(tensor.dtype()).to_string());
-        return refuse(Transfer::Dtypes { source, destination });
-    }
-    destination.check_mutable()?;
-    let packed = source.is_row_major() && destination.is_row_major();
-    if dtype::item_bytes(dtype).is_none() && !packed {
-        return refuse(Transfer::SubByte { dtype: dtype::Name(dtype).to_string() });
-    }
+    copy::check(source, destination)?;
     let (from, to) = (source.addresses(), destination.addresses());
     if from.0 < to.1 && to.0 < from.1 {
         return refuse(Transfer::Overlap { source: from, destination: to });

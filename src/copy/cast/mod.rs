@@ -14,10 +14,11 @@ mod tests;
 
 use super::level::{Level, level};
 use super::plan::{Nest, Operand, nest};
+use super::tensors::check_host;
 use super::threads;
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, LossReport, Result, Transfer};
-use crate::tensor::{Access, Tensor, device, dtype};
+use crate::tensor::{Access, Tensor, dtype};
 pub(super) use kernel::Notes;
 pub(super) use recipe::{Buffers, Recipe};
 pub(super) use scalar::{Kind as ScalarKind, Scalar};
@@ -114,7 +115,7 @@ pub unsafe fn cast(
     report: Option<&mut LossReport>,
 ) -> Result<Tensor> {
     scalars(source.dtype(), dtype, casting)?;
-    let destination = Tensor::empty(source.shape(), dtype)?;
+    let destination = Tensor::empty_copied(source.shape(), dtype)?;
     // SAFETY: promised by the caller, and nobody else has the destination.
     unsafe { cast_into(source, &destination, casting, report) }?;
     Ok(destination)
@@ -200,11 +201,8 @@ fn scalars(from: DLDataType, to: DLDataType, casting: Casting) -> Result<(Scalar
 
 /// Refuses layouts and memory that cannot be worked on, and waits for copies that are under way.
 fn check(source: &Tensor, destination: &Tensor) -> Result<()> {
-    for tensor in [source, destination] {
-        if !device::is_host(tensor.device()) {
-            return Err(Error::NotHost { device: device::Name(tensor.device()).to_string() });
-        }
-    }
+    check_host("source", source)?;
+    check_host("destination", destination)?;
     if source.shape() != destination.shape() {
         let [source, destination] = [source, destination].map(|tensor| tensor.shape().to_vec());
         return Err(Error::Transfer(Transfer::Shapes { source, destination }));

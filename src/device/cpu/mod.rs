@@ -1,6 +1,5 @@
 //! The CPU device: a stream is a queue and one thread that works it off.
 
-mod copy;
 mod event;
 mod queue;
 

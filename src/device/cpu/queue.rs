@@ -1,8 +1,7 @@
 //! The queue of a stream, and its thread.
 
-use super::copy;
 use super::event::{Completion, SERVES};
-use crate::copy::threads;
+use crate::copy::{self, threads};
 use crate::device::{Queue, Work};
 use crate::error::{Error, Result, Transfer};
 use crate::fork::{self, Guarded, Lock};
@@ -137,7 +136,7 @@ impl Work {
         match self {
             Work::Nothing => {}
             // SAFETY: `device::check` has seen both, and everything before it that touches the memory is done.
-            Work::Copy { source, destination } => unsafe { copy::copy(source, destination) },
+            Work::Copy { source, destination } => unsafe { copy::carry_out(source, destination)? },
             #[cfg(test)]
             Work::Call(call) => return std::mem::replace(call, Box::new(|| Ok(())))(),
         }
