@@ -13,7 +13,6 @@ pub(super) trait Carrier: Copy + PartialOrd {
     fn plus(self, other: Self) -> Self;
     fn magnitude(self) -> Self;
     fn from_f64(value: f64) -> Self;
-    fn to_f64(self) -> f64;
 }
 
 macro_rules! carrier {
@@ -29,8 +28,6 @@ macro_rules! carrier {
             fn magnitude(self) -> Self { self.abs() }
             #[inline(always)]
             fn from_f64(value: f64) -> Self { value as $float }
-            #[inline(always)]
-            fn to_f64(self) -> f64 { self as f64 }
         }
     )*};
 }
@@ -46,6 +43,11 @@ pub(super) trait Number {
     #[inline(always)]
     fn round(value: Self::Carrier) -> Self::Carrier {
         value
+    }
+    /// The same in the precision in which the tolerance is reckoned: that of `b` alone.
+    #[inline(always)]
+    fn round_allowed(value: Self::Carrier) -> Self::Carrier {
+        Self::round(value)
     }
 }
 
@@ -122,6 +124,42 @@ impl Number for Truth {
     }
 }
 
+/// Numbers of float16 as float32.
+pub(super) struct Half;
+/// Numbers as float32, of which `b` is float16.
+pub(super) struct SingleBesideHalf;
+/// Numbers as float64, of which `b` is float32.
+pub(super) struct DoubleBesideSingle;
+/// Numbers as float64, of which `b` is float16.
+pub(super) struct DoubleBesideHalf;
+
+macro_rules! widened {
+    ($($name:ident, $carrier:ty, |$a:ident| $round:expr, |$b:ident| $allowed:expr;)*) => {$(
+        impl Number for $name {
+            type Item = $carrier;
+            type Carrier = $carrier;
+            #[inline(always)]
+            fn read(item: $carrier) -> $carrier {
+                item
+            }
+            #[inline(always)]
+            fn round($a: $carrier) -> $carrier {
+                $round
+            }
+            #[inline(always)]
+            fn round_allowed($b: $carrier) -> $carrier {
+                $allowed
+            }
+        }
+    )*};
+}
+widened! {
+    Half, f32, |a| round_to_float16(a), |b| round_to_float16(b);
+    SingleBesideHalf, f32, |a| a, |b| round_to_float16(b);
+    DoubleBesideSingle, f64, |a| a, |b| f64::from(b as f32);
+    DoubleBesideHalf, f64, |a| a, |b| f64::from(round_to_float16(b as f32));
+}
+
 /// How far apart two numbers may be: `atol + rtol * |b|`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
@@ -141,7 +179,7 @@ impl Default for Tolerance {
 /// How many items are looked at before the answer is.
 const STRETCH: usize = 256;
 
-/// Whether all are close.
+/// Whether all are close. The tolerances are rounded to the precision in which they count.
 ///
 /// # Safety
 ///
@@ -155,7 +193,6 @@ unsafe fn row<N: Number, const NAN: bool>(
 ) -> bool {
     let (a, b) = (a.cast::<N::Item>(), b.cast::<N::Item>());
     let (rtol, atol) = (N::Carrier::from_f64(tolerance.rtol), N::Carrier::from_f64(tolerance.atol));
-    let (rtol, atol) = (N::round(rtol), N::round(atol));
     let infinity = N::Carrier::from_f64(f64::INFINITY);
     let mut at = 0;
     while at < count {
@@ -165,7 +202,7 @@ unsafe fn row<N: Number, const NAN: bool>(
             // SAFETY: within the rows.
             let (a, b) = unsafe { (a.add(index).read_unaligned(), b.add(index).read_unaligned()) };
             let (a, b) = (N::read(a), N::read(b));
-            let allowed = N::round(atol.plus(N::round(rtol.times(b.magnitude()))));
+            let allowed = N::round_allowed(atol.plus(N::round_allowed(rtol.times(b.magnitude()))));
             let near = (N::round(a.minus(b)).magnitude() <= allowed) & (b.magnitude() < infinity);
             close &= near | (a == b) | (NAN & is_nan(a) & is_nan(b));
         }

@@ -22,6 +22,8 @@ pub(super) struct Half<const INFINITY: u16>;
 pub(super) struct Mini<const LAST: u8>;
 /// Floats of 8 bits with one zero and one NaN, or none of both: what has the bits `NOTHING` is not a number.
 pub(super) struct Unsigned0<const NOTHING: u8>;
+/// Integers of 64 bits, of one side with a sign and of the other without: those below 0 have no equal.
+pub(super) struct Positive;
 /// Two numbers: complex.
 pub(super) struct Pair<S>(S);
 
@@ -30,6 +32,14 @@ impl<T: Copy + PartialEq> Same for Bits<T> {
     #[inline(always)]
     fn same<const NAN: bool>(a: T, b: T) -> bool {
         a == b
+    }
+}
+
+impl Same for Positive {
+    type Item = i64;
+    #[inline(always)]
+    fn same<const NAN: bool>(a: i64, b: i64) -> bool {
+        (a == b) & (a >= 0)
     }
 }
 

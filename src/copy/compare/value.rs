@@ -32,7 +32,7 @@ impl fmt::Display for Value {
 
 /// What NumPy reckons in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Precision {
+pub(super) enum Precision {
     Half,
     Single,
     Double,
@@ -236,6 +236,16 @@ impl Closeness {
         Closeness { difference, allowed, rtol: round(rtol), atol: round(atol), equal_nan }
     }
 
+    /// The precision of the difference, and that of what is allowed.
+    pub fn precisions(&self) -> [Precision; 2] {
+        [self.difference, self.allowed]
+    }
+
+    /// Rounded to the precision in which it counts.
+    pub fn tolerance(&self) -> Tolerance {
+        Tolerance { rtol: self.rtol, atol: self.atol }
+    }
+
     /// `|a - b| <= atol + rtol * |b|`, or both are one value.
     pub fn holds(&self, a: Value, b: Value) -> bool {
         let [difference, allowed] = [self.difference, self.allowed];
@@ -264,7 +274,7 @@ fn own_precision(dtype: DLDataType) -> Option<Precision> {
 }
 
 /// The least precision that holds all values of a dtype, in NumPy's promotion of it with a float.
-fn promoted_precision(dtype: DLDataType) -> Precision {
+pub(super) fn promoted_precision(dtype: DLDataType) -> Precision {
     match (dtype.code.0, dtype.bits) {
         (0 | 1, 8) | (6, _) => Precision::Half,
         (0 | 1, 16) | (4 | 7..=14, _) => Precision::Single,
