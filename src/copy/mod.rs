@@ -28,6 +28,7 @@ pub use crate::error::{FirstLoss, LossReport};
 pub use cast::{Casting, cast, cast_into};
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
 pub use level::{complaint as simd_complaint, simd_level};
+pub(crate) use stack::common_dtype;
 pub use stack::{Layout, StackOptions, stack, stack_into};
 pub use tensors::{Options, Order, Report, copy, new, new_with, plan};
 pub(crate) use tensors::{carry_out, check};

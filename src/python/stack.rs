@@ -36,12 +36,9 @@ pub(super) fn stack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let place = tensor_from(gil, out)?;
     if let Some(dtype) = dtype {
         place.check_dtype(dtype)?;
-    } else if scale.is_empty()
-        && bias.is_empty()
-        && tensors.iter().all(|one| one.dtype() == tensors[0].dtype())
-    {
+    } else if scale.is_empty() && bias.is_empty() && !tensors.is_empty() {
         // Nobody asked for a cast.
-        tensors.first().map_or(Ok(()), |first| place.check_dtype(first.dtype()))?;
+        place.check_dtype(copy::common_dtype(&tensors)?)?;
     }
     gil.settle_tensor(&place)?;
     // SAFETY: as above, and not to touch `out` either.

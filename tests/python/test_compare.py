@@ -99,10 +99,18 @@ def test_dtypes_that_differ_are_compared_as_numpy_promotes_them(left: str, right
         a = views(rng, any_bits(rng, left, SHAPES[turn % len(SHAPES)]))
         b = any_bits(rng, right, a.shape) if turn % 2 else a.astype(right)
         for equal_nan in (False, True):
-            assert dlbridge.equal(a, b, equal_nan=equal_nan) is bool(np.array_equal(a, b, equal_nan=equal_nan)), (a, b)
+            assert dlbridge.equal(a, b, equal_nan=equal_nan) is bool(np.array_equal(a, b, equal_nan=equal_nan)), (
+                a,
+                b,
+            )
             for rtol, atol in ((1e-5, 1e-8), (0, 0), (1e-3, 0.5), (float("inf"), 0)):
                 expected = bool(np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
-                assert dlbridge.allclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan) is expected, (a, b, rtol, atol)
+                assert dlbridge.allclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan) is expected, (
+                    a,
+                    b,
+                    rtol,
+                    atol,
+                )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -144,7 +152,12 @@ def test_allclose_of_every_float16() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for rtol, atol in ((1e-5, 1e-8), (1e-3, 0), (0, 6e-8), (2e-3, 1e-3), (0.1, 1)):
-            for other in (every, np.roll(every, 1), rng.permutation(every), (every * np.float16(1.001)).astype("float16")):
+            for other in (
+                every,
+                np.roll(every, 1),
+                rng.permutation(every),
+                (every * np.float16(1.001)).astype("float16"),
+            ):
                 close = np.isclose(every, other, rtol=rtol, atol=atol, equal_nan=True)
                 found = dlbridge.allclose(every, other, rtol=rtol, atol=atol, equal_nan=True, report=True)
                 assert found.differing == int(np.sum(~close))
@@ -220,7 +233,9 @@ def test_a_report_says_the_first_and_the_worst() -> None:
     assert found.relative is not None
     assert found.relative.index == (2, 0)
     assert (found.differing, found.compared, bool(found)) == (3, 12, False)
-    assert str(found).startswith("3 of 12 elements differ, the first at [1, 2]: 6.0 and 7.0; largest absolute error 100.0")
+    assert str(found).startswith(
+        "3 of 12 elements differ, the first at [1, 2]: 6.0 and 7.0; largest absolute error 100.0"
+    )
     exact = dlbridge.equal(np.array([2**63, 5], "uint64"), np.array([-(2**63), 5]), report=True)
     assert exact.first == ((0,), 2**63, -(2**63))
     assert isinstance(exact.first.a, int)

@@ -295,7 +295,7 @@ fn same_loop<S: rows::Same>(equal_nan: bool) -> SameRow {
 }
 
 /// The loop that tells whether rows of a dtype are close, where there is one.
-fn close(dtype: DLDataType, equal_nan: bool, closeness: Closeness) -> Option<Loop> {
+pub(super) fn close(dtype: DLDataType, equal_nan: bool, closeness: Closeness) -> Option<Loop> {
     use close::{Bfloat16, Float16, In, Truth};
     let pick = match (dtype.code.0, dtype.bits) {
         (0, 8) => close_loop::<In<i8>>,

@@ -55,7 +55,8 @@ impl Affine {
     pub unsafe fn write(&self, array: &Tensor, place: &Tensor, casting: Casting) -> Result<()> {
         // SAFETY: promised by the caller.
         unsafe {
-            if let Some(done) = write_pixels(array, place, Some(self).filter(|affine| affine.axis == 0)) {
+            let planes = if self.axis == 0 { write_pixels(array, place, Some(self)) } else { None };
+            if let Some(done) = planes {
                 return done;
             }
             match self.target {
@@ -168,7 +169,9 @@ unsafe fn write_channels<const C: usize>(
 }
 
 /// What values are reckoned in.
-trait Float: Copy + std::ops::Mul<Output = Self> + std::ops::Add<Output = Self> + Send + Sync {
+pub(super) trait Float:
+    Copy + std::ops::Mul<Output = Self> + std::ops::Add<Output = Self> + Send + Sync
+{
     const SCALAR: Scalar;
     fn of(value: f64) -> Self;
 }
@@ -251,7 +254,7 @@ impl<F: Float> Work<F> {
 
 per_level! {
     /// Multiplies each value, then adds.
-    unsafe fn scale_row[F: Float](values: *mut F, scale: *const F, bias: *const F, count: usize) = scale_body;
+    pub(super) unsafe fn scale_row[F: Float](values: *mut F, scale: *const F, bias: *const F, count: usize) = scale_body;
 }
 
 /// # Safety

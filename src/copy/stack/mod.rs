@@ -123,8 +123,8 @@ fn of(index: usize) -> impl Fn(Error) -> Error {
 }
 
 /// The dtype of the first, which all must have.
-fn common_dtype(tensors: &[&Tensor]) -> Result<DLDataType> {
-    let dtype = tensors[0].dtype();
+pub(crate) fn common_dtype(tensors: &[&Tensor]) -> Result<DLDataType> {
+    let dtype = tensors.first().ok_or(Error::Stack(Stack::Empty))?.dtype();
     let name = |tensor: &Tensor| dtype::Name(tensor.dtype()).to_string();
     match tensors.iter().position(|tensor| tensor.dtype() != dtype) {
         None => Ok(dtype),
