@@ -46,6 +46,50 @@
 #define DLB_SLICE_END INT64_MIN
 
 /**
+ * Row-major: the last dimension packed.
+ */
+#define DLB_ORDER_C 0
+
+/**
+ * Column-major: the first dimension packed.
+ */
+#define DLB_ORDER_F 1
+
+/**
+ * Column-major where the source is, row-major where not.
+ */
+#define DLB_ORDER_A 2
+
+/**
+ * As near to the source as is possible without gaps.
+ */
+#define DLB_ORDER_K 3
+
+/**
+ * NumPy's kinds: bool, unsigned, signed, floating-point, complex, and no way back. Rounds; a value out of range is an error.
+ */
+#define DLB_CASTING_SAME_KIND 0
+
+/**
+ * Any dtypes; a value that would not be the same is an error. A NaN may become another NaN, and -0 becomes 0 where the
+ * target has none.
+ */
+#define DLB_CASTING_SAME_VALUE 1
+
+/**
+ * Any dtypes and values, with NumPy's results on x86-64. Integers wrap around. Floating-point numbers without an int32
+ * become -2^31, which wraps around, on the way to integers of 8 and 16 bits and int32; without an int64, -2^63. To uint32 and
+ * uint64 negative ones wrap around, those too large become 0, NaN and those too small for the signed type its smallest
+ * value. Finite numbers out of range become infinite, and NaN in float8_e4m3fn.
+ */
+#define DLB_CASTING_UNSAFE 2
+
+/**
+ * Any dtypes and values: what is out of range becomes the nearest in range, and NaN becomes the integer 0.
+ */
+#define DLB_CASTING_SATURATE 3
+
+/**
  * For `dlb_event_wait()`: however long it takes.
  */
 #define DLB_WAIT_FOREVER UINT64_MAX
@@ -228,6 +272,121 @@ typedef struct {
    */
   uint64_t hits;
 } dlb_pool_stats;
+
+/**
+ * How `dlb_copy()` copies. Set `struct_size` to `sizeof(dlb_copy_options)` and the rest to zero, or pass NULL.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_copy_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Not 0 to put the bytes of every element (of a complex one: of each part) in the other order.
+   */
+  int32_t swap_bytes;
+  /**
+   * Of a new tensor, for `dlb_tensor_copy()`: one of `DLB_ORDER_C`, `_F`, `_A`, `_K`.
+   */
+  int32_t order;
+} dlb_copy_options;
+
+/**
+ * What a copy did, or would do. Set `struct_size` to `sizeof(dlb_copy_report)` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_copy_report)`.
+   */
+  size_t struct_size;
+  /**
+   * What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
+   * "reversed", "byte-swapped", "packed bits" or "nothing"; later versions may have more. Static.
+   */
+  const char *kernel;
+  /**
+   * Bytes that are written to the destination.
+   */
+  size_t bytes;
+  /**
+   * Bytes of the temporary that source and destination need where they share memory, else 0.
+   */
+  size_t temporary;
+  /**
+   * How often the elements are moved: 2 through a temporary, 0 where there is nothing to do, else 1.
+   */
+  int32_t passes;
+  /**
+   * How many threads share the work at most.
+   */
+  int32_t threads;
+} dlb_copy_report;
+
+/**
+ * How `dlb_cast()` casts. Set `struct_size` to `sizeof(dlb_cast_options)` and the rest to zero, or pass NULL.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_cast_options)`.
+   */
+  size_t struct_size;
+  /**
+   * One of `DLB_CASTING_*`.
+   */
+  int32_t casting;
+} dlb_cast_options;
+
+/**
+ * What a cast changed. Set `struct_size` to `sizeof(dlb_loss_report)` before the call.
+ *
+ * Every changed element is counted once, as the first of these that is true of it: `nan`, `overflow`, `underflow`, `inexact`.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_loss_report)`.
+   */
+  size_t struct_size;
+  /**
+   * How many elements were cast.
+   */
+  size_t elements;
+  /**
+   * Rounded, cut off, or without their imaginary part.
+   */
+  size_t inexact;
+  /**
+   * Beyond the range of the target: infinite, NaN, wrapped around or clamped.
+   */
+  size_t overflow;
+  /**
+   * Not zero, and zero in a floating-point target.
+   */
+  size_t underflow;
+  /**
+   * NaN that the target cannot say.
+   */
+  size_t nan;
+  /**
+   * The largest distance between a value and what became of it, where both are finite.
+   */
+  double max_absolute_error;
+  /**
+   * The largest such distance in units of the value.
+   */
+  double max_relative_error;
+  /**
+   * Where the first changed element is in row-major order; -1 where there is none.
+   */
+  int64_t first;
+  /**
+   * Its value: the real and the imaginary part, rounded to double.
+   */
+  double first_value[2];
+  /**
+   * What became of it.
+   */
+  double first_result[2];
+} dlb_loss_report;
 
 /**
  * Success.
@@ -687,6 +846,110 @@ dlb_status dlb_allocator_limit(dlb_allocator *allocator,
  */
 dlb_status dlb_allocator_stats(const dlb_allocator *allocator,
                                dlb_pool_stats *out);
+
+/**
+ * Copies the elements of `source` to where `destination`, of the same shape and dtype, has those of the same indices.
+ *
+ * Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
+ * memory the elements go through a temporary, unless they are one packed run: the destination is what it would be if they
+ * did not. Waits for asynchronous copies into either, and out of the destination. Bytes between elements are left alone.
+ * From about 1 MiB on the threads of `dlb_threads_set()` share the work.
+ *
+ * `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write
+ * the source, nor access the destination. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes, a struct
+ * size that is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices of the destination share an element;
+ * sub-byte elements that are not packed row-major; memory that the host cannot reach), `DLB_ERROR_OUT_OF_MEMORY` (for the
+ * temporary), and with the error of an earlier copy into either that failed. Nothing is written then. Thread-safe.
+ */
+dlb_status dlb_copy(const dlb_tensor *source,
+                    dlb_tensor *destination,
+                    const dlb_copy_options *options,
+                    dlb_copy_report *report);
+
+/**
+ * Says in `*report` what `dlb_copy()` with these arguments would do, and moves nothing. Fails as `dlb_copy()` does, but
+ * for memory. Thread-safe.
+ */
+dlb_status dlb_copy_plan(const dlb_tensor *source,
+                         const dlb_tensor *destination,
+                         const dlb_copy_options *options,
+                         dlb_copy_report *report);
+
+/**
+ * Makes a tensor of its own with the elements of `source`: writable host memory as `dlb_tensor_empty()` gives it, from
+ * 1 MiB on from the shared pool, without gaps, in the order that `options` says (row-major where it is NULL).
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. `report` may be NULL. Fails as `dlb_copy()` and
+ * `dlb_tensor_empty()` do. Thread-safe.
+ */
+dlb_status dlb_tensor_copy(const dlb_tensor *source,
+                           const dlb_copy_options *options,
+                           dlb_copy_report *report,
+                           dlb_tensor **out);
+
+/**
+ * How many threads share the work of one large call, the caller's among them: what `dlb_threads_set()` said, else the
+ * environment variable `DLB_NUM_THREADS`, else as many as processors that this process may use. Thread-safe.
+ */
+size_t dlb_threads_get(void);
+
+/**
+ * Changes that for the calls from now on, of all threads; at most 1024, 1 for no others, 0 for what the environment or the
+ * machine says.
+ *
+ * The threads are started when first needed, sleep between calls, and block the program's signals. A child of `fork()`
+ * starts its own. Thread-safe.
+ */
+void dlb_threads_set(size_t count);
+
+/**
+ * The instructions that copies use: "portable", "avx2" or "avx512", the best that the processor has or what the
+ * environment variable `DLB_SIMD` asked for. The bits are the same with all. Static, never NULL. Thread-safe.
+ */
+const char *dlb_simd_level(void);
+
+/**
+ * Casts the elements of `source` into `destination`, of the same shape and in any layout, as its dtype: bool, int8 to int64,
+ * uint8 to uint64, float16 to float64, bfloat16, float8_e4m3fn, float8_e5m2, complex64 and complex128, each to each.
+ *
+ * Rounds to the nearest, ties to even, and cuts off the fraction on the way to an integer. Anything but 0, NaN included, is
+ * true. A real type drops the imaginary part. NaNs keep their sign and as much of their payload as there is room for.
+ * Threads help from about 1 MiB on (`dlb_threads_set()`); results and reports do not depend on how many, nor on the
+ * instructions used. Waits for asynchronous copies into either, and out of the destination.
+ *
+ * `options` is borrowed and may be NULL: `DLB_CASTING_SAME_KIND`. `report` may be NULL, which is faster where much is
+ * rounded; it is written on success and with `DLB_ERROR_LOSSY`. Meanwhile nobody else may write the source, nor access the
+ * destination.
+ *
+ * Fails with `DLB_ERROR_LOSSY` where values do not allow this casting: then every element of `destination` is NaN, the
+ * smallest of the signed integers, the largest of the unsigned ones, or true. All other errors leave it as it is:
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes, dtypes that this casting does not allow, no casting, a struct size that
+ * is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination share an element; both
+ * share memory; memory that the host cannot reach), and the error of an earlier copy into either that failed. Thread-safe.
+ */
+dlb_status dlb_cast(const dlb_tensor *source,
+                    dlb_tensor *destination,
+                    const dlb_cast_options *options,
+                    dlb_loss_report *report);
+
+/**
+ * Makes a row-major tensor of its own with the elements of `source` as another dtype, as `dlb_cast()` does it: writable host
+ * memory as `dlb_tensor_empty()` gives it.
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. Fails as `dlb_cast()` and `dlb_tensor_empty()` do; then there is no
+ * tensor. Thread-safe.
+ */
+dlb_status dlb_tensor_cast(const dlb_tensor *source,
+                           DLDataType dtype,
+                           const dlb_cast_options *options,
+                           dlb_loss_report *report,
+                           dlb_tensor **out);
+
+/**
+ * The name of a casting, as Python takes it: "same_kind", "same_value", "unsafe", "saturate"; "unknown" for any other number.
+ * Static, never NULL. Thread-safe.
+ */
+const char *dlb_casting_name(int32_t casting);
 
 /**
  * Adds a reference and returns `event`. NULL gives NULL. Thread-safe.

@@ -8,7 +8,9 @@
     reason = "each comment is the C contract: who owns what, what may be NULL"
 )]
 
+pub mod cast;
 pub mod compare;
+pub mod copy;
 pub mod device;
 pub mod dtype;
 pub mod event;

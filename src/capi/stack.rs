@@ -1,21 +1,13 @@
 //! `dlb_stack`: N tensors become one batch.
 
+use super::cast::read_casting;
 use super::memory::check_size;
 use super::status::{dlb_status, required, status};
 use super::tensor::{borrowed, dlb_tensor};
-use crate::copy::{self, Casting, Layout, StackOptions};
-use crate::error::{Cast, Error, Result, Stack};
+use crate::copy::{self, Layout, StackOptions};
+use crate::error::{Error, Result, Stack};
 use crate::tensor::Tensor;
 use std::mem::ManuallyDrop;
-
-/// NumPy's kinds; rounding is allowed, a value out of range is an error.
-pub const DLB_CASTING_SAME_KIND: i32 = 0;
-/// No value may change.
-pub const DLB_CASTING_SAME_VALUE: i32 = 1;
-/// Any dtypes and values, with NumPy's results.
-pub const DLB_CASTING_UNSAFE: i32 = 2;
-/// What is out of range becomes the nearest that is in range.
-pub const DLB_CASTING_SATURATE: i32 = 3;
 
 /// The axes of the arrays stay as they are.
 pub const DLB_LAYOUT_SAME: i32 = 0;
@@ -120,14 +112,4 @@ unsafe fn read_options<'a>(options: *const dlb_stack_options) -> Result<StackOpt
         scale: list(given.scale, given.scale_count, "scale")?,
         bias: list(given.bias, given.bias_count, "bias")?,
     })
-}
-
-fn read_casting(casting: i32) -> Result<Casting> {
-    match casting {
-        DLB_CASTING_SAME_KIND => Ok(Casting::SameKind),
-        DLB_CASTING_SAME_VALUE => Ok(Casting::SameValue),
-        DLB_CASTING_UNSAFE => Ok(Casting::Unsafe),
-        DLB_CASTING_SATURATE => Ok(Casting::Saturate),
-        other => Err(Error::Cast(Cast::Casting { given: other.to_string() })),
-    }
 }

@@ -26,6 +26,7 @@ impl Level {
     }
 
     /// Whether this machine has it.
+    #[cfg(test)]
     pub fn is_available(self) -> bool {
         self <= best()
     }

@@ -30,6 +30,6 @@ pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value
 pub use level::{complaint as simd_complaint, simd_level};
 pub(crate) use stack::common_dtype;
 pub use stack::{Layout, StackOptions, stack, stack_into};
-pub use tensors::{Options, Order, Report, copy, new, new_with, plan};
+pub use tensors::{Options, Order, Report, copy, new, new_with, plan, plan_new};
 pub(crate) use tensors::{carry_out, check};
 pub use threads::{num_threads, set_num_threads};

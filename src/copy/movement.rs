@@ -12,6 +12,7 @@ use super::stream;
 use super::threads;
 use super::transposed::{self, Plane};
 use crate::error::Result;
+use std::ffi::CStr;
 
 /// How items are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,18 +41,18 @@ pub(crate) enum Kernel {
 
 impl Kernel {
     /// What `explain` and reports call it.
-    pub const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static CStr {
         match self {
-            Kernel::Nothing => "nothing",
-            Kernel::Contiguous => "contiguous",
-            Kernel::Reversed => "reversed",
-            Kernel::Repeated => "repeated",
-            Kernel::Stepped => "stepped",
-            Kernel::Swapped => "byte-swapped",
-            Kernel::Transposed { .. } => "transposed",
-            Kernel::Split { .. } => "split channels",
-            Kernel::Merged { .. } => "merged channels",
-            Kernel::Bits { .. } => "packed bits",
+            Kernel::Nothing => c"nothing",
+            Kernel::Contiguous => c"contiguous",
+            Kernel::Reversed => c"reversed",
+            Kernel::Repeated => c"repeated",
+            Kernel::Stepped => c"stepped",
+            Kernel::Swapped => c"byte-swapped",
+            Kernel::Transposed { .. } => c"transposed",
+            Kernel::Split { .. } => c"split channels",
+            Kernel::Merged { .. } => c"merged channels",
+            Kernel::Bits { .. } => c"packed bits",
         }
     }
 }

@@ -77,6 +77,7 @@ fn merge<const N: usize>(axes: &mut Vec<Axis<N>>) {
     axes.truncate(last + 1);
 }
 
+#[cfg_attr(not(test), allow(dead_code, reason = "casts and comparisons walk nests by other ways"))]
 impl<const N: usize> Nest<N> {
     /// The innermost loop; one that runs once where there is none.
     pub fn inner(&self) -> Axis<N> {

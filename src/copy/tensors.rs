@@ -6,6 +6,7 @@ use super::threads::num_threads;
 use crate::dlpack::DLDataTypeCode;
 use crate::error::{Error, Result, Transfer};
 use crate::tensor::{Access, MAX_NDIM, Tensor, device, dtype};
+use std::ffi::CStr;
 
 /// How elements are copied. `Options::default()` as they are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub enum Order {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// What moves the elements: "contiguous", "transposed", "split channels", ...
-    pub kernel: &'static str,
+    /// What moves the elements.
+    kernel: Kernel,
     /// Bytes that are written to the destination.
     pub bytes: usize,
     /// How often the elements are moved: 2 where they go through a temporary, 0 where there is nothing to do.
@@ -42,6 +43,19 @@ pub struct Report {
     pub threads: usize,
     /// Bytes of the temporary that source and destination need where they share memory, else 0.
     pub temporary: usize,
+}
+
+impl Report {
+    /// What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
+    /// "reversed", "byte-swapped", "packed bits" or "nothing".
+    pub fn kernel(&self) -> &'static str {
+        self.kernel.name().to_str().unwrap_or_default()
+    }
+
+    /// The same for C.
+    pub(crate) fn kernel_c(&self) -> &'static CStr {
+        self.kernel.name()
+    }
 }
 
 /// What is to be done, and how.
@@ -63,7 +77,7 @@ enum How {
 impl Plan {
     fn new(source: &Tensor, destination: &Tensor, options: Options) -> Result<Plan> {
         check(source, destination)?;
-        let mut movement = movement(source, destination, options)?;
+        let mut movement = movement(source, destination.strides(), options)?;
         let (from, to) = (source.addresses(), destination.addresses());
         let mut how = How::Apart;
         if from.0 < to.1 && to.0 < from.1 {
@@ -87,7 +101,7 @@ impl Plan {
             _ => (1, 0),
         };
         let chunks = if self.how == How::Along { 1 } else { self.movement.chunks() };
-        let kernel = self.movement.kernel.name();
+        let kernel = self.movement.kernel;
         Report { kernel, bytes, passes, threads: chunks.min(num_threads()), temporary }
     }
 }
@@ -95,6 +109,21 @@ impl Plan {
 /// What [`copy`] would do. Nothing is moved.
 pub fn plan(source: &Tensor, destination: &Tensor, options: Options) -> Result<Report> {
     Ok(Plan::new(source, destination, options)?.report())
+}
+
+/// What [`new`] would do. Nothing is allocated or moved.
+pub fn plan_new(source: &Tensor, order: Order, options: Options) -> Result<Report> {
+    check_host("source", source)?;
+    check_packed(source)?;
+    let mut strides = [0; MAX_NDIM];
+    let strides = &mut strides[..source.ndim()];
+    let (mut step, axes) = (1, nested(source, order));
+    for &axis in axes[..source.ndim()].iter().rev() {
+        strides[axis as usize] = step;
+        step *= source.shape()[axis as usize];
+    }
+    let movement = movement(source, strides, options)?;
+    Ok(Plan { movement, how: How::Apart }.report())
 }
 
 /// Copies the elements of `source` to where `destination`, of the same shape and dtype, has those of the same indices.
@@ -133,7 +162,11 @@ pub unsafe fn copy(source: &Tensor, destination: &Tensor, options: Options) -> R
             How::Along => std::ptr::copy(from, to, report.bytes),
             How::Temporary => {
                 let between = new(source, Order::K)?;
-                movement(&between, destination, options)?.carry_out(level(), between.data().cast(), to)?;
+                movement(&between, destination.strides(), options)?.carry_out(
+                    level(),
+                    between.data().cast(),
+                    to,
+                )?;
             }
         }
     }
@@ -175,33 +208,42 @@ pub unsafe fn new_with(source: &Tensor, order: Order, options: Options) -> Resul
 
 /// A new tensor like `source` whose dimensions are nested in this order.
 fn empty_in(source: &Tensor, order: Order) -> Result<Tensor> {
-    let ndim = source.ndim();
-    let packed = match order {
-        Order::C => true,
-        Order::F => false,
-        Order::A | Order::K => source.is_row_major() || (order == Order::A && !source.is_column_major()),
-    };
-    if packed || ndim < 2 || dtype::item_bytes(source.dtype()).is_none() {
+    let (ndim, axes) = (source.ndim(), nested(source, order));
+    if axes[..ndim].is_sorted() {
         return Tensor::empty_copied(source.shape(), source.dtype());
     }
-    let mut axes: [i64; MAX_NDIM] = std::array::from_fn(|axis| axis as i64);
-    let axes = &mut axes[..ndim];
-    match order {
-        Order::K => {
-            axes.sort_by_key(|&axis| std::cmp::Reverse(source.strides()[axis as usize].unsigned_abs()))
-        }
-        _ => axes.reverse(),
-    }
     let (mut shape, mut back) = ([0; MAX_NDIM], [0; MAX_NDIM]);
-    for (place, &axis) in axes.iter().enumerate() {
+    for (place, &axis) in axes[..ndim].iter().enumerate() {
         shape[place] = source.shape()[axis as usize];
         back[axis as usize] = place as i64;
     }
     Tensor::empty_copied(&shape[..ndim], source.dtype())?.permute(&back[..ndim])
 }
 
-/// The movement between two tensors that [`check`] has passed.
-fn movement(source: &Tensor, destination: &Tensor, options: Options) -> Result<Movement> {
+/// The dimensions of a new tensor like `source`, outermost first.
+fn nested(source: &Tensor, order: Order) -> [i64; MAX_NDIM] {
+    let mut axes: [i64; MAX_NDIM] = std::array::from_fn(|axis| axis as i64);
+    let own = &mut axes[..source.ndim()];
+    let reversed = match order {
+        Order::C => false,
+        Order::F => true,
+        Order::A => source.is_column_major() && !source.is_row_major(),
+        Order::K => {
+            own.sort_by_key(|&axis| std::cmp::Reverse(source.strides()[axis as usize].unsigned_abs()));
+            false
+        }
+    };
+    // Elements that do not fill bytes have one order.
+    match dtype::item_bytes(source.dtype()) {
+        None => own.sort(),
+        Some(_) if reversed => own.reverse(),
+        Some(_) => {}
+    }
+    axes
+}
+
+/// The movement to a tensor with these strides; [`check`] has passed both.
+fn movement(source: &Tensor, destination: &[i64], options: Options) -> Result<Movement> {
     let dtype = source.dtype();
     let Some(bytes) = dtype::item_bytes(dtype) else {
         return Ok(Movement::of_bits(source.size() * dtype::item_bits(dtype) as usize));
@@ -215,7 +257,7 @@ fn movement(source: &Tensor, destination: &Tensor, options: Options) -> Result<M
             return Err(Error::Transfer(Transfer::SwapBytes { dtype }));
         }
     }
-    Ok(Movement::new(source.shape(), source.strides(), destination.strides(), bytes, lane))
+    Ok(Movement::new(source.shape(), source.strides(), destination, bytes, lane))
 }
 
 /// Moves the elements between tensors that [`check`] has passed.
@@ -224,7 +266,7 @@ fn movement(source: &Tensor, destination: &Tensor, options: Options) -> Result<M
 ///
 /// They share no memory, and nobody else accesses them.
 pub(crate) unsafe fn carry_out(source: &Tensor, destination: &Tensor) -> Result<()> {
-    let movement = movement(source, destination, Options::default())?;
+    let movement = movement(source, destination.strides(), Options::default())?;
     // SAFETY: promised by the caller, for layouts that were checked.
     unsafe { movement.carry_out(level(), source.data().cast(), destination.data().cast()) }
 }
@@ -245,11 +287,17 @@ pub(crate) fn check(source: &Tensor, destination: &Tensor) -> Result<()> {
         return refuse(Transfer::Dtypes { source, destination });
     }
     destination.check_mutable()?;
-    let packed = source.is_row_major() && destination.is_row_major();
-    if dtype::item_bytes(dtype).is_none() && !packed {
-        return refuse(Transfer::SubByte { dtype: dtype::Name(dtype).to_string() });
+    check_packed(source)?;
+    check_packed(destination)
+}
+
+/// Refuses elements that do not fill bytes, where they are not packed.
+fn check_packed(tensor: &Tensor) -> Result<()> {
+    let dtype = tensor.dtype();
+    if dtype::item_bytes(dtype).is_some() || tensor.is_row_major() {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::Transfer(Transfer::SubByte { dtype: dtype::Name(dtype).to_string() }))
 }
 
 /// Refuses memory that the host cannot reach.

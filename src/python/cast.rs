@@ -2,6 +2,7 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
+use super::copy::long;
 use super::gil::{Gil, Owned};
 use super::import::tensor_from;
 use super::module;
@@ -12,9 +13,6 @@ use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, Result};
 use crate::tensor::Tensor;
 use std::ptr::null_mut;
-
-/// Casts of fewer bytes are over before another thread could use the GIL.
-const LONG: usize = 256 << 10;
 
 /// How a cast is asked for: `casting=` and `report=`.
 pub(super) struct Request {
@@ -47,7 +45,7 @@ impl Request {
             gil.settle_tensor(out)?;
         }
         let mut report = self.report.then(LossReport::default);
-        let mut work = || match out {
+        let work = || match out {
             // SAFETY: Python code was told not to touch either meanwhile.
             Some(out) => {
                 unsafe { copy::cast_into(source, out, self.casting, report.as_mut()) }.map(|()| out.clone())
@@ -55,8 +53,7 @@ impl Request {
             // SAFETY: as above.
             None => unsafe { copy::cast(source, dtype, self.casting, report.as_mut()) },
         };
-        let made = if source.nbytes() < LONG { work() } else { gil.without(work) };
-        made.map(|made| (made, report))
+        long(gil, source, work).map(|made| (made, report))
     }
 
     /// What the caller gets: `made`, or the pair of it and the report that was asked for.

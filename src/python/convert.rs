@@ -3,13 +3,15 @@
 use super::api::Object;
 use super::builtin::Arguments;
 use super::cast::Request;
+use super::copy::{copied, copied_tensor};
 use super::gil::{Gil, Owned};
 use super::import::{from_described, tensor_from};
 use super::kind::{self, Kind};
-use super::numpy::Numpy;
+use super::numpy::{Numpy, ToCopy};
 use super::object;
 use super::torch::Torch;
 use super::wanted::{check_device, other_dtype, read_dtype};
+use crate::copy::{Options, Order};
 use crate::dlpack::DLPackExchangeAPI;
 use crate::error::{Cast, Error, LossReport, Refusal, Result};
 use crate::tensor::{Tensor, device, dtype};
@@ -18,9 +20,9 @@ use std::ffi::CStr;
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source], [wanted, copy]) = arguments.parse(gil, "from_dlpack", ["device", "copy"])?;
     if is_true(gil, copy)? {
-        return Err(Error::Refused(Refusal::NoCopy {
-            remedy: "copy before, for example numpy.array(x) or x.clone()",
-        }));
+        let tensor = copied(gil, source, Order::C)?;
+        confirm_device(gil, &tensor, wanted)?;
+        return object::wrap(gil, tensor);
     }
     if let Kind::Tensor = kind::of(gil, source)
         && wanted.is_null()
@@ -39,12 +41,13 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy)? {
         return request.answer(gil, array_of(gil, numpy, &made)?, report);
     }
-    let array = match kind::of(gil, source) {
+    let kind = kind::of(gil, source);
+    let array = match kind {
+        _ if is_true(gil, copy)? => numpy_copy(gil, numpy, kind, source)?,
         Kind::Numpy(_) => gil.share(source),
         Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
         _ => array_of(gil, numpy, &tensor_from(gil, source)?)?,
     };
-    let array = if is_true(gil, copy)? { called(gil, array.object, c"copy")? } else { array };
     request.answer(gil, array, None)
 }
 
@@ -72,6 +75,23 @@ fn cast_first(
     request.cast(gil, &tensor, dtype, None).map(Some)
 }
 
+/// An array of its own.
+fn numpy_copy<'gil>(gil: &'gil Gil, numpy: &Numpy, kind: Kind, source: Object) -> Result<Owned<'gil>> {
+    let Kind::Numpy(_) = kind else {
+        let tensor = tensor_from(gil, source)?;
+        check_host(&tensor)?;
+        return array_of(gil, numpy, &copied_tensor(gil, &tensor, Order::C, Options::default())?);
+    };
+    // What is an array already stays what it is: a subclass, objects, dates, the other byte order.
+    if gil.type_of(source) == numpy.array_type
+        // SAFETY: the GIL is held and `source` is an ndarray.
+        && let Ok(ToCopy { tensor, swapped: false, of_bytes: None }) = unsafe { numpy.read_for_copy(gil, source) }
+    {
+        return array_of(gil, numpy, &copied_tensor(gil, &tensor, Order::C, Options::default())?);
+    }
+    gil.own(call(gil, source, c"copy")?).ok_or_else(|| gil.exception())
+}
+
 /// An array on the memory of a torch tensor, whose storage it keeps alive.
 fn torch_array<'gil>(
     gil: &'gil Gil,
@@ -94,14 +114,18 @@ fn torch_array<'gil>(
 
 /// An array on the memory of a tensor, which it keeps alive.
 pub(super) fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
-    if !device::is_host(tensor.device()) {
-        return Err(Error::Refused(Refusal::NotHostNumpy {
-            device: device::Name(tensor.device()).to_string(),
-        }));
-    }
+    check_host(tensor)?;
     gil.settle_tensor(tensor)?;
     let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
     numpy.array(gil, tensor.view(), !tensor.is_read_only(), Some(holder.object))
+}
+
+/// Refuses memory that NumPy cannot read.
+fn check_host(tensor: &Tensor) -> Result<()> {
+    if device::is_host(tensor.device()) {
+        return Ok(());
+    }
+    Err(Error::Refused(Refusal::NotHostNumpy { device: device::Name(tensor.device()).to_string() }))
 }
 
 pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
@@ -122,17 +146,15 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return request.answer(gil, make_torch(gil, torch, made, false)?, report);
     }
     if is_torch {
-        let made = if always { called(gil, source, c"clone")? } else { gil.share(source) };
+        let made = if always { torch_copy(gil, torch, source)? } else { gil.share(source) };
         return request.answer(gil, made, None);
     }
-    // NumPy copies whatever it has, strides that DLPack or torch cannot say included.
-    let numpy_copy =
-        if always && matches!(kind, Kind::Numpy(_)) { Some(call(gil, source, c"copy")?) } else { None };
-    let numpy_copy = numpy_copy.and_then(|copied| gil.own(copied));
-    let tensor = tensor_from(gil, numpy_copy.as_ref().map_or(source, |copied| copied.object))?;
+    // Of an array everything can be copied, also what DLPack or torch cannot describe.
+    let done = always && matches!(kind, Kind::Numpy(_));
+    let tensor = if done { copied(gil, source, Order::C)? } else { tensor_from(gil, source)? };
     confirm_device(gil, &tensor, wanted)?;
     let protects = tensor.is_read_only() && read_only == ReadOnly::Copy;
-    let copies = numpy_copy.is_none() && (always || protects);
+    let copies = !done && (always || protects);
     if tensor.is_read_only() && !always && read_only == ReadOnly::Error {
         return Err(Error::Refused(Refusal::ReadOnlyTorch));
     }
@@ -140,6 +162,21 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return Err(Error::Refused(Refusal::CopyForbidden));
     }
     request.answer(gil, make_torch(gil, torch, tensor, copies)?, None)
+}
+
+/// A copy of a torch tensor, in its own order.
+fn torch_copy<'gil>(gil: &'gil Gil, torch: &Torch, source: Object) -> Result<Owned<'gil>> {
+    let copied = match tensor_from(gil, source) {
+        Ok(tensor) if device::is_host(tensor.device()) => {
+            torch.make(gil, copied_tensor(gil, &tensor, Order::K, Options::default())?)?
+        }
+        // Gradients, traces and other devices are torch's own business.
+        _ => {
+            gil.clear();
+            call(gil, source, c"clone")?
+        }
+    };
+    gil.own(copied).ok_or_else(|| gil.exception())
 }
 
 /// A torch tensor on the memory of ours, or on a copy of it.
@@ -150,22 +187,11 @@ pub(super) fn make_torch<'gil>(
     copies: bool,
 ) -> Result<Owned<'gil>> {
     let new = |object| gil.own(object).ok_or_else(|| gil.exception());
-    let reversed = tensor.strides().iter().any(|&stride| stride < 0);
-    if copies && reversed && device::is_host(tensor.device()) {
-        // torch cannot even copy from negative strides, so NumPy does; what it makes is ours to share.
-        return new(torch.make(gil, packed(gil, &tensor)?)?);
+    if copies && device::is_host(tensor.device()) {
+        return new(torch.make(gil, copied_tensor(gil, &tensor, Order::C, Options::default())?)?);
     }
     let made = new(torch.make(gil, tensor)?)?;
     if copies { new(call(gil, made.object, c"clone")?) } else { Ok(made) }
-}
-
-/// A copy in row-major order, in memory that NumPy owns.
-fn packed(gil: &Gil, tensor: &Tensor) -> Result<Tensor> {
-    let numpy = Numpy::get(gil)?;
-    let array = array_of(gil, numpy, tensor)?;
-    let copied = gil.own(call(gil, array.object, c"copy")?).ok_or_else(|| gil.exception())?;
-    // SAFETY: the GIL is held, and the copy of an ndarray is one.
-    unsafe { numpy.read(gil, copied.object) }
 }
 
 /// What a read-only source becomes in torch, which cannot represent it.
@@ -205,9 +231,4 @@ fn confirm_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
 fn call(gil: &Gil, object: Object, method: &CStr) -> Result<Object> {
     let method = gil.attribute(object, method).map_err(|_| gil.exception())?;
     gil.call(method.object).map(Owned::into_raw).ok_or_else(|| gil.exception())
-}
-
-/// [`call`], for what is passed on.
-fn called<'gil>(gil: &'gil Gil, object: Object, method: &CStr) -> Result<Owned<'gil>> {
-    gil.own(call(gil, object, method)?).ok_or_else(|| gil.exception())
 }

@@ -8,6 +8,7 @@ mod capsule;
 mod cast;
 mod compare;
 mod convert;
+mod copy;
 mod error;
 mod exchange;
 mod gil;

@@ -5,6 +5,7 @@ use super::builtin::{Arguments, KEYWORDS, answer};
 use super::cast;
 use super::compare;
 use super::convert;
+use super::copy;
 use super::gil::{Gil, Owned};
 use super::memory;
 use super::object;
@@ -123,6 +124,17 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
 >>> batch = dlbridge.empty((32, 480, 640, 3), 'uint8').numpy()\n\
 >>> batch.nbytes, batch.ctypes.data % 256\n\
 (29491200, 0)" => memory::empty;
+    c"copy", c"copy(x, /, *, out=None, order='C')\n--\n\n\
+A Tensor of its own with the elements of `x`, any producer; or `out`, any writable array of the same shape and dtype,\n\
+with the elements of `x` in it.\n\n\
+`order` is that of the new tensor, as in NumPy: 'C' row-major, 'F' column-major, 'A' and 'K' like `x`. Strides may be\n\
+anything; of NumPy's arrays also those that are no multiple of an element, and the other byte order, which becomes\n\
+this machine's. Where `x` and `out` share memory, the result is as if they did not. From 1 MiB on the memory comes from\n\
+the pool of dlbridge.empty, and the threads of set_num_threads() share the work; from 256 KiB on the GIL is released.\n\n\
+>>> image = dlbridge.copy(frame.transpose(2, 0, 1))        # HWC to CHW, packed\n\
+>>> image.copied\n\
+True" => copy::copy;
+    c"_plan", c"_plan(x, out, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x, out=out)." => copy::plan;
     c"stack", c"stack(arrays, /, *, out=None, dtype=None, casting='same_kind', layout=None, scale=None, bias=None, as_=None)\n--\n\n\
 Arrays of one shape, of any mix of frameworks, as one batch with a new first axis: a Tensor, or with as_='numpy' or\n\
 as_='torch' theirs, on memory from the pool; or `out`, an array of the right shape, and any strides.\n\n\
