@@ -90,6 +90,21 @@
 #define DLB_CASTING_SATURATE 3
 
 /**
+ * The axes of the arrays stay as they are.
+ */
+#define DLB_LAYOUT_SAME 0
+
+/**
+ * Height, width, channels become channels, height, width.
+ */
+#define DLB_LAYOUT_CHW 1
+
+/**
+ * Channels, height, width become height, width, channels.
+ */
+#define DLB_LAYOUT_HWC 2
+
+/**
  * For `dlb_event_wait()`: however long it takes.
  */
 #define DLB_WAIT_FOREVER UINT64_MAX
@@ -387,6 +402,120 @@ typedef struct {
    */
   double first_result[2];
 } dlb_loss_report;
+
+/**
+ * How `dlb_equal()` and `dlb_allclose()` compare. Set `struct_size` to `sizeof(dlb_compare_options)` and the rest to
+ * zero; every field counts as it is, a tolerance of 0 too.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_compare_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Not 0: NaN equals NaN.
+   */
+  int32_t equal_nan;
+  /**
+   * Not 0: `dlb_equal()` asks for the same dtype too.
+   */
+  int32_t strict;
+  /**
+   * What `dlb_allclose()` allows in proportion to `b`; NumPy's is 1e-5.
+   */
+  double rtol;
+  /**
+   * What it always allows; NumPy's is 1e-8.
+   */
+  double atol;
+} dlb_compare_options;
+
+/**
+ * Two elements with the same indices.
+ */
+typedef struct {
+  /**
+   * Their place in row-major order, in the shape that both tensors broadcast to; -1 where there are no such elements,
+   * and then the rest is 0.
+   */
+  int64_t place;
+  /**
+   * `|a - b|` or `|a - b| / |b|`, whichever is the largest here.
+   */
+  double error;
+  /**
+   * Real and imaginary part of the element of `a`, as doubles: a 64-bit integer beyond 2^53 is rounded.
+   */
+  double a[2];
+  /**
+   * The same of `b`.
+   */
+  double b[2];
+} dlb_difference;
+
+/**
+ * What a comparison found. Set `struct_size` to `sizeof(dlb_comparison)` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_comparison)`.
+   */
+  size_t struct_size;
+  /**
+   * Pairs of elements that were compared: none where the shapes of `dlb_equal()` differ.
+   */
+  uint64_t compared;
+  /**
+   * Those that do not count as one.
+   */
+  uint64_t differing;
+  /**
+   * The first of those, with its absolute error.
+   */
+  dlb_difference first;
+  /**
+   * The largest absolute error of all pairs. NaN does not take part.
+   */
+  dlb_difference absolute;
+  /**
+   * The largest relative error of all pairs.
+   */
+  dlb_difference relative;
+} dlb_comparison;
+
+/**
+ * What `dlb_stack()` does on the way. Set `struct_size` to `sizeof(dlb_stack_options)` and the rest to zero first.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_stack_options)`.
+   */
+  size_t struct_size;
+  /**
+   * What a cast may do to values, those before `scale` and `bias`: a constant `DLB_CASTING_*`.
+   */
+  int32_t casting;
+  /**
+   * How the axes are turned: a constant `DLB_LAYOUT_*`. A picture of two axes has one channel.
+   */
+  int32_t layout;
+  /**
+   * What values are multiplied by: `scale_count` numbers, borrowed. 1 for all, or one for each channel; 0 for none.
+   */
+  const double *scale;
+  /**
+   * How many.
+   */
+  size_t scale_count;
+  /**
+   * What is added then: `bias_count` numbers, borrowed.
+   */
+  const double *bias;
+  /**
+   * How many.
+   */
+  size_t bias_count;
+} dlb_stack_options;
 
 /**
  * Success.
@@ -950,6 +1079,64 @@ dlb_status dlb_tensor_cast(const dlb_tensor *source,
  * Static, never NULL. Thread-safe.
  */
 const char *dlb_casting_name(int32_t casting);
+
+/**
+ * Whether both tensors have the same shape and the same values: NumPy's `array_equal`, in one pass without a temporary.
+ *
+ * They may have any dtypes of whole bytes and one lane, and any strides. Dtypes that differ are compared as NumPy promotes
+ * them: integers exactly, a 64-bit integer beside a float as float64. Without a report the first difference ends it. From
+ * 1 MiB on several threads share the work.
+ *
+ * All are borrowed. `options` may be NULL: NaN differs from NaN, and dtypes may differ. `report` may be NULL; otherwise
+ * every element is looked at. `*out` becomes 1 or 0. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `a`, `b` or `out`, a
+ * `struct_size` that is too small), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, sub-byte elements, several
+ * lanes), and with the error of an asynchronous copy into either that failed. Waits for such copies. Thread-safe; nobody may
+ * write to the elements meanwhile.
+ */
+dlb_status dlb_equal(const dlb_tensor *a,
+                     const dlb_tensor *b,
+                     const dlb_compare_options *options,
+                     dlb_comparison *report,
+                     int32_t *out);
+
+/**
+ * Whether `|a - b| <= atol + rtol * |b|` everywhere: NumPy's `allclose`, in one pass without a temporary.
+ *
+ * The shapes broadcast as NumPy's do. Each step is rounded as there: to the promoted dtype for the difference, to that of
+ * `b` for what is allowed; integers, bfloat16 and float8 are reckoned in float64. Infinities are close to themselves only,
+ * NaN to nothing, or with `equal_nan` to NaN.
+ *
+ * As `dlb_equal()`, but for `options`: NULL stands for rtol 1e-5 and atol 1e-8. Fails besides with
+ * `DLB_ERROR_INVALID_ARGUMENT` (shapes that do not broadcast, a tolerance that is NaN).
+ */
+dlb_status dlb_allclose(const dlb_tensor *a,
+                        const dlb_tensor *b,
+                        const dlb_compare_options *options,
+                        dlb_comparison *report,
+                        int32_t *out);
+
+/**
+ * Writes `count` tensors of one shape to `destination`, one behind the other along its first axis; cast to its dtype,
+ * turned to `layout` and as `x * scale + bias` on the way, in one pass over each.
+ *
+ * The destination has the shape `{count, ...}` of the turned tensors, any strides, and memory that no tensor shares;
+ * `dlb_tensor_empty()` makes it. `x * scale + bias` is reckoned in float64 where the destination is, else in float32, and
+ * each step is rounded, so that all processors give the same bits; the channels are the last axis, with
+ * `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
+ *
+ * All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
+ * tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a
+ * destination of another shape, an unknown constant, as many numbers as there are neither channels nor one, scale or bias
+ * to a dtype that is no real floating-point number), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, dtypes
+ * that are not cast like this, shared memory), `DLB_ERROR_READ_ONLY`, and with `DLB_ERROR_LOSSY` where a value is refused:
+ * then all of the destination is set to one value that nobody takes for a result (NaN, the smallest of the signed
+ * integers, the largest of the unsigned ones, true). Waits for asynchronous copies. Nobody else may touch the destination
+ * or write to the tensors meanwhile.
+ */
+dlb_status dlb_stack(const dlb_tensor *const *tensors,
+                     size_t count,
+                     dlb_tensor *destination,
+                     const dlb_stack_options *options);
 
 /**
  * Adds a reference and returns `event`. NULL gives NULL. Thread-safe.

@@ -39,5 +39,5 @@ pub mod tensor;
 pub use copy::copy;
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
-pub use error::{Allocation, Cast, Driver, Error, Kind, Refusal, Result, Transfer};
+pub use error::{Allocation, Cast, Compare, Driver, Error, Kind, Refusal, Result, Stack, Transfer};
 pub use tensor::Tensor;

@@ -71,7 +71,12 @@ unsafe fn casting_of(options: *const dlb_cast_options) -> Result<Casting> {
         return Ok(Casting::default());
     }
     // SAFETY: promised by the caller; the size was checked.
-    match unsafe { &*check_size(options, "dlb_cast_options")? }.casting {
+    read_casting(unsafe { &*check_size(options, "dlb_cast_options")? }.casting)
+}
+
+/// What a constant stands for.
+pub(super) fn read_casting(casting: i32) -> Result<Casting> {
+    match casting {
         DLB_CASTING_SAME_KIND => Ok(Casting::SameKind),
         DLB_CASTING_SAME_VALUE => Ok(Casting::SameValue),
         DLB_CASTING_UNSAFE => Ok(Casting::Unsafe),

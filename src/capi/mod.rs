@@ -9,12 +9,14 @@
 )]
 
 pub mod cast;
+pub mod compare;
 pub mod copy;
 pub mod device;
 pub mod dtype;
 pub mod event;
 pub mod memory;
 pub mod python;
+pub mod stack;
 pub mod status;
 pub mod stream;
 pub mod tensor;

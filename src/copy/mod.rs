@@ -7,6 +7,7 @@
 
 mod bits;
 mod cast;
+mod compare;
 mod contiguous;
 #[cfg(test)]
 pub(crate) mod guarded;
@@ -16,6 +17,7 @@ pub(crate) mod level;
 mod movement;
 pub(crate) mod plan;
 mod reversed;
+mod stack;
 mod stepped;
 mod stream;
 mod tensors;
@@ -24,8 +26,11 @@ mod transposed;
 
 pub use crate::error::{FirstLoss, LossReport};
 pub use cast::{Casting, cast, cast_into};
+pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
 pub use level::{complaint as simd_complaint, simd_level};
 pub(crate) use movement::carry_out_bytes;
+pub(crate) use stack::common_dtype;
+pub use stack::{Layout, StackOptions, stack, stack_into};
 pub use tensors::{Options, Order, Report, copy, new, new_with, plan, plan_new};
 pub(crate) use tensors::{carry_out, check_match};
 pub use threads::{num_threads, set_num_threads};

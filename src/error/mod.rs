@@ -1,15 +1,19 @@
 //! What can go wrong, and the words for it: what is wrong, with the values, then the call that mends it.
 
 mod allocation;
+mod compare;
 mod driver;
 mod loss;
 mod refusal;
+mod stack;
 mod transfer;
 
 pub use allocation::Allocation;
+pub use compare::Compare;
 pub use driver::Driver;
 pub use loss::{Cast, FirstLoss, LossReport};
 pub use refusal::Refusal;
+pub use stack::Stack;
 pub use transfer::Transfer;
 
 use std::borrow::Cow;
@@ -137,6 +141,10 @@ pub enum Error {
     Transfer(Transfer),
     // What a driver cannot do, or could not
     Driver(Driver),
+    // What has no answer, equal or not
+    Compare(Compare),
+    // What is no batch
+    Stack(Stack),
     // What a cast would lose
     Cast(Cast),
     Python { who: &'static str, words: String },
@@ -194,6 +202,8 @@ impl Error {
             Refused(refusal) => refusal.kind(),
             Transfer(transfer) => transfer.kind(),
             Driver(driver) => driver.kind(),
+            Compare(compare) => compare.kind(),
+            Stack(stack) => stack.kind(),
             Cast(cast) => cast.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
@@ -386,6 +396,8 @@ impl fmt::Display for Error {
             Refused(refusal) => refusal.fmt(f),
             Transfer(transfer) => transfer.fmt(f),
             Driver(driver) => driver.fmt(f),
+            Compare(compare) => compare.fmt(f),
+            Stack(stack) => stack.fmt(f),
             Cast(cast) => cast.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),

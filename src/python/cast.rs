@@ -16,7 +16,7 @@ use std::ptr::null_mut;
 
 /// How a cast is asked for: `casting=` and `report=`.
 pub(super) struct Request {
-    casting: Casting,
+    pub casting: Casting,
     report: bool,
 }
 
@@ -47,7 +47,9 @@ impl Request {
         let mut report = self.report.then(LossReport::default);
         let work = || match out {
             // SAFETY: Python code was told not to touch either meanwhile.
-            Some(out) => unsafe { copy::cast_into(source, out, self.casting, report.as_mut()) }.map(|()| out.clone()),
+            Some(out) => {
+                unsafe { copy::cast_into(source, out, self.casting, report.as_mut()) }.map(|()| out.clone())
+            }
             // SAFETY: as above.
             None => unsafe { copy::cast(source, dtype, self.casting, report.as_mut()) },
         };

@@ -113,7 +113,7 @@ fn torch_array<'gil>(
 }
 
 /// An array on the memory of a tensor, which it keeps alive.
-fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
+pub(super) fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
     check_host(tensor)?;
     gil.settle_tensor(tensor)?;
     let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
@@ -180,7 +180,12 @@ fn torch_copy<'gil>(gil: &'gil Gil, torch: &Torch, source: Object) -> Result<Own
 }
 
 /// A torch tensor on the memory of ours, or on a copy of it.
-fn make_torch<'gil>(gil: &'gil Gil, torch: &Torch, tensor: Tensor, copies: bool) -> Result<Owned<'gil>> {
+pub(super) fn make_torch<'gil>(
+    gil: &'gil Gil,
+    torch: &Torch,
+    tensor: Tensor,
+    copies: bool,
+) -> Result<Owned<'gil>> {
     let new = |object| gil.own(object).ok_or_else(|| gil.exception());
     if copies && device::is_host(tensor.device()) {
         return new(torch.make(gil, copied_tensor(gil, &tensor, Order::C, Options::default())?)?);

@@ -118,7 +118,7 @@ pub(super) fn raise(gil: &Gil, error: &Error) {
     let words = CString::new(words).unwrap_or_default();
     // SAFETY: the GIL is held; the class and the words live on.
     unsafe { (gil.api.PyErr_SetString)(module::exception_class(gil, error), words.as_ptr()) };
-    if value.is_null() && !matches!(error, Error::Cast(_)) {
+    if value.is_null() && !matches!(error.of_one_array(), Error::Cast(_)) {
         return;
     }
     let Pending([mut new_kind, mut new_value, mut new_traceback]) = gil.set_aside();

@@ -3,11 +3,13 @@
 use super::api::{MethodDef, Object};
 use super::builtin::{Arguments, KEYWORDS, answer};
 use super::cast;
+use super::compare;
 use super::convert;
 use super::copy;
 use super::gil::{Gil, Owned};
 use super::memory;
 use super::object;
+use super::stack;
 use super::transfer;
 use crate::error::{Cast, Error, LossReport, Refusal, Result};
 use std::ffi::{CStr, c_void};
@@ -23,7 +25,7 @@ const LOSS_REPORT: isize = 16;
 
 /// The class that stands for an error.
 pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
-    let index = match error {
+    let index = match error.of_one_array() {
         Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => {
             // SAFETY: the address of a static exception type.
             return unsafe { *gil.api.PyExc_TypeError };
@@ -50,7 +52,7 @@ pub(super) fn loss_report<'gil>(gil: &'gil Gil, report: &LossReport) -> Result<O
 
 /// Gives the exception that is set what belongs to it besides its words.
 pub(super) fn complete(gil: &Gil, error: &Error, exception: Object) {
-    let Error::Cast(Cast::Lossy { report, .. }) = error else { return };
+    let Error::Cast(Cast::Lossy { report, .. }) = error.of_one_array() else { return };
     if let Ok(report) = loss_report(gil, report) {
         // SAFETY: the GIL is held, and both are alive.
         unsafe { (gil.api.PyObject_SetAttrString)(exception, c"report".as_ptr(), report.object) };
@@ -133,6 +135,36 @@ the pool of dlbridge.empty, and the threads of set_num_threads() share the work;
 >>> image.copied\n\
 True" => copy::copy;
     c"_plan", c"_plan(x, out, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x, out=out)." => copy::plan;
+    c"stack", c"stack(arrays, /, *, out=None, dtype=None, casting='same_kind', layout=None, scale=None, bias=None, as_=None)\n--\n\n\
+Arrays of one shape, of any mix of frameworks, as one batch with a new first axis: a Tensor, or with as_='numpy' or\n\
+as_='torch' theirs, on memory from the pool; or `out`, an array of the right shape, and any strides.\n\n\
+In the same pass values are cast to `dtype`, which is needed where the arrays differ in it, as `casting` allows (see\n\
+cast); pictures are turned from height, width, channels with layout='CHW', or to them with layout='HWC' (two axes are\n\
+one channel); and become x * scale + bias, one number or one for each channel (without a layout the last axis),\n\
+multiplied, then added, in float64 where that is the dtype, else in float32.\n\n\
+Everything is checked before anything is written. An array that is refused is named by its index; where a value is\n\
+refused all of `out` is set to what nobody takes for a result: NaN, or the largest or smallest integer.\n\n\
+>>> pictures = [numpy.asarray(PIL.Image.open(name)) for name in names]\n\
+>>> dlbridge.stack(pictures, layout='CHW', dtype='float32', scale=1 / 255, as_='torch').shape\n\
+torch.Size([64, 3, 224, 224])" => stack::stack;
+    c"equal", c"equal(a, b, /, *, equal_nan=False, strict=False, report=False)\n--\n\n\
+Whether two arrays, of any frameworks and dtypes, have one shape and the same values: numpy.array_equal, in one pass,\n\
+without a temporary array, ended by the first difference.\n\n\
+With equal_nan=True NaN equals NaN; with strict=True the dtypes must be the same too. Dtypes that differ are compared as\n\
+NumPy promotes them: integers exactly, 64-bit integers beside floats as float64. report=True gives a Comparison: true\n\
+where equal, with the first difference, the worst, and how many; that looks at everything.\n\n\
+>>> dlbridge.equal(numpy.arange(3), torch.arange(3))\n\
+True\n\
+>>> print(dlbridge.equal(numpy.arange(3), torch.tensor([0, 1, 5]), report=True))\n\
+1 of 3 elements differ, the first at [2]: 2 and 5; largest absolute error 3.0 at [2]; largest relative error 0.6 at [2]"
+        => compare::equal;
+    c"allclose", c"allclose(a, b, /, *, rtol=1e-05, atol=1e-08, equal_nan=False, report=False)\n--\n\n\
+Whether |a - b| <= atol + rtol * |b| everywhere, for two arrays of any frameworks and dtypes whose shapes broadcast:\n\
+numpy.allclose, the rounding of each step included, in one pass, without a temporary array, ended by the first failure.\n\n\
+b is the reference. Infinities are close to themselves only, NaN to nothing, or with equal_nan=True to NaN. float16 is\n\
+reckoned in float16 as NumPy does, bfloat16 and float8 in float64. report=True gives a Comparison, see equal().\n\n\
+>>> dlbridge.allclose(numpy.float32([1, 2]), torch.tensor([1, 2.00001]))\n\
+True" => compare::allclose;
     c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
     c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
 };

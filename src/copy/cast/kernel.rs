@@ -14,11 +14,11 @@ use crate::copy::level::{Level, per_level};
 ///
 /// So many elements are at the first address and room for as many at the second, which share no memory. The machine has
 /// the level.
-pub(super) type Row = unsafe fn(level: Level, from: *const u8, to: *mut u8, count: usize) -> bool;
+pub(in crate::copy) type Row = unsafe fn(level: Level, from: *const u8, to: *mut u8, count: usize) -> bool;
 
 /// What a conversion notes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Notes {
+pub(in crate::copy) enum Notes {
     Nothing,
     /// Values out of range.
     Misfits,

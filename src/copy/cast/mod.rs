@@ -21,9 +21,9 @@ use super::threads;
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, LossReport, Result, Transfer};
 use crate::tensor::{Access, Tensor, dtype};
-use kernel::Notes;
-use recipe::{Buffers, Recipe};
-use scalar::Scalar;
+pub(super) use kernel::Notes;
+pub(super) use recipe::{Buffers, Recipe};
+pub(super) use scalar::{Kind as ScalarKind, Scalar};
 use std::sync::{Mutex, PoisonError};
 use tally::{Change, Tally};
 
@@ -167,7 +167,9 @@ pub unsafe fn cast_into(
     let name = |scalar: Scalar| scalar.name().to_owned();
     let tally = if casting == Casting::SameValue { all.changes } else { all.misfits };
     let allowing = match casting {
-        Casting::SameValue if from.kind() <= to.kind() && !tally.has_misfits() => "\"same_kind\" to round them",
+        Casting::SameValue if from.kind() <= to.kind() && !tally.has_misfits() => {
+            "\"same_kind\" to round them"
+        }
         Casting::SameValue if !tally.has_misfits() => "\"unsafe\" to cut off what does not fit",
         _ => "\"saturate\" to clamp them, or \"unsafe\" for what NumPy makes of them",
     };
@@ -178,6 +180,11 @@ pub unsafe fn cast_into(
         allowing,
         report: Box::new(tally.report(source.shape())),
     }))
+}
+
+/// Refuses dtypes that are not cast like this.
+pub(super) fn check_casting(from: DLDataType, to: DLDataType, casting: Casting) -> Result<()> {
+    scalars(from, to, casting).map(drop)
 }
 
 /// The two dtypes, where they are cast like this.
@@ -339,17 +346,29 @@ impl Work<'_> {
     ///
     /// As for [`Work::run`].
     unsafe fn spoil(&self) {
-        let mark = self.to.mark();
-        let (nest, bytes) = (self.nest(), self.to.bytes());
-        let inner = nest.inner();
-        nest.rows(self.bases(), &mut |[_, row]| {
-            for index in 0..inner.extent as isize {
-                let at = row.wrapping_offset(index * inner.steps[1]);
-                // SAFETY: promised by the caller.
-                unsafe { at.copy_from_nonoverlapping(mark.as_ptr(), bytes) }
-            }
-        });
+        // SAFETY: promised by the caller.
+        unsafe { spoil(self.destination) }
     }
+}
+
+/// Sets every element to what nobody takes for a result; of a dtype that is not cast every byte to 255.
+///
+/// # Safety
+///
+/// The elements are there, in memory that nobody else uses.
+pub(super) unsafe fn spoil(destination: &Tensor) {
+    let bytes = dtype::item_bytes(destination.dtype()).unwrap_or(1);
+    let mark = Scalar::of(destination.dtype()).map_or([0xff; 16], Scalar::mark);
+    let nest = nest(destination.shape(), [Operand { strides: destination.strides(), item: bytes }]);
+    let inner = nest.inner();
+    nest.rows([destination.data().cast()], &mut |[row]| {
+        for index in 0..inner.extent as isize {
+            for (at, mark) in mark.iter().cycle().take(bytes).enumerate() {
+                // SAFETY: promised by the caller.
+                unsafe { row.wrapping_offset(index * inner.steps[0] + at as isize).write(*mark) }
+            }
+        }
+    });
 }
 
 /// Addresses that threads share.

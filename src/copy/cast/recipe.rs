@@ -14,7 +14,7 @@ const BLOCK: usize = 512;
 const DIRECT: usize = 4096;
 
 /// Where what is gathered, widened and made waits, by turns.
-pub(super) struct Buffers {
+pub(in crate::copy) struct Buffers {
     gathered: MaybeUninit<[u128; BLOCK]>,
     widened: MaybeUninit<[u64; 2 * BLOCK]>,
     made: MaybeUninit<[u128; BLOCK]>,
@@ -44,7 +44,7 @@ enum Parts {
 }
 
 /// What is the same for all blocks of a cast.
-pub(super) struct Recipe {
+pub(in crate::copy) struct Recipe {
     source: Scalar,
     target: Scalar,
     level: Level,
@@ -59,7 +59,14 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    pub fn new(level: Level, source: Scalar, target: Scalar, saturate: bool, notes: Notes, size: usize) -> Self {
+    pub fn new(
+        level: Level,
+        source: Scalar,
+        target: Scalar,
+        saturate: bool,
+        notes: Notes,
+        size: usize,
+    ) -> Self {
         let parts = match (source.is_complex(), target.is_complex()) {
             (false, false) => Parts::None,
             (true, true) => Parts::Pairs,

@@ -9,6 +9,7 @@ True
 Importing this package imports neither NumPy nor torch.
 """
 
+from ._compare import Comparison, Difference, Worst
 from ._errors import (
     ClosedError,
     CopyRequiredError,
@@ -34,9 +35,12 @@ from ._memory import MemoryStats, memory_limit, memory_stats, trim
 from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 
+allclose = native.allclose
 cast = native.cast
 empty = native.empty
+equal = native.equal
 from_dlpack = native.from_dlpack
+stack = native.stack
 to_numpy = native.to_numpy
 to_torch = native.to_torch
 
@@ -44,8 +48,10 @@ __version__ = version()
 
 __all__ = [
     "ClosedError",
+    "Comparison",
     "CopyRequiredError",
     "DeviceError",
+    "Difference",
     "Error",
     "Event",
     "Explanation",
@@ -65,11 +71,14 @@ __all__ = [
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
+    "Worst",
     "__version__",
+    "allclose",
     "cast",
     "cuda_available",
     "devices",
     "empty",
+    "equal",
     "explain",
     "from_dlpack",
     "get_cmake_dir",
@@ -79,6 +88,7 @@ __all__ = [
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "stack",
     "to",
     "to_numpy",
     "to_torch",
