@@ -21,9 +21,13 @@
 
 mod cpu;
 mod cuda;
+mod order;
+mod own;
 
 #[cfg(test)]
 mod tests;
+
+pub use own::own_stream;
 
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Result, Transfer};

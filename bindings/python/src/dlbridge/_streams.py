@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import threading
 import time
 from types import TracebackType
 from typing import Any
@@ -169,42 +167,25 @@ class Stream:
             self._release(self._handle)
 
 
-_own: Stream | None = None
-_lock = threading.Lock()
-
-
-def _own_stream() -> Stream:
-    """The stream of who names none."""
-    global _own
-    with _lock:
-        if _own is None:
-            _own = Stream("cpu")
-        return _own
-
-
-def _forget_streams() -> None:
-    """In a child of a fork, whose streams stayed in the parent, as may have who held the lock."""
-    global _own, _lock
-    _own, _lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_streams)
+def handle_of(stream: Any) -> int:
+    """The handle of a stream argument; 0 for None, which stands for the library's own stream of the device."""
+    if stream is None:
+        return 0
+    if not isinstance(stream, Stream):
+        raise InvalidArgumentError(f"stream is a {type(stream).__name__}; pass a dlbridge.Stream, or None")
+    return stream._handle or 0
 
 
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Any:
     """A `Tensor` of its own memory on `device` into which `x` is being copied; returns at once.
 
     Whoever reaches the elements of the result waits for the copy, with the GIL released: `data_ptr`, `numpy()`,
-    `torch()`, `__dlpack__`. `x` is kept alive until then. Do not write to it before: once `stream.record().wait()`
-    or a look at the result has answered, it may be written. Without `stream` the copy is queued on a stream of the
-    library's own.
+    `torch()`, `__dlpack__`; a consumer with a stream has that wait instead. `x` is kept alive until then. Do not write to
+    it before: once `stream.record().wait()` or a look at the result has answered, it may be written. On its way to a CUDA
+    device, what is not pinned has been staged, and may be written again, when this returns. Without `stream` the copy is
+    queued on the library's own stream of the device. It counts as one transfer (`memory_stats`).
 
     >>> dlbridge.upload(numpy.arange(6.0)).numpy()
     array([0., 1., 2., 3., 4., 5.])
     """
-    _check(_c.dlb_device_check(_Device(*native._device(device))))
-    used = _own_stream() if stream is None else stream
-    if not isinstance(used, Stream):
-        raise InvalidArgumentError(f"stream is a {type(used).__name__}; pass a dlbridge.Stream, or None")
-    return native._upload(x, used._handle)
+    return native._upload(x, device, handle_of(stream))
