@@ -37,5 +37,5 @@ pub mod tensor;
 
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
-pub use error::{Allocation, Error, Kind, Refusal, Result, Transfer};
+pub use error::{Allocation, Driver, Error, Kind, Refusal, Result, Transfer};
 pub use tensor::Tensor;

@@ -21,13 +21,22 @@
 
 mod cpu;
 mod cuda;
+mod memory;
 mod order;
 mod own;
+mod pin;
+mod place;
+mod transfers;
 
 #[cfg(test)]
 mod tests;
 
+pub use memory::{device_allocator, pinned_allocator};
+pub(crate) use own::drives_cuda;
 pub use own::own_stream;
+pub use pin::{Pin, pin};
+pub use place::{allocator, empty, empty_for};
+pub use transfers::{Count, Transfers, transfers};
 
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Result, Transfer};
@@ -83,6 +92,12 @@ pub fn check_device(device: DLDevice) -> Result<()> {
     Err(Error::Transfer(Transfer::NoDevice { device, why }))
 }
 
+/// Asks the driver whether `data` is memory of `device`, as whoever described it claims. Host memory is not asked about.
+pub fn check_pointer(data: *const c_void, device: DLDevice) -> Result<()> {
+    let _ = data;
+    check_device(device)
+}
+
 /// An ordered queue of work on a device. A clone is another handle to the same queue.
 ///
 /// On the CPU it is a thread, started when first needed. Dropping the last handle waits for nothing: what is queued is
@@ -119,6 +134,11 @@ impl Stream {
     /// The device it works on.
     pub fn device(&self) -> DLDevice {
         self.0.device
+    }
+
+    /// The native handle, for code that queues work of its own on the stream: a `cudaStream_t`. `None` on the CPU.
+    pub fn native(&self) -> Option<*mut c_void> {
+        None
     }
 
     /// An event that is done when everything queued so far is.
@@ -246,6 +266,7 @@ pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream)
     destination.pending(Access::Write, &mut lock, &mut after)?;
     let work = Work::Copy { source: source.clone(), destination: destination.clone() };
     let fence = stream.0.queue.submit(&mut lock, after, work)?;
+    transfers::count(source.device(), destination.device(), source.nbytes());
     source.busy_until(fence.clone(), Access::Read, &mut lock);
     destination.busy_until(fence.clone(), Access::Write, &mut lock);
     Ok(Event(fence))

@@ -39,3 +39,8 @@ fn known(device: DLDevice) -> Option<Stream> {
     }
     own.streams.iter().find(|stream| stream.device() == device).cloned()
 }
+
+/// Whether any CUDA device is driven here. Costs nothing once asked.
+pub(crate) fn drives_cuda() -> bool {
+    check_device(DLDevice::cuda(0)).is_ok()
+}

@@ -1,10 +1,12 @@
 //! What can go wrong, and the words for it: what is wrong, with the values, then the call that mends it.
 
 mod allocation;
+mod driver;
 mod refusal;
 mod transfer;
 
 pub use allocation::Allocation;
+pub use driver::Driver;
 pub use refusal::Refusal;
 pub use transfer::Transfer;
 
@@ -131,6 +133,8 @@ pub enum Error {
     Refused(Refusal),
     // What a stream, an event or an asynchronous copy cannot do
     Transfer(Transfer),
+    // What a driver cannot do, or could not
+    Driver(Driver),
     Python { who: &'static str, words: String },
     Panic { words: String },
 }
@@ -185,6 +189,7 @@ impl Error {
             Unavailable { .. } => Kind::Unavailable,
             Refused(refusal) => refusal.kind(),
             Transfer(transfer) => transfer.kind(),
+            Driver(driver) => driver.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
         }
@@ -375,6 +380,7 @@ impl fmt::Display for Error {
             ),
             Refused(refusal) => refusal.fmt(f),
             Transfer(transfer) => transfer.fmt(f),
+            Driver(driver) => driver.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }

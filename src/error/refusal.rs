@@ -39,6 +39,7 @@ pub enum Refusal {
     NoCopy { remedy: &'static str },
     NoCast { have: String, wanted: String },
     CopyForbidden,
+    TransferForbidden { device: String },
 }
 
 impl Refusal {
@@ -54,7 +55,7 @@ impl Refusal {
             | UnclearDtype { .. }
             | Stream { .. } => Kind::InvalidArgument,
             ReadOnlyTorch | ReadOnlyLegacy => Kind::ReadOnly,
-            NoCopy { .. } | NoCast { .. } | CopyForbidden => Kind::CopyRequired,
+            NoCopy { .. } | NoCast { .. } | CopyForbidden | TransferForbidden { .. } => Kind::CopyRequired,
             _ => Kind::Unsupported,
         }
     }
@@ -130,7 +131,7 @@ impl fmt::Display for Refusal {
                 "the buffer has the format {format:?}, which has no DLPack type; pass numpy.asarray(x) converted to a numeric dtype"
             ),
             NotHostNumpy { device } => {
-                write!(f, "the data is on {device} and NumPy reads host memory; call x.cpu() first")
+                write!(f, "the data is on {device} and NumPy reads host memory; call dlbridge.download(x).result() first")
             }
             OtherDevice { have, wanted } => write!(
                 f,
@@ -138,6 +139,10 @@ impl fmt::Display for Refusal {
             ),
             CopyForbidden => f.write_str(
                 "readonly=\"copy\" would copy this read-only source, which copy=False forbids; drop one of the two",
+            ),
+            TransferForbidden { device } => write!(
+                f,
+                "the data is on {device}, so having it elsewhere is a copy, which copy=False forbids; drop one of the two"
             ),
             NoCopy { remedy } => write!(f, "copy=True is not handled here; {remedy}"),
             NoCast { have, wanted } => {

@@ -49,7 +49,7 @@ fn memory() -> usize {
 }
 
 /// The shared allocator itself.
-pub(super) struct Shared;
+pub(crate) struct Shared;
 
 // SAFETY: each piece comes from one of two allocators, and `held` says which.
 unsafe impl Allocator for Shared {
@@ -70,5 +70,9 @@ unsafe impl Allocator for Shared {
                 None => Host.deallocate_after(piece, fences),
             }
         }
+    }
+
+    fn pool(&self) -> Option<&Pool> {
+        Some(pool())
     }
 }

@@ -34,21 +34,24 @@ impl Abi {
 }
 
 /// A new capsule with an export of the tensor: versioned, or legacy for consumers older than DLPack 1.0. A new
-/// reference. Unless it is consumed, it deletes the export when it is destroyed.
+/// reference. Unless it is consumed, it deletes the export when it is destroyed. Waits for the copies into the memory.
 pub fn capsule(tensor: &Tensor, legacy: bool) -> Result<NonNull<c_void>> {
-    with_gil(&Gil::take()?, tensor, legacy)
+    let gil = Gil::take()?;
+    gil.settle_tensor(tensor)?;
+    ordered(&gil, tensor, legacy, false)
 }
 
-/// [`capsule`] for who holds the GIL already.
-pub(super) fn with_gil(gil: &Gil, tensor: &Tensor, legacy: bool) -> Result<NonNull<c_void>> {
+/// [`capsule`] for who has ordered the consumer behind the copies into the memory. `copied` says that the memory was made
+/// for this export.
+pub(super) fn ordered(gil: &Gil, tensor: &Tensor, legacy: bool, copied: bool) -> Result<NonNull<c_void>> {
     if legacy && tensor.is_read_only() {
         return Err(Error::Refused(Refusal::ReadOnlyLegacy));
     }
-    gil.settle_tensor(tensor)?;
+    let tensor = tensor.clone();
     let (abi, managed) = if legacy {
-        (Abi::Legacy, tensor.export_legacy()?.cast::<c_void>())
+        (Abi::Legacy, tensor.into_ordered_legacy_export()?.cast::<c_void>())
     } else {
-        (Abi::Versioned, tensor.export()?.cast::<c_void>())
+        (Abi::Versioned, tensor.into_ordered_export(copied)?.cast::<c_void>())
     };
     // SAFETY: the GIL is held; pointer and name are not NULL, and the name is static.
     let capsule = unsafe { (gil.api.PyCapsule_New)(managed.as_ptr(), abi.name().as_ptr(), Some(destroy)) };

@@ -8,8 +8,9 @@ use super::kind::{self, Kind};
 use super::numpy::Numpy;
 use super::object;
 use super::torch::Torch;
-use super::wanted::{check_device, check_dtype};
-use crate::dlpack::DLPackExchangeAPI;
+use super::transfer::moved;
+use super::wanted::{check_dtype, check_tensor_dtype, device_of};
+use crate::dlpack::{DLDevice, DLPackExchangeAPI};
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device};
 use std::ffi::CStr;
@@ -27,8 +28,7 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return Ok(gil.share(source).into_raw());
     }
     let tensor = tensor_from(gil, source)?;
-    confirm_device(gil, &tensor, wanted)?;
-    object::wrap(gil, tensor)
+    object::wrap(gil, placed(gil, tensor, device_given(gil, wanted)?, copy)?)
 }
 
 pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
@@ -84,19 +84,27 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let kind = kind::of(gil, source);
     if let Kind::Torch(_) | Kind::TorchSubclass = kind {
         confirm_dtype(gil, source, dtype)?;
-        if let Some(wanted) = gil.given(wanted) {
-            check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
+        if !is_there(gil, source, wanted)? {
+            let there = placed(gil, tensor_from(gil, source)?, device_given(gil, wanted)?, copy)?;
+            return torch.make(gil, there);
         }
         return if always { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
     }
-    // NumPy copies whatever it has, strides that DLPack or torch cannot say included.
+    let wanted = device_given(gil, wanted)?;
+    // NumPy copies whatever it has, strides that DLPack or torch cannot say included. On another device it is a copy anyway.
+    let stays = wanted.is_none_or(|wanted| wanted == DLDevice::CPU);
     let numpy_copy =
-        if always && matches!(kind, Kind::Numpy(_)) { Some(call(gil, source, c"copy")?) } else { None };
+        if always && stays && matches!(kind, Kind::Numpy(_)) { Some(call(gil, source, c"copy")?) } else { None };
     let numpy_copy = numpy_copy.and_then(|copied| gil.own(copied));
     let tensor = tensor_from(gil, numpy_copy.as_ref().map_or(source, |copied| copied.object))?;
-    confirm_device(gil, &tensor, wanted)?;
+    let here = tensor.device();
+    if wanted.is_some_and(|wanted| wanted != here) {
+        check_tensor_dtype(gil, &tensor, dtype)?; // before anything is moved
+    }
+    let tensor = placed(gil, tensor, wanted, copy)?;
+    let fresh = numpy_copy.is_some() || (tensor.device() != here && !device::is_pinned(here));
     let protects = tensor.is_read_only() && read_only == ReadOnly::Copy;
-    let copies = numpy_copy.is_none() && (always || protects);
+    let copies = !fresh && (always || protects);
     if tensor.is_read_only() && !always && read_only == ReadOnly::Error {
         return Err(Error::Refused(Refusal::ReadOnlyTorch));
     }
@@ -156,10 +164,27 @@ fn is_true(gil: &Gil, argument: Object) -> Result<bool> {
     if argument.is_null() { Ok(false) } else { gil.truth(argument) }
 }
 
-/// Refuses a device that was asked for and is not the tensor's.
-fn confirm_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
-    let Some(wanted) = gil.given(wanted) else { return Ok(()) };
-    check_device(gil, &device::Name(tensor.device()).to_string(), wanted)
+/// The tensor on the device that was asked for: a transfer where it is on another one, unless `copy` is false.
+fn placed(gil: &Gil, tensor: Tensor, wanted: Option<DLDevice>, copy: Object) -> Result<Tensor> {
+    let (have, wanted) = (tensor.device(), wanted.unwrap_or(tensor.device()));
+    let shared = have == wanted || (wanted == DLDevice::CPU && device::is_pinned(have));
+    if !shared && gil.given(copy).is_some() && !gil.truth(copy)? {
+        let device = device::Name(have).to_string();
+        return Err(Error::Refused(Refusal::TransferForbidden { device }));
+    }
+    moved(gil, &tensor, wanted)
+}
+
+/// Whether a torch tensor is on the device that was asked for. Some of torch's have no name in DLPack.
+fn is_there(gil: &Gil, source: Object, wanted: Object) -> Result<bool> {
+    let Some(wanted) = gil.given(wanted) else { return Ok(true) };
+    let have = gil.attribute_text(source, c"device");
+    Ok(have == gil.text(wanted) || device::parse(&have) == Some(device_of(gil, wanted)?))
+}
+
+/// A device that was asked for.
+fn device_given(gil: &Gil, wanted: Object) -> Result<Option<DLDevice>> {
+    gil.given(wanted).map(|wanted| device_of(gil, wanted)).transpose()
 }
 
 /// Refuses a dtype that was asked for and is not the array's.

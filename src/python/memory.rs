@@ -7,8 +7,7 @@ use super::object;
 use super::wanted::{device_of, read_dtype};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Refusal, Result};
-use crate::memory::check_device;
-use crate::tensor::{MAX_NDIM, Tensor};
+use crate::tensor::MAX_NDIM;
 
 /// `empty(shape, dtype, *, device="cpu", pinned=False)`; `dtype` may be given by name too, as in NumPy and torch.
 pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
@@ -31,10 +30,12 @@ pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         Some(pinned) => gil.truth(pinned)?,
         None => false,
     };
-    check_device(device, pinned)?;
     let dtype = read_dtype(gil, dtype)?;
     let (sizes, ndim) = read_shape(gil, shape)?;
-    object::wrap(gil, Tensor::empty(&sizes[..ndim], dtype)?)
+    // A driver may take its time; the host's allocator does not, and is not worth letting go of the GIL.
+    let make = || crate::device::empty(&sizes[..ndim], dtype, device, pinned);
+    let tensor = if device == DLDevice::CPU && !pinned { make() } else { gil.without(make) };
+    object::wrap(gil, tensor?)
 }
 
 /// An integer, or a sequence of them; how many there are.

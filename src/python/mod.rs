@@ -8,6 +8,7 @@ mod capsule;
 mod convert;
 mod error;
 mod exchange;
+mod export;
 mod gil;
 mod import;
 mod kind;

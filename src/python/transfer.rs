@@ -8,7 +8,7 @@ use super::object;
 use super::wanted::device_of;
 use crate::device::{Event, Stream, copy_async, own_stream};
 use crate::dlpack::DLDevice;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::tensor::{Tensor, device};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;

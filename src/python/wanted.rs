@@ -1,12 +1,12 @@
-//! `dtype=` and `device=`: read in every spelling that Python users write, and confirmed. Neither asks for a cast or a
-//! transfer, which would be hidden ones.
+//! `dtype=` and `device=`: read in every spelling that Python users write. A dtype is only confirmed: a cast would be a
+//! hidden one.
 
 use super::api::Object;
 use super::gil::{Gil, Owned};
 use super::numpy;
 use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
 use crate::error::{Error, Refusal, Result};
-use crate::tensor::{device, dtype};
+use crate::tensor::{Tensor, device, dtype};
 
 /// Refuses a dtype that is not the array's.
 pub(super) fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
@@ -22,6 +22,17 @@ pub(super) fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()
     }
     let have = known.map_or_else(|| gil.text(have.object), |known| dtype::Name(known).to_string());
     Err(Error::Refused(Refusal::NoCast { have, wanted: dtype::Name(wanted).to_string() }))
+}
+
+/// Refuses a dtype that was asked for and is not the tensor's.
+pub(super) fn check_tensor_dtype(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
+    let Some(wanted) = gil.given(wanted) else { return Ok(()) };
+    let wanted = read_dtype(gil, wanted)?;
+    if wanted == tensor.dtype() {
+        return Ok(());
+    }
+    let [have, wanted] = [tensor.dtype(), wanted].map(|each| dtype::Name(each).to_string());
+    Err(Error::Refused(Refusal::NoCast { have, wanted }))
 }
 
 /// A dtype from its name, from NumPy's other spellings of it, or from an object that stands for it: a type of Python's,
@@ -65,22 +76,6 @@ fn parse_dtype(text: &str) -> Result<DLDataType> {
         }
         read => read,
     }
-}
-
-/// Refuses a device that is not `have`, a device's name.
-pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> {
-    // Some of torch's devices have no name in DLPack.
-    if have == gil.text(wanted) {
-        return Ok(());
-    }
-    let wanted = device_of(gil, wanted)?;
-    if device::parse(have) == Some(wanted) {
-        return Ok(());
-    }
-    Err(Error::Refused(Refusal::OtherDevice {
-        have: have.to_owned(),
-        wanted: device::Name(wanted).to_string(),
-    }))
 }
 
 /// A device from its name, from a `torch.device`, or from DLPack's pair.

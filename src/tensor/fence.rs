@@ -1,6 +1,7 @@
 //! Fences: work on a buffer that goes on after the call that started it.
 
 use crate::error::Error;
+use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
 /// A point that work on a buffer will reach: the end of a copy, of a kernel.
@@ -23,6 +24,17 @@ pub trait Fence: Send + Sync {
             std::thread::sleep(left.min(Duration::from_millis(1)));
         }
         true
+    }
+
+    /// Has a foreign stream of the same kind of device, given by its native handle, wait for the work instead of this
+    /// thread; whether that was possible. Where it was not, [`Fence::wait`] is.
+    ///
+    /// # Safety
+    ///
+    /// The handle is a stream that is alive.
+    unsafe fn wait_on_stream(&self, native: *mut c_void) -> bool {
+        let _ = native;
+        false
     }
 
     /// What went wrong, once the work is done; or why this thread did not wait for it.

@@ -1,0 +1,76 @@
+//! What a device driver cannot do, or could not: its own name for it, then what helps.
+
+use super::Kind;
+use std::fmt;
+
+/// What went wrong with the driver of a device, with the memory it gives, or with memory that was to be pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+pub enum Driver {
+    // Not here
+    NoPinned { why: String },
+    NoMemory { device: String, why: String },
+    NoPin { why: String },
+    BeforeFork { what: &'static str },
+    // What the driver answered
+    Failed { call: &'static str, name: String, words: String },
+    OutOfMemory { bytes: usize, device: String, name: String },
+    CannotPin { bytes: usize, pinned: usize, limit: String, why: String },
+    // Memory that is not where it is said to be
+    Elsewhere { address: usize, device: String, found: String },
+    NotHostMemory { what: &'static str, device: String },
+}
+
+impl Driver {
+    /// The kind, whose number is the C status code.
+    pub const fn kind(&self) -> Kind {
+        use Driver::*;
+        match self {
+            NoPinned { .. } | NoMemory { .. } | NoPin { .. } | BeforeFork { .. } => Kind::Unavailable,
+            Failed { .. } => Kind::Device,
+            OutOfMemory { .. } | CannotPin { .. } => Kind::OutOfMemory,
+            Elsewhere { .. } | NotHostMemory { .. } => Kind::InvalidArgument,
+        }
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Driver::*;
+        match self {
+            NoPinned { why } => write!(
+                f,
+                "pinned memory cannot be allocated: {why}; call empty(shape, dtype) without pinned, for pageable host memory"
+            ),
+            NoMemory { device, why } => write!(
+                f,
+                "memory on {device} cannot be allocated: {why}; call empty(shape, dtype) for host memory"
+            ),
+            NoPin { why } => write!(f, "memory cannot be pinned: {why}; use it as it is"),
+            BeforeFork { what } => write!(
+                f,
+                "{what} was made before this process forked, and CUDA does not survive a fork; start the child with the spawn method (multiprocessing.get_context(\"spawn\")), or fork before CUDA is used"
+            ),
+            Failed { call, name, words } => write!(
+                f,
+                "{call} failed with {name} ({words}); if it does so again, the device has to be used from a new process"
+            ),
+            OutOfMemory { bytes, device, name } => write!(
+                f,
+                "{bytes} bytes could not be allocated on {device} ({name}); release tensors that are no longer used, or trim() what is cached"
+            ),
+            CannotPin { bytes, pinned, limit, why } => write!(
+                f,
+                "could not pin {bytes} bytes ({pinned} pinned so far; limit {limit}): {why}; unpin what is no longer used, or use the memory as it is"
+            ),
+            Elsewhere { address, device, found } => write!(
+                f,
+                "address {address:#x} is said to be on {device} and the driver says {found}; whoever described the memory must name its device"
+            ),
+            NotHostMemory { what, device } => {
+                write!(f, "{what} is on {device}, which the host cannot reach; pass memory of the host")
+            }
+        }
+    }
+}
