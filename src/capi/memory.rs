@@ -108,7 +108,7 @@ pub struct dlb_pool_stats {
 /// # Safety
 ///
 /// `given` begins with its size.
-unsafe fn check_size<T>(given: *const T, what: &'static str) -> Result<*const T> {
+pub(super) unsafe fn check_size<T>(given: *const T, what: &'static str) -> Result<*const T> {
     // SAFETY: promised by the caller.
     let (size, least) = (unsafe { given.cast::<usize>().read() }, size_of::<T>());
     if size < least {
@@ -226,6 +226,32 @@ const UNSET: DLDevice = DLDevice { device_type: DLDeviceType(0), device_id: 0 };
 pub unsafe extern "C" fn dlb_allocator_host(out: *mut *mut dlb_allocator) -> dlb_status {
     // SAFETY: the caller gives NULL or a place to write to.
     unsafe { give(out, || Ok(Arc::new(Host))) }
+}
+
+/// Memory of a device: a pool of that device, which all share. For the CPU it is the allocator that `dlb_tensor_empty()`
+/// uses where none is named, so a program that takes its device as a parameter runs everywhere.
+///
+/// `*out` is owned by the caller: `dlb_allocator_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+/// `DLB_ERROR_INVALID_TENSOR` (no device of DLPack's) and `DLB_ERROR_UNAVAILABLE` (no such device here; the message says
+/// why). Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_device(device: DLDevice, out: *mut *mut dlb_allocator) -> dlb_status {
+    // SAFETY: the caller gives NULL or a place to write to.
+    unsafe { give(out, || device::device_allocator(device)) }
+}
+
+/// Page-locked memory of the host, which `for_device`, a CUDA device, copies from and to without help of the CPU: a pool
+/// that all share. Its tensors are on kDLCUDAHost.
+///
+/// Page-locked memory is scarce and costly to get, so blocks stay in the pool: `dlb_allocator_trim()` gives them back.
+/// `*out` is owned by the caller: `dlb_allocator_release()`. Fails as `dlb_allocator_device()` does, for the CPU too.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_pinned(
+    for_device: DLDevice,
+    out: *mut *mut dlb_allocator,
+) -> dlb_status {
+    // SAFETY: the caller gives NULL or a place to write to.
+    unsafe { give(out, || device::pinned_allocator(for_device)) }
 }
 
 /// An allocator of the program's own: `functions` is copied.

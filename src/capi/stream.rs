@@ -4,8 +4,9 @@ use super::event::{dlb_event, give};
 use super::status::{dlb_status, output, required, status};
 use super::tensor::{borrowed, dlb_tensor};
 use crate::device::{self, Event, Stream};
-use crate::dlpack::DLDevice;
-use crate::error::Result;
+use crate::dlpack::{DLDevice, DLManagedTensorVersioned};
+use crate::error::{Error, Result, Transfer};
+use crate::tensor::{Tensor, device::Name};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 
@@ -48,11 +49,13 @@ pub unsafe extern "C" fn dlb_stream_create(device: DLDevice, out: *mut *mut dlb_
     })
 }
 
-/// Makes a stream of one that somebody else made on the device, through its native handle, which is borrowed and must
-/// outlive `*out`.
+/// Makes a stream of one that somebody else made on the device, through its native handle: a `CUstream` or `cudaStream_t`,
+/// which are the same. NULL or 1 is CUDA's legacy default stream, 2 the per-thread one.
 ///
-/// No device of this version has native streams: for the CPU this is `DLB_ERROR_UNSUPPORTED`, for others
-/// `DLB_ERROR_UNAVAILABLE`. `*out` is owned by the caller.
+/// The handle is borrowed and must outlive `*out`. What is queued on it by others and through `*out` is one order, and
+/// waiting works both ways. `*out` is owned by the caller: `dlb_stream_release()`. Fails with
+/// `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`), `DLB_ERROR_UNSUPPORTED` (the CPU, whose streams are threads of this library)
+/// and `DLB_ERROR_UNAVAILABLE` (no such device here). Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_stream_from_native(
     device: DLDevice,
@@ -63,6 +66,47 @@ pub unsafe extern "C" fn dlb_stream_from_native(
         let out = output(out)?;
         // SAFETY: the caller vouches for the handle, and `out` is not NULL.
         unsafe { out.write(Stream::from_native(device, handle)?.into_raw().cast()) };
+        Ok(())
+    })
+}
+
+/// Writes the native handle of a stream, a `cudaStream_t` on CUDA, for code that queues work of its own on it. It lives as
+/// long as the stream.
+///
+/// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_UNSUPPORTED` (a stream of the CPU has none). Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_native(stream: *const dlb_stream, out: *mut *mut c_void) -> dlb_status {
+    status(|| {
+        // SAFETY: the caller gives NULL or a live stream.
+        let (stream, out) = (unsafe { borrowed_stream(stream) }?, output(out)?);
+        let device = || Name(stream.device()).to_string();
+        let native = stream.native().ok_or_else(|| Error::Transfer(Transfer::NativeStream { device: device() }))?;
+        // SAFETY: not NULL, so a place to write to.
+        unsafe { out.write(native) };
+        Ok(())
+    })
+}
+
+/// `dlb_tensor_export()` for a consumer that works on `stream`: what is queued there from now on waits for the copies into
+/// the tensor's memory, and this call does not.
+///
+/// `*out` is owned by the caller, as that of `dlb_tensor_export()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+/// `DLB_ERROR_OUT_OF_MEMORY`, with the error of a copy into the memory that failed, and as `dlb_stream_record()` does.
+/// Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_tensor_export_on(
+    tensor: *const dlb_tensor,
+    stream: *mut dlb_stream,
+    out: *mut *mut DLManagedTensorVersioned,
+) -> dlb_status {
+    status(|| {
+        required(tensor, "tensor")?;
+        // SAFETY: the caller gives NULL or live objects.
+        let (tensor, stream, out) = unsafe { (borrowed(tensor)?, borrowed_stream(stream)?, output(out)?) };
+        stream.wait_tensor(&tensor)?;
+        let export = Tensor::clone(&tensor).into_ordered_export(false)?;
+        // SAFETY: not NULL, so a place to write to.
+        unsafe { out.write(export.as_ptr()) };
         Ok(())
     })
 }

@@ -16,6 +16,7 @@ pub enum Refusal {
     UnknownDevice { given: String },
     UnclearDtype { given: String, why: &'static str },
     Stream { stream: String, why: &'static str },
+    NothingToPin,
     // Arrays whose memory does not show what they mean
     Torch { what: &'static str, call: &'static str },
     TorchSubclass { type_name: String },
@@ -53,7 +54,8 @@ impl Refusal {
             | UnknownReadOnly { .. }
             | UnknownDevice { .. }
             | UnclearDtype { .. }
-            | Stream { .. } => Kind::InvalidArgument,
+            | Stream { .. }
+            | NothingToPin => Kind::InvalidArgument,
             ReadOnlyTorch | ReadOnlyLegacy => Kind::ReadOnly,
             NoCopy { .. } | NoCast { .. } | CopyForbidden | TransferForbidden { .. } => Kind::CopyRequired,
             _ => Kind::Unsupported,
@@ -76,6 +78,7 @@ impl fmt::Display for Refusal {
             ),
             UnclearDtype { given, why } => write!(f, "dtype is {given:?}, {why}"),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
+            NothingToPin => f.write_str("the array has no elements, so there is no memory to pin; pin one that has some"),
             Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
             TorchSubclass { type_name } => write!(

@@ -22,13 +22,12 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
             remedy: "copy before, for example numpy.array(x) or x.clone()",
         }));
     }
-    if let Kind::Tensor = kind::of(gil, source)
-        && wanted.is_null()
-    {
+    let (kind, wanted) = (kind::of(gil, source), device_given(gil, wanted)?);
+    let tensor = tensor_from(gil, source)?;
+    if matches!(kind, Kind::Tensor) && wanted.is_none_or(|wanted| wanted == tensor.device()) {
         return Ok(gil.share(source).into_raw());
     }
-    let tensor = tensor_from(gil, source)?;
-    object::wrap(gil, placed(gil, tensor, device_given(gil, wanted)?, copy)?)
+    object::wrap(gil, placed(gil, tensor, wanted, copy)?)
 }
 
 pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {

@@ -25,10 +25,12 @@ from ._errors import (
     UnsupportedError as UnsupportedError,
 )
 from ._explain import Explanation as Explanation, explain as explain, to as to
+from ._future import Future as Future
 from ._memory import (
     MemoryStats as MemoryStats,
     memory_limit as memory_limit,
     memory_stats as memory_stats,
+    pin as pin,
     trim as trim,
 )
 from ._streams import Event as Event, Stream as Stream, cuda_available as cuda_available, devices as devices
@@ -40,6 +42,7 @@ __all__ = [
     "Error",
     "Event",
     "Explanation",
+    "Future",
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
@@ -58,7 +61,10 @@ __all__ = [
     "__version__",
     "cuda_available",
     "devices",
+    "download",
     "empty",
+    "empty_like_pinned",
+    "empty_pinned",
     "explain",
     "from_dlpack",
     "get_cmake_dir",
@@ -68,11 +74,13 @@ __all__ = [
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "pin",
     "to",
     "to_numpy",
     "to_torch",
     "trim",
     "upload",
+    "zeros_pinned",
 ]
 
 __version__: str
@@ -109,6 +117,7 @@ class Tensor:
     def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
     def view(self, dtype: Any, /) -> Tensor: ...
     def numpy(self) -> np.ndarray[Any, Any]: ...
+    def to(self, device: Any) -> Tensor: ...
     def torch(self) -> torch.Tensor: ...
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
@@ -126,6 +135,9 @@ class Tensor:
 def empty(
     shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any, *, device: Any = "cpu", pinned: bool = False
 ) -> Tensor: ...
+def empty_pinned(shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any) -> Tensor: ...
+def zeros_pinned(shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any) -> Tensor: ...
+def empty_like_pinned(x: Any, /) -> Tensor: ...
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor: ...
 def to_numpy(x: Any, /, *, copy: bool | None = None, dtype: Any = None) -> np.ndarray[Any, Any]: ...
 def to_torch(
@@ -138,6 +150,7 @@ def to_torch(
     device: Any = None,
 ) -> torch.Tensor: ...
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Tensor: ...
+def download(x: Any, /, *, stream: Stream | None = None) -> Future: ...
 def get_cmake_dir() -> str: ...
 def get_include() -> str: ...
 def get_library() -> str: ...

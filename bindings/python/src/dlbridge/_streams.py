@@ -32,6 +32,8 @@ _Device: Any = type("_Device", (ctypes.Structure,), _FIELDS)
 
 
 _c.dlb_stream_create.argtypes = (_Device, ctypes.POINTER(ctypes.c_void_p))
+_c.dlb_stream_from_native.argtypes = (_Device, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
+_c.dlb_stream_native.argtypes = (ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
 _c.dlb_device_check.argtypes = (_Device,)
 _c.dlb_device_name.argtypes = (_Device, ctypes.c_char_p, ctypes.c_size_t)
 _c.dlb_device_list.argtypes = (ctypes.POINTER(_Device), ctypes.c_size_t)
@@ -44,16 +46,38 @@ def _check(status: int) -> None:
 
 
 def devices() -> list[str]:
-    """The devices that streams can be made on: `['cpu']`."""
+    """The devices that streams can be made on and memory be had of: `['cpu', 'cuda:0']`, or `['cpu']` without a driver."""
     count = _c.dlb_device_list(None, 0)
     found = (_Device * count)()
     _c.dlb_device_list(found, count)
-    names = []
-    for device in found:
-        name = ctypes.create_string_buffer(64)
-        _c.dlb_device_name(device, name, len(name))
-        names.append(name.value.decode())
-    return names
+    return [_name(device) for device in found]
+
+
+def _name(device: Any) -> str:
+    name = ctypes.create_string_buffer(64)
+    _c.dlb_device_name(device, name, len(name))
+    return name.value.decode()
+
+
+def _native_of(stream: Any) -> tuple[int, Any]:
+    """The handle of a foreign stream, and its device."""
+    if isinstance(stream, int) and not isinstance(stream, bool):
+        handle, where = stream, None
+    elif hasattr(stream, "cuda_stream"):  # torch
+        handle, where = stream.cuda_stream, stream.device
+    elif hasattr(stream, "__cuda_stream__"):
+        handle, where = stream.__cuda_stream__()[1], None
+    elif hasattr(stream, "ptr"):  # CuPy
+        handle, where = stream.ptr, None
+    else:
+        kind = type(stream).__name__
+        raise InvalidArgumentError(f"stream is a {kind}; pass a stream of torch or CuPy, or a cudaStream_t as an integer")
+    number = getattr(stream, "device_id", -1)  # CuPy's; -1 where it stands for any device
+    if where is None:
+        where = f"cuda:{number}" if isinstance(number, int) and number >= 0 else "cuda:0"
+    if not 0 <= handle < 1 << 64:
+        raise InvalidArgumentError(f"stream is {handle}; pass a cudaStream_t, 0 or more")
+    return handle, where
 
 
 def cuda_available() -> bool:
@@ -114,7 +138,8 @@ class Event:
 
 
 class Stream:
-    """An ordered queue of work on a device; on the CPU a thread of the library, which runs no Python code.
+    """An ordered queue of work on a device; on the CPU a thread of the library, which runs no Python code; on CUDA a
+    stream of the driver's, which other libraries take through `__cuda_stream__`.
 
     As a context manager it waits at the end until everything queued is done. Dropping a stream does not wait: what
     is queued is carried out as long as the process lives. A forked child cannot use the streams of its parent
@@ -125,11 +150,43 @@ class Stream:
     """
 
     _handle: int | None = None
+    _foreign: Any = None
 
     def __init__(self, device: Any = "cpu") -> None:
         out = ctypes.c_void_p()
-        _check(_c.dlb_stream_create(_Device(*native._device(device)), ctypes.byref(out)))
+        self._device = _Device(*native._device(device))
+        _check(_c.dlb_stream_create(self._device, ctypes.byref(out)))
         self._handle = out.value
+
+    @classmethod
+    def from_native(cls, stream: Any, device: Any = None) -> Stream:
+        """A stream that somebody else made: of torch, of CuPy, anything with `__cuda_stream__`, or a `cudaStream_t` as an
+        integer (0 or 1 is the legacy default stream, 2 the per-thread one).
+
+        What others queue on it and what is queued through the result is one order. An object is kept alive as long as
+        the result; an integer must stay valid as long. `device` is asked of the object where it is left out, and else
+        `"cuda:0"`.
+
+        >>> copies = dlbridge.Stream.from_native(torch.cuda.current_stream())
+        """
+        handle, where = _native_of(stream)
+        made = cls.__new__(cls)
+        made._device = _Device(*native._device(where if device is None else device))
+        out = ctypes.c_void_p()
+        _check(_c.dlb_stream_from_native(made._device, handle, ctypes.byref(out)))
+        made._handle, made._foreign = out.value, stream
+        return made
+
+    @property
+    def device(self) -> str:
+        """Where it works: 'cpu', 'cuda:0'."""
+        return _name(self._device)
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """NVIDIA's protocol: version 0, and the `cudaStream_t`. `UnsupportedError` on the CPU, which has none."""
+        out = ctypes.c_void_p()
+        _check(_c.dlb_stream_native(self._handle, ctypes.byref(out)))
+        return 0, out.value or 0
 
     def record(self) -> Event:
         """An event that is done when everything queued so far is."""
@@ -172,7 +229,7 @@ def handle_of(stream: Any) -> int:
     if stream is None:
         return 0
     if not isinstance(stream, Stream):
-        raise InvalidArgumentError(f"stream is a {type(stream).__name__}; pass a dlbridge.Stream, or None")
+        raise InvalidArgumentError(f"stream is a {type(stream).__name__}; pass a dlbridge.Stream (Stream.from_native makes one of torch's or CuPy's), or None")
     return stream._handle or 0
 
 
