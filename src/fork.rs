@@ -2,7 +2,7 @@
 //!
 //! A child of `fork()` has one thread, and every lock in the state in which it was. So the fork itself takes this lock
 //! first: a child finds it free and what it guards whole. It is held for a few instructions at a time, never while
-//! foreign code runs or elements move.
+//! foreign code runs, a driver is called or elements move.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

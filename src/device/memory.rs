@@ -1,8 +1,8 @@
 //! Memory of devices, and pinned memory: allocators for [`Tensor::empty_with`](crate::Tensor::empty_with).
 
-use super::cuda;
+use super::{cuda, why_not};
 use crate::dlpack::{DLDevice, DLDeviceType};
-use crate::error::{Driver, Error, Result};
+use crate::error::Result;
 use crate::memory::{Allocator, Shared};
 use crate::tensor::device;
 use std::sync::Arc;
@@ -20,22 +20,24 @@ use std::sync::Arc;
 /// ```
 pub fn device_allocator(device: DLDevice) -> Result<Arc<dyn Allocator>> {
     let device = device::check(device)?;
-    let why = match device.device_type {
-        DLDeviceType::CPU => return Ok(Arc::new(Shared)),
-        DLDeviceType::CUDA => cuda::why_not(),
-        _ => "this version of dlbridge drives no such device".to_owned(),
-    };
-    let device = device::Name(device).to_string();
-    Err(Error::Driver(Driver::NoMemory { device, why }))
+    if device.device_type == DLDeviceType::CPU {
+        return Ok(Arc::new(Shared));
+    }
+    match why_not(device) {
+        None => cuda::device_pool(device.device_id),
+        Some(why) => Err(cuda::unavailable(Some(device), why)),
+    }
 }
 
 /// Who gives page-locked host memory, which `for_device` copies from and to without help of the CPU: a pool that all
 /// share. Its device is `cuda_host`.
+///
+/// It is [`Unavailable`](crate::Kind::Unavailable) without a driver, and for devices that need none.
 pub fn pinned_allocator(for_device: DLDevice) -> Result<Arc<dyn Allocator>> {
     let device = device::check(for_device)?;
     let why = match device.device_type {
-        DLDeviceType::CUDA | DLDeviceType::CUDAHOST => cuda::why_not(),
-        _ => format!("{} needs none", device::Name(device)),
+        DLDeviceType::CUDA | DLDeviceType::CUDAHOST => cuda::why_not(device.device_id),
+        _ => Some(format!("{} copies from any", device::Name(device))),
     };
-    Err(Error::Driver(Driver::NoPinned { why }))
+    why.map_or_else(|| Ok(cuda::pinned_pool().clone()), |why| Err(cuda::unavailable(None, why)))
 }

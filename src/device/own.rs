@@ -1,6 +1,6 @@
 //! The library's own stream of each device: for whoever names none.
 
-use super::{Stream, check_device};
+use super::{Stream, check_device, cuda};
 use crate::dlpack::DLDevice;
 use crate::error::Result;
 use crate::fork::{self, Guarded, Lock};
@@ -42,5 +42,5 @@ fn known(device: DLDevice) -> Option<Stream> {
 
 /// Whether any CUDA device is driven here. Costs nothing once asked.
 pub(crate) fn drives_cuda() -> bool {
-    check_device(DLDevice::cuda(0)).is_ok()
+    cuda::count().is_some_and(|count| count > 0)
 }

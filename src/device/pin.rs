@@ -6,10 +6,13 @@ use std::ffi::c_void;
 
 /// Memory that is page-locked for as long as this lives, so that devices copy from and to it without help of the CPU.
 ///
-/// Pinning what is pinned counts: the memory is unlocked with the last of them.
+/// Whole pages are locked. Pinning what is pinned counts: pages are unlocked with the last pin of them. Dropping it waits
+/// for copies that read or write the memory.
 #[derive(Debug)]
 pub struct Pin {
     bytes: usize,
+    /// The first of the locked pages; 0 for none.
+    pages: usize,
 }
 
 impl Pin {
@@ -19,12 +22,33 @@ impl Pin {
     }
 }
 
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if self.pages != 0 {
+            cuda::unpin(self.pages);
+        }
+    }
+}
+
 /// Page-locks `bytes` bytes from `data` on, in place.
+///
+/// Memory that cannot be locked is refused, with what the driver says: read-only or file-backed pages, what somebody else
+/// has pinned, and ranges of which a part is pinned. Locking takes time, about as long as touching every page.
 ///
 /// # Safety
 ///
-/// The memory is there for as long as the result.
+/// The memory is there, writable, for as long as the result.
 pub unsafe fn pin(data: *mut c_void, bytes: usize) -> Result<Pin> {
-    let _ = (data, bytes);
-    Err(Error::Driver(Driver::NoPin { why: cuda::why_not() }))
+    if let Some(why) = cuda::why_not(0) {
+        return Err(Error::Driver(Driver::NoPin { why }));
+    }
+    if bytes == 0 {
+        return Ok(Pin { bytes, pages: 0 });
+    }
+    if data.is_null() {
+        return Err(Error::Null { what: "data" });
+    }
+    // SAFETY: promised by the caller.
+    let pages = unsafe { cuda::pin(data as usize, bytes) }?;
+    Ok(Pin { bytes, pages })
 }

@@ -3,11 +3,12 @@
 use super::*;
 use crate::dlpack::{DLDataType, DLDataTypeCode};
 use crate::error::Kind;
+use crate::tensor::dtype;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A fence that is late: done when the test says so.
 #[derive(Default)]
@@ -233,7 +234,8 @@ fn a_failure_reaches_everybody_behind_it_until_it_is_reported() {
 
 fn queue(stream: &Stream, call: impl FnOnce() -> Result<()> + Send + 'static) -> Event {
     let work = Work::Call(Box::new(call));
-    Event(stream.0.queue.submit(&mut Lock::take(), Vec::new(), work).unwrap())
+    let submitted = stream.queue().submit(&mut Lock::take(), Vec::new(), work).unwrap();
+    submitted.carried_out()
 }
 
 #[test]
@@ -272,25 +274,64 @@ fn the_streams_own_thread_is_told_instead_of_waiting_for_itself() {
 
 #[test]
 fn an_owner_that_is_let_go_on_the_stream_may_look_at_what_was_copied() {
-    struct Owner(Box<[i32]>, Tensor, Arc<AtomicUsize>);
-    impl AsMut<[i32]> for Owner {
-        fn as_mut(&mut self) -> &mut [i32] {
-            &mut self.0
-        }
-    }
-    impl Drop for Owner {
-        fn drop(&mut self) {
-            let sum = elements(&self.1).unwrap().iter().sum::<i32>();
-            self.2.store(sum as usize, Ordering::SeqCst);
-        }
-    }
     let (stream, destination, seen) = (stream(), zeros(3), Arc::new(AtomicUsize::new(0)));
-    let owner = Owner(vec![1, 2, 3].into(), destination.clone(), seen.clone());
+    let owner = Reader(vec![1, 2, 3].into(), destination.clone(), seen.clone());
     let source = Tensor::from_owner_mut::<i32, _>(owner, &[3]).unwrap();
     let event = copy(&source, &destination, &stream).unwrap();
     drop(source);
     event.wait().unwrap();
     assert_eq!(seen.load(Ordering::SeqCst), 6);
+}
+
+/// Reads a tensor when it is dropped, which is on a stream's thread.
+struct Reader(Box<[i32]>, Tensor, Arc<AtomicUsize>);
+
+impl AsMut<[i32]> for Reader {
+    fn as_mut(&mut self) -> &mut [i32] {
+        &mut self.0
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let sum = elements(&self.1).unwrap().iter().sum::<i32>();
+        self.2.store(sum as usize, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn an_owner_that_is_let_go_on_a_stream_may_wait_for_another_one_that_is_behind_it() {
+    let (one, other, middle, last) = (stream(), stream(), zeros(3), zeros(3));
+    let seen = Arc::new(AtomicUsize::new(0));
+    let owner = Reader(vec![1, 2, 3].into(), last.clone(), seen.clone());
+    let source = Tensor::from_owner_mut::<i32, _>(owner, &[3]).unwrap();
+    let gate = held_up(&one);
+    let first = copy(&source, &middle, &one).unwrap();
+    copy(&middle, &last, &other).unwrap(); // which is what the owner reads
+    drop(source);
+    gate.open();
+    first.wait_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(seen.load(Ordering::SeqCst), 6);
+}
+
+#[test]
+fn each_failure_is_reported_once_whoever_synchronises() {
+    let stream = stream();
+    let gate = held_up(&stream);
+    let fails = |words: &'static str| queue(&stream, move || Err(Error::Unavailable { what: words.into() }));
+    let synchronise = || {
+        let stream = stream.clone();
+        let thread = thread::spawn(move || stream.synchronize().unwrap_err().to_string());
+        thread::sleep(Duration::from_millis(30)); // until it waits
+        thread
+    };
+    fails("the first");
+    let first = synchronise();
+    fails("the second");
+    let second = synchronise();
+    gate.open();
+    assert_eq!((first.join().unwrap(), second.join().unwrap()), ("the first".into(), "the second".into()));
+    stream.synchronize().unwrap();
 }
 
 #[test]
@@ -361,9 +402,9 @@ fn what_cannot_be_copied_is_refused_and_nothing_is_queued() {
         (
             kind(&line.slice(0, None, Some(3), 1).unwrap(), &line.slice(0, Some(2), Some(5), 1).unwrap()),
             Kind::Unsupported,
-            "share memory",
+            "lie between each other",
         ),
-        (kind(&line, &line), Kind::Unsupported, "share memory"),
+        (kind(&line, &line), Kind::Unsupported, "lie between each other"),
     ];
     for ((kind, words), expected, part) in refused {
         assert_eq!(kind, expected, "{words}");

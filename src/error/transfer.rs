@@ -13,6 +13,7 @@ pub enum Transfer {
     Device { what: &'static str, device: String, stream: String },
     Overlap { source: (usize, usize), destination: (usize, usize) },
     SubByte { dtype: String },
+    PartOfByte { dtype: String, bits: u64 },
     NativeStream { device: String },
     Timeout { nanoseconds: u64 },
     OwnThread,
@@ -28,7 +29,7 @@ impl Transfer {
         use Transfer::*;
         match self {
             Shapes { .. } | Dtypes { .. } | OwnThread => Kind::InvalidArgument,
-            Device { .. } | Overlap { .. } | SubByte { .. } | NativeStream { .. } => Kind::Unsupported,
+            Device { .. } | Overlap { .. } | SubByte { .. } | PartOfByte { .. } | NativeStream { .. } => Kind::Unsupported,
             Timeout { .. } => Kind::Timeout,
             NoThread { .. } | NoDevice { .. } | StreamBeforeFork | EventBeforeFork => Kind::Unavailable,
         }
@@ -49,16 +50,20 @@ impl fmt::Display for Transfer {
             ),
             Device { what, device, stream } => write!(
                 f,
-                "the {what} is on {device}, which a stream of {stream} cannot reach; pass a tensor in host memory"
+                "the {what} is on {device}, which a stream of {stream} cannot reach; pass a tensor in host memory, or a stream of {device}"
             ),
             Overlap { source, destination } => write!(
                 f,
-                "the source, from {:#x} to {:#x}, and the destination, from {:#x} to {:#x}, share memory; copy to a buffer of its own, and from there",
+                "the source, from {:#x} to {:#x}, and the destination, from {:#x} to {:#x}, overlap or lie between each other; copy to a buffer of its own, and from there",
                 source.0, source.1, destination.0, destination.1
             ),
             SubByte { dtype } => write!(
                 f,
                 "elements of {dtype} do not lie on bytes, so only packed row-major tensors of them are copied; make both contiguous"
+            ),
+            PartOfByte { dtype, bits } => write!(
+                f,
+                "the elements of {dtype} are {bits} bits, which a device cannot copy without the rest of the last byte; copy a number of them that fills bytes"
             ),
             NativeStream { device } => write!(
                 f,

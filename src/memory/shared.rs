@@ -22,7 +22,7 @@ pub fn pool() -> &'static Pool {
     static POOL: AtomicPtr<Pool> = AtomicPtr::new(null_mut());
     let mut pool = POOL.load(Ordering::Acquire);
     if pool.is_null() {
-        let limits = Limits { cached: memory() / SHARE, ..Limits::default() };
+        let limits = Limits { cached: cache_share(), ..Limits::default() };
         let new = Box::into_raw(Box::new(Pool::new(Arc::new(Host), limits)));
         pool = match POOL.compare_exchange(null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => new,
@@ -35,6 +35,11 @@ pub fn pool() -> &'static Pool {
     }
     // SAFETY: made above by some thread, and never freed.
     unsafe { &*pool }
+}
+
+/// How much a pool of the host's memory may keep cached, unless it is told otherwise.
+pub(crate) fn cache_share() -> usize {
+    memory() / SHARE
 }
 
 /// Bytes of memory that this process may use at most.

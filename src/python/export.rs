@@ -5,10 +5,10 @@ use super::builtin::Arguments;
 use super::capsule;
 use super::gil::Gil;
 use super::transfer::moved;
-use crate::device::{self as driven, Stream};
+use crate::device as driven;
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Refusal, Result};
-use crate::tensor::{Tensor, device};
+use crate::tensor::{Access, Tensor, device};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -87,22 +87,15 @@ fn order(gil: &Gil, tensor: &Tensor, stream: Option<Object>) -> Result<()> {
         -1 => Ok(()),
         0 => refuse("0 is ambiguous; pass 1 for the legacy default stream"),
         i64::MIN..0 => refuse("there is no such stream; pass None, 1, 2, a handle, or -1 and order the streams yourself"),
+        _ if tensor.is_settled() && driven::drives_cuda() => Ok(()),
         _ if device.device_type == DLDeviceType::CUDA && driven::check_device(device).is_ok() => {
-            wait_on(device, handle as usize as *mut c_void, tensor)
+            // SAFETY: the consumer gives a stream of its own, which lives during this call; nothing is kept of it.
+            gil.without(|| unsafe { tensor.settle_on_stream(Access::Read, device, handle as usize as *mut c_void) })
         }
         // What nobody here drives, nothing here is under way on.
         LEGACY_STREAM => Ok(()),
         _ => refuse("it cannot be waited on; pass None or 1, or -1 and order the streams yourself"),
     }
-}
-
-/// Has a foreign stream of a CUDA device wait for the copies into the memory of a tensor there.
-pub(super) fn wait_on(device: DLDevice, handle: *mut c_void, tensor: &Tensor) -> Result<()> {
-    if tensor.is_settled() {
-        return Ok(());
-    }
-    // SAFETY: the consumer gives a stream of its own, which lives during this call; nothing is kept of it.
-    unsafe { Stream::from_native(device, handle) }?.wait_tensor(tensor)
 }
 
 /// Whether a consumer that names this `max_version` knows the versioned struct.

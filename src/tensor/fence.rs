@@ -1,6 +1,7 @@
 //! Fences: work on a buffer that goes on after the call that started it.
 
-use crate::error::Error;
+use crate::dlpack::DLDevice;
+use crate::error::{Error, Result};
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
@@ -26,14 +27,21 @@ pub trait Fence: Send + Sync {
         true
     }
 
-    /// Has a foreign stream of the same kind of device, given by its native handle, wait for the work instead of this
-    /// thread; whether that was possible. Where it was not, [`Fence::wait`] is.
+    /// Blocks this thread until the work itself is done, though whoever did it may not have let go of the memory yet;
+    /// what became of it. It is what other work waits for.
+    fn wait_for_work(&self) -> Result<()> {
+        self.wait();
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// Has a stream of `device`, given by its native handle, wait for the work instead of this thread; whether that was
+    /// possible. Where it was not, [`Fence::wait_for_work`] is.
     ///
     /// # Safety
     ///
-    /// The handle is a stream that is alive.
-    unsafe fn wait_on_stream(&self, native: *mut c_void) -> bool {
-        let _ = native;
+    /// The handle is a stream of that device, and alive.
+    unsafe fn wait_on_stream(&self, device: DLDevice, native: *mut c_void) -> bool {
+        let _ = (device, native);
         false
     }
 

@@ -4,8 +4,10 @@
 //! never part of an asynchronous copy pays one load for this.
 
 use super::{Fence, Tensor};
+use crate::dlpack::DLDevice;
 use crate::error::{Error, Result, Transfer};
 use crate::fork::{Guarded, Lock};
+use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -35,12 +37,31 @@ struct Lists {
     writing: Vec<Arc<dyn Fence>>,
 }
 
-impl Lists {
-    /// Forgets what is over; whether anything is left.
-    fn prune(&mut self) -> bool {
-        self.reading.retain(|fence| !fence.done());
-        self.writing.retain(|fence| !fence.done() || fence.failure().is_some());
-        !(self.reading.is_empty() && self.writing.is_empty())
+impl Fences {
+    /// Forgets what is over, and says what of that failed. Fences are asked without the lock: that may take their own
+    /// locks, a driver's, or run foreign code.
+    fn prune(&self) -> Option<Error> {
+        let (reading, writing) = {
+            let mut lock = Lock::take();
+            let lists = self.lists.get(&mut lock);
+            (lists.reading.clone(), lists.writing.clone())
+        };
+        let failure =
+            writing.iter().filter(|fence| fence.done()).find_map(|fence| fence.failure());
+        let over = |fence: &Arc<dyn Fence>, keeps: bool| fence.done() && !(keeps && fence.failure().is_some());
+        let mut over: Vec<Arc<dyn Fence>> = (reading.into_iter().filter(|fence| over(fence, false)))
+            .chain(writing.into_iter().filter(|fence| over(fence, true)))
+            .collect();
+        let mut lock = Lock::take();
+        let lists = self.lists.get(&mut lock);
+        for list in [&mut lists.reading, &mut lists.writing] {
+            list.retain(|fence| !over.iter().any(|gone| Arc::ptr_eq(fence, gone)));
+        }
+        self.busy.store(!(lists.reading.is_empty() && lists.writing.is_empty()), Ordering::Release);
+        drop(lock);
+        // Here, and not with the lock held, the last references go.
+        over.clear();
+        failure
     }
 }
 
@@ -88,7 +109,7 @@ impl Tensor {
     /// The fences on the memory, where one may not be done yet.
     #[inline]
     fn unfinished(&self) -> Option<&Fences> {
-        // Acquire pairs with the store in `settle_slowly`: who finds nothing left also sees what was copied.
+        // Acquire pairs with the store in `prune`: who finds nothing left also sees what was copied.
         self.root().inner().fences.get().filter(|fences| fences.busy.load(Ordering::Acquire))
     }
 
@@ -118,43 +139,68 @@ impl Tensor {
         }
     }
 
-    /// Adds to `after` what has to be done before a copy may access the memory. Fails where a copy into it failed.
-    pub(crate) fn pending(
+    /// [`Tensor::settle`] for work on a stream of `device`, given by its native handle: it is the stream that waits, where
+    /// it can, and not this thread.
+    ///
+    /// # Safety
+    ///
+    /// The handle is a stream of that device, and alive.
+    pub(crate) unsafe fn settle_on_stream(
         &self,
         access: Access,
-        lock: &mut Lock,
-        after: &mut Vec<Arc<dyn Fence>>,
+        device: DLDevice,
+        native: *mut c_void,
     ) -> Result<()> {
-        let Some(fences) = self.unfinished() else { return Ok(()) };
-        let lists = fences.lists.get(lock);
-        fences.busy.store(lists.prune(), Ordering::Release);
-        if let Some(error) =
-            lists.writing.iter().filter(|fence| fence.done()).find_map(|fence| fence.failure())
-        {
-            return Err(error);
-        }
-        after.extend(lists.writing.iter().cloned());
-        if access == Access::Write {
-            after.extend(lists.reading.iter().cloned());
+        self.look_back()?;
+        let mut after = Vec::new();
+        self.pending(access, &mut Lock::take(), &mut after);
+        for fence in after {
+            // SAFETY: promised by the caller.
+            if !unsafe { fence.wait_on_stream(device, native) } {
+                fence.wait_for_work()?;
+            }
         }
         Ok(())
     }
 
+    /// Forgets the copies that are done. Fails where a copy into the memory failed.
+    pub(crate) fn look_back(&self) -> Result<()> {
+        self.unfinished().and_then(Fences::prune).map_or(Ok(()), Err)
+    }
+
+    /// Adds to `after` what has to be done before a copy may access the memory.
+    pub(crate) fn pending(&self, access: Access, lock: &mut Lock, after: &mut Vec<Arc<dyn Fence>>) {
+        let Some(fences) = self.unfinished() else { return };
+        let lists = fences.lists.get(lock);
+        after.extend(lists.writing.iter().cloned());
+        if access == Access::Write {
+            after.extend(lists.reading.iter().cloned());
+        }
+    }
+
     /// From now on, access waits for `fence`, which stands for a copy out of the memory or into it that comes after
-    /// everything [`Tensor::pending`] gave for the same access.
-    pub(crate) fn busy_until(&self, fence: Arc<dyn Fence>, access: Access, lock: &mut Lock) {
+    /// everything [`Tensor::pending`] gave for the same access. What need not be waited for any more is for the caller to
+    /// drop, without the lock.
+    pub(crate) fn busy_until(
+        &self,
+        fence: Arc<dyn Fence>,
+        access: Access,
+        lock: &mut Lock,
+    ) -> Vec<Arc<dyn Fence>> {
         let fences = self.root().inner().fences.make(lock);
         let lists = fences.lists.get(lock);
+        let mut forgotten = Vec::new();
         match access {
             Access::Read => lists.reading.push(fence),
             Access::Write => {
                 // It is done after all that came before, and fails if that did.
-                lists.reading.clear();
-                lists.writing.clear();
+                forgotten.append(&mut lists.reading);
+                forgotten.append(&mut lists.writing);
                 lists.writing.push(fence);
             }
         }
         fences.busy.store(true, Ordering::Release);
+        forgotten
     }
 }
 
@@ -188,8 +234,6 @@ fn settle_slowly(fences: &Fences, access: Access, timeout: Option<Duration>) -> 
             return Ok(false);
         }
     }
-    let mut lock = Lock::take();
-    let left = fences.lists.get(&mut lock).prune();
-    fences.busy.store(left, Ordering::Release);
+    fences.prune();
     Ok(true)
 }

@@ -252,7 +252,7 @@ static void what_cannot_be_copied_is_refused(void) {
     CHECK_FAILS(dlb_copy_async(table, turned, stream, &event), DLB_ERROR_INVALID_ARGUMENT, "[2, 3]");
     CHECK_FAILS(dlb_copy_async(turned, frozen, stream, &event), DLB_ERROR_READ_ONLY, "read-only");
     CHECK_FAILS(dlb_copy_async(turned, bytes, stream, &event), DLB_ERROR_INVALID_ARGUMENT, "int32");
-    CHECK_FAILS(dlb_copy_async(turned, turned, stream, &event), DLB_ERROR_UNSUPPORTED, "share memory");
+    CHECK_FAILS(dlb_copy_async(turned, turned, stream, &event), DLB_ERROR_UNSUPPORTED, "lie between each other");
     CHECK(event == NULL);
     CHECK_FAILS(dlb_stream_create(device_of(CPU, 0), NULL), DLB_ERROR_INVALID_ARGUMENT, "out is NULL");
     CHECK_FAILS(dlb_stream_create(device_of(CUDA, 0), &none), DLB_ERROR_UNAVAILABLE, "no streams on cuda:0 here: ");

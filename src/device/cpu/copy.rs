@@ -1,5 +1,6 @@
 //! Moving elements between two layouts on the host: one loop nest, whose innermost runs are copied whole where they can.
 
+use crate::device::nest::{Axis, Nest, Side};
 use crate::tensor::{Tensor, dtype};
 
 /// Copies so many bits from the low end of each byte on. The rest of the last byte belongs to other elements.
@@ -19,14 +20,6 @@ unsafe fn copy_packed(from: *const u8, to: *mut u8, bits: usize) {
     }
 }
 
-/// One dimension of the nest: how often, and the steps in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Axis {
-    extent: usize,
-    from: isize,
-    to: isize,
-}
-
 /// Copies the elements of `source` to where `destination` has those of the same indices.
 ///
 /// # Safety
@@ -35,61 +28,37 @@ struct Axis {
 /// in row-major order. They share no memory, no two indices of the destination share an element, and nobody else
 /// accesses either.
 pub(super) unsafe fn copy(source: &Tensor, destination: &Tensor) {
-    if source.size() == 0 {
-        return;
-    }
-    let (from, to) = (source.data().cast::<u8>().cast_const(), destination.data().cast::<u8>());
-    let Some(item) = dtype::item_bytes(source.dtype()) else {
+    let Some(nest) = Nest::new(source, destination, Side::To) else { return };
+    if dtype::item_bytes(source.dtype()).is_none() {
+        let bits = source.size() as usize * dtype::item_bits(source.dtype()) as usize;
         // SAFETY: both are packed, says the caller.
-        return unsafe { copy_packed(from, to, source.size() * dtype::item_bits(source.dtype()) as usize) };
-    };
-    let mut axes = nest(source, destination, item as isize);
-    let run = match axes.last() {
-        Some(last) if last.from == item as isize && last.to == item as isize => {
-            axes.pop().map_or(item, |last| last.extent * item)
-        }
-        _ => item,
-    };
+        return unsafe { copy_packed(nest.from as *const u8, nest.to as *mut u8, bits) };
+    }
+    // SAFETY: promised by the caller.
+    unsafe { copy_nest(&nest) }
+}
+
+/// Copies the runs of a nest.
+///
+/// # Safety
+///
+/// Both sides of the nest lie in host memory and share none; nobody else accesses either.
+pub(in crate::device) unsafe fn copy_nest(Nest { from, to, axes, run }: &Nest) {
+    let (from, to, run) = (*from as *const u8, *to as *mut u8, *run);
     // The innermost loop is written for each size: a copy of so many bytes is then one load and one store.
     // SAFETY: all offsets are those of elements, or of runs of them that lie packed in both.
     unsafe {
         match run {
-            1 => walk(&axes, from, to, |from, to| to.write(from.read())),
-            2 => walk(&axes, from, to, |from, to| to.cast::<[u8; 2]>().write(from.cast::<[u8; 2]>().read())),
-            4 => walk(&axes, from, to, |from, to| to.cast::<[u8; 4]>().write(from.cast::<[u8; 4]>().read())),
-            8 => walk(&axes, from, to, |from, to| to.cast::<[u8; 8]>().write(from.cast::<[u8; 8]>().read())),
+            1 => walk(axes, from, to, |from, to| to.write(from.read())),
+            2 => walk(axes, from, to, |from, to| to.cast::<[u8; 2]>().write(from.cast::<[u8; 2]>().read())),
+            4 => walk(axes, from, to, |from, to| to.cast::<[u8; 4]>().write(from.cast::<[u8; 4]>().read())),
+            8 => walk(axes, from, to, |from, to| to.cast::<[u8; 8]>().write(from.cast::<[u8; 8]>().read())),
             16 => {
-                walk(&axes, from, to, |from, to| to.cast::<[u8; 16]>().write(from.cast::<[u8; 16]>().read()))
+                walk(axes, from, to, |from, to| to.cast::<[u8; 16]>().write(from.cast::<[u8; 16]>().read()))
             }
-            _ => walk(&axes, from, to, |from, to| to.copy_from_nonoverlapping(from, run)),
+            _ => walk(axes, from, to, |from, to| to.copy_from_nonoverlapping(from, run)),
         }
     }
-}
-
-/// The loops, outermost first: those with the largest steps in the destination, which is thus written in order.
-/// Neighbours that are one run in both layouts are one loop.
-fn nest(source: &Tensor, destination: &Tensor, item: isize) -> Vec<Axis> {
-    let steps = source.strides().iter().zip(destination.strides());
-    let mut axes: Vec<Axis> = (source.shape().iter().zip(steps))
-        .filter(|&(&extent, _)| extent > 1)
-        .map(|(&extent, (&from, &to))| Axis {
-            extent: extent as usize,
-            from: from as isize * item,
-            to: to as isize * item,
-        })
-        .collect();
-    axes.sort_by_key(|axis| std::cmp::Reverse(axis.to.unsigned_abs()));
-    let mut nest: Vec<Axis> = Vec::with_capacity(axes.len());
-    for inner in axes {
-        let run = inner.extent as isize;
-        match nest.last_mut() {
-            Some(outer) if outer.from == inner.from * run && outer.to == inner.to * run => {
-                *outer = Axis { extent: outer.extent * inner.extent, ..inner };
-            }
-            _ => nest.push(inner),
-        }
-    }
-    nest
 }
 
 /// Calls `each` with the addresses of every index of the nest.

@@ -1,6 +1,6 @@
 //! When a job is done, and what became of it.
 
-use crate::error::{Error, Transfer};
+use crate::error::{Error, Result, Transfer};
 use crate::fork::{self, Lock};
 use crate::tensor::Fence;
 use std::cell::Cell;
@@ -10,13 +10,19 @@ use std::time::{Duration, Instant};
 
 const QUEUED: u8 = 0;
 /// The elements are where they belong, and the references to the tensors are being dropped, which may run foreign code
-/// on the stream's thread. Others go on waiting: afterwards they find that the tensors are not in use any more.
+/// on the stream's thread. Other streams go on from here: that code may wait for them. Everybody else goes on waiting:
+/// afterwards they find that the tensors are not in use any more.
 const MOVED: u8 = 1;
 const DONE: u8 = 2;
 
 thread_local! {
     /// The stream that this thread works for; 0 for all other threads.
     pub(super) static SERVES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Makes this a thread that works for streams, but for none of this device.
+pub(in crate::device) fn serve_others() {
+    SERVES.with(|serves| serves.set(1));
 }
 
 /// Whether this thread works for a stream: it waits for nobody who may wait for it.
@@ -49,14 +55,16 @@ impl Completion {
         Completion { state: AtomicU8::new(DONE), ..Self::queued(stream) }
     }
 
-    pub fn moved(&self, failure: Option<Error>) {
+    /// Whoever waits looks with the lock held, so nobody misses this.
+    pub fn moved(&self, failure: Option<Error>, _: &mut Lock) {
         if let Some(failure) = failure {
             let _ = self.failure.set(failure);
         }
         self.state.store(MOVED, Ordering::Release);
+        self.changed.notify_all();
     }
 
-    /// Whoever waits looks with the lock held, so nobody misses this.
+    /// As for [`Completion::moved`].
     pub fn finish(&self, _: &mut Lock) {
         self.state.store(DONE, Ordering::Release);
         self.changed.notify_all();
@@ -104,6 +112,23 @@ impl Fence for Completion {
         // A deadline that the clock has no number for is never reached.
         self.wait_until(Instant::now().checked_add(timeout));
         self.done()
+    }
+
+    fn wait_for_work(&self) -> Result<()> {
+        let moved = || self.state.load(Ordering::Acquire) >= MOVED || self.is_lost();
+        if !moved() && self.is_own_thread() {
+            return Err(Error::Transfer(Transfer::OwnThread));
+        }
+        if !moved() {
+            let mut lock = Lock::take();
+            while !moved() {
+                lock = lock.wait(&self.changed, None);
+            }
+        }
+        match self.is_lost() {
+            true => Err(Error::Transfer(Transfer::EventBeforeFork)),
+            false => self.failure.get().cloned().map_or(Ok(()), Err),
+        }
     }
 
     fn failure(&self) -> Option<Error> {

@@ -4,5 +4,6 @@ mod copy;
 mod event;
 mod queue;
 
-pub(super) use event::is_stream_thread;
+pub(super) use copy::copy_nest;
+pub(super) use event::{is_stream_thread, serve_others};
 pub(super) use queue::Threaded;

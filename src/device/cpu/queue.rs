@@ -2,14 +2,13 @@
 
 use super::copy;
 use super::event::{Completion, SERVES};
-use crate::device::{Queue, Work};
+use crate::device::{Queue, Submitted, Work, thread};
 use crate::error::{Error, Result, Transfer};
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::{guard, guard_silent};
 use crate::tensor::Fence;
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
-use std::ptr::null_mut;
 use std::sync::{Arc, Condvar};
 
 /// A stream of the CPU. Dropping it lets the thread end after what is queued.
@@ -59,27 +58,35 @@ impl Threaded {
 }
 
 impl Queue for Threaded {
-    fn submit(&self, lock: &mut Lock, after: Vec<Arc<dyn Fence>>, work: Work) -> Result<Arc<dyn Fence>> {
+    fn submit(&self, lock: &mut Lock, after: Vec<Arc<dyn Fence>>, work: Work) -> Result<Submitted<'_>> {
         if !self.is_ours() {
             return Err(Error::Transfer(Transfer::StreamBeforeFork));
         }
+        let submitted = |fence| Ok(Submitted { fence, source_read: None, rest: None });
         let (stream, state) = (self.0.id(), self.0.state.get(lock));
         let idle = state.jobs.is_empty() && !state.working && state.failure.is_none();
-        if idle && after.is_empty() && matches!(work, Work::Nothing) {
-            return Ok(Arc::new(Completion::finished(stream)));
+        if idle && after.is_empty() && matches!(work, Work::Nothing | Work::Report) {
+            return submitted(Arc::new(Completion::finished(stream)));
         }
         if !state.started {
-            start(self.0.clone())?;
+            let shared = self.0.clone();
+            thread::start("dlbridge stream", move || shared.serve())?;
             state.started = true;
         }
         let event = Arc::new(Completion::queued(stream));
         state.jobs.push_back(Job { after, work, event: event.clone() });
         self.0.changed.notify_one();
-        Ok(event)
+        submitted(event)
     }
 
-    fn recover(&self) {
-        self.0.state.get(&mut Lock::take()).failure = None;
+    fn synchronize(&self) -> Result<()> {
+        // A report that nobody can wait for would be lost.
+        if SERVES.with(Cell::get) == self.0.id() {
+            return Err(Error::Transfer(Transfer::OwnThread));
+        }
+        let report = self.submit(&mut Lock::take(), Vec::new(), Work::Report)?.fence;
+        report.wait();
+        report.failure().map_or(Ok(()), Err)
     }
 }
 
@@ -106,7 +113,10 @@ impl Shared {
             let state = self.state.get(&mut lock);
             if let Some(job) = state.jobs.pop_front() {
                 state.working = true;
-                let failed = state.failure.clone();
+                let failed = match job.work {
+                    Work::Report => state.failure.take(),
+                    _ => state.failure.clone(),
+                };
                 drop(lock);
                 lock = self.perform(job, failed);
             } else if state.closed {
@@ -122,11 +132,12 @@ impl Shared {
         let waited = wait_for(&after);
         let ready = failed.map_or(waited, Err);
         let failure = ready.and_then(|()| guard(|| work.carry_out())).err();
-        event.moved(failure.clone());
+        event.moved(failure.clone(), &mut Lock::take());
+        let reported = matches!(work, Work::Report);
         guard_silent(|| drop((after, work)));
         let mut lock = Lock::take();
         let state = self.state.get(&mut lock);
-        state.failure = state.failure.take().or(failure);
+        state.failure = state.failure.take().or(failure.filter(|_| !reported));
         state.working = false;
         event.finish(&mut lock);
         lock
@@ -136,9 +147,9 @@ impl Shared {
 impl Work {
     fn carry_out(&mut self) -> Result<()> {
         match self {
-            Work::Nothing => {}
-            // SAFETY: `device::check` has seen both, and everything before it that touches the memory is done.
-            Work::Copy { source, destination } => unsafe { copy::copy(source, destination) },
+            Work::Nothing | Work::Report => {}
+            // SAFETY: they were checked, and everything before this that touches the memory is done.
+            Work::Copy { source, destination, .. } => unsafe { copy::copy(source, destination) },
             #[cfg(test)]
             Work::Call(call) => return std::mem::replace(call, Box::new(|| Ok(())))(),
         }
@@ -147,28 +158,8 @@ impl Work {
 }
 
 /// Waits for all of them, also after one failed: who waits for this job relies on it, and not on those before.
+///
+/// Only for the work itself: what is let go after it may be waiting for this job.
 fn wait_for(fences: &[Arc<dyn Fence>]) -> Result<()> {
-    fences.iter().for_each(|fence| fence.wait());
-    fences.iter().find_map(|fence| fence.failure()).map_or(Ok(()), Err)
-}
-
-/// Starts the thread. It is never joined: it ends by itself, or with the process.
-fn start(shared: Arc<Shared>) -> Result<()> {
-    let named = std::thread::Builder::new().name("dlbridge stream".into());
-    // Signals are for the threads of the program; a new thread inherits what is blocked. Those that say what the thread
-    // itself did stay open: where they are blocked they kill the process instead of reaching its handler.
-    let mut before = MaybeUninit::uninit();
-    let mut all = MaybeUninit::uninit();
-    // SAFETY: `all` is filled in before it is read, and `before` is where the mask is to be kept.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        for own in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS] {
-            libc::sigdelset(all.as_mut_ptr(), own);
-        }
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-    }
-    let started = named.spawn(move || guard_silent(|| shared.serve()));
-    // SAFETY: `before` was filled in above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut()) };
-    started.map(drop).map_err(|error| Error::Transfer(Transfer::NoThread { words: error.to_string() }))
+    fences.iter().map(|fence| fence.wait_for_work()).fold(Ok(()), Result::and)
 }

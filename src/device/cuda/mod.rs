@@ -1,18 +1,26 @@
-//! CUDA: not driven by this version, and why.
+//! CUDA: the driver is found at run time, and its primary contexts are used, which PyTorch and CuPy use too.
+//!
+//! The entry points are declared by hand (`driver.rs`). Nothing of CUDA survives a fork: everything is `Unavailable` in
+//! the child.
 
-use std::ffi::CStr;
+mod context;
+mod copy;
+mod driver;
+mod event;
+mod mark;
+mod memory;
+mod pin;
+mod pointer;
+mod stream;
+mod under_way;
 
-/// Why there is no CUDA device to make streams on.
-pub(super) fn why_not() -> String {
-    // SAFETY: the name is terminated. Loading the driver starts nothing, and it stays loaded, as its users want it.
-    let driver = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
-    if !driver.is_null() {
-        return "this version of dlbridge drives no CUDA device".to_owned();
-    }
-    // SAFETY: after a failure `dlerror` gives this thread's words, or NULL.
-    let words = unsafe { libc::dlerror().as_ref() }.map(|words| {
-        // SAFETY: a terminated string, valid until this thread's next call of that kind.
-        unsafe { CStr::from_ptr(words) }.to_string_lossy().into_owned()
-    });
-    format!("libcuda.so.1 cannot be loaded ({})", words.unwrap_or_default())
+pub(super) use context::why_not;
+pub(super) use memory::{device_pool, pinned_pool, unavailable};
+pub(super) use pin::{pin, unpin};
+pub(super) use pointer::check_pointer;
+pub(super) use stream::Queued;
+
+/// How many devices there are.
+pub(super) fn count() -> Option<i32> {
+    driver::find().ok().map(|driver| driver.devices)
 }

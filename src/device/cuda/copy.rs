@@ -1,0 +1,254 @@
+//! Copies, as the driver's calls: what lies in one run or in rows by one call, the rest packed through pinned memory.
+
+use super::context::{Current, Device};
+use super::driver::{Handle, Rows, call};
+use super::event::Event;
+use super::mark::Kept;
+use super::memory::pinned_pool;
+use super::pointer;
+use crate::device::cpu::copy_nest;
+use crate::device::nest::{Axis, Nest, Side};
+use crate::dlpack::DLDevice;
+use crate::error::Result;
+use crate::memory::Block;
+use crate::tensor::{Tensor, device};
+use std::collections::VecDeque;
+use std::ffi::c_void;
+
+/// What is staged at once: large enough for full speed, small enough that the first piece is on its way soon.
+const CHUNK: usize = 4 << 20;
+/// How many pieces are on their way while the next is packed.
+const RING: usize = 3;
+
+const HOST: u32 = 1;
+const DEVICE: u32 = 2;
+
+/// The stream that copies, with its device's context current.
+pub(super) struct Target<'a> {
+    pub device: &'static Device,
+    pub stream: Handle,
+    pub current: &'a Current<'a>,
+}
+
+/// From where to where the driver copies.
+#[derive(Clone, Copy)]
+enum Way {
+    Up,
+    Down,
+    Within,
+    Between { from: &'static Device, to: &'static Device },
+}
+
+/// Hands a copy to the driver. What it needs until the stream is there is put into `kept`, after a failure too.
+///
+/// # Safety
+///
+/// The tensors were found fit for each other and for the stream's device, whose context is current; the stream is ordered
+/// behind what comes before. `source` stays until this returns where it is `staged`, and until the stream is there
+/// otherwise; so does `destination`.
+pub(super) unsafe fn issue(
+    source: &Tensor,
+    destination: &Tensor,
+    staged: bool,
+    target: &Target<'_>,
+    kept: &mut Kept,
+) -> Result<()> {
+    let order = if device::is_host(source.device()) { Side::To } else { Side::From };
+    let Some(nest) = Nest::new(source, destination, order) else { return Ok(()) };
+    // SAFETY: promised by the caller.
+    unsafe {
+        match (device::is_host(source.device()), device::is_host(destination.device())) {
+            (true, true) => on_the_host(nest, target, kept),
+            (true, false) if staged => upload(nest, target, kept),
+            (true, false) => by_the_driver(&nest, Way::Up, target),
+            (false, true) => download(nest, target, kept),
+            (false, false) => {
+                let way = between(source.device(), destination.device())?;
+                by_the_driver(&nest, way, target)
+            }
+        }
+    }
+}
+
+/// How the driver copies from one device to another, or within one.
+fn between(from: DLDevice, to: DLDevice) -> Result<Way> {
+    if from.device_id == to.device_id {
+        return Ok(Way::Within);
+    }
+    Ok(Way::Between { from: Device::get(from.device_id)?, to: Device::get(to.device_id)? })
+}
+
+/// Packs the source into pinned memory, piece by piece, and uploads those: the source was read when this returns.
+///
+/// # Safety
+///
+/// As for [`issue`].
+unsafe fn upload(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
+    let bytes = nest.bytes();
+    let mut ring: VecDeque<(usize, Event)> = VecDeque::new();
+    nest.tiles(CHUNK, &mut |tile| {
+        let free = if ring.len() == RING { ring.pop_front() } else { None };
+        let middle = match free {
+            Some((middle, event)) => {
+                event.wait()?;
+                middle
+            }
+            None => {
+                let block = Block::new(Some(pinned_pool()), bytes.min(CHUNK), 0)?;
+                let middle = block.data() as usize;
+                kept.blocks.push(block);
+                middle
+            }
+        };
+        let (pack, send) = tile.through(middle);
+        // SAFETY: the block has room for the piece, and the device is done with what was in it; the rest is promised by
+        // the caller.
+        unsafe {
+            copy_nest(&pack);
+            by_the_driver(&send, Way::Up, target)?;
+        }
+        if bytes > CHUNK {
+            let event = Event::new(target.device, target.current)?;
+            event.record(target.stream, target.current)?;
+            ring.push_back((middle, event));
+        }
+        Ok(())
+    })
+}
+
+/// Downloads, into the destination itself where the device reaches it in one call, and else by way of pinned memory, from
+/// where the stream has it unpacked.
+///
+/// # Safety
+///
+/// As for [`issue`].
+unsafe fn download(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
+    if is_one_call(&nest, target.device) && pointer::is_reachable(nest.destination(), target.current)? {
+        // SAFETY: promised by the caller.
+        return unsafe { by_the_driver(&nest, Way::Down, target) };
+    }
+    let block = Block::new(Some(pinned_pool()), nest.bytes().min(CHUNK), 0)?;
+    let middle = block.data() as usize;
+    kept.blocks.push(block);
+    // The stream keeps the order, so one block serves for all pieces.
+    nest.tiles(CHUNK, &mut |tile| {
+        let (fetch, unpack) = tile.through(middle);
+        // SAFETY: promised by the caller, and the block is kept.
+        unsafe {
+            by_the_driver(&fetch, Way::Down, target)?;
+            on_the_host(unpack, target, kept)
+        }
+    })
+}
+
+/// Has the stream copy on the host.
+///
+/// # Safety
+///
+/// As for [`issue`].
+unsafe fn on_the_host(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
+    unsafe extern "C" fn run(nest: *mut c_void) {
+        // SAFETY: the box that is kept until the stream is past this, and memory that is there until then.
+        crate::guard::guard_silent(|| unsafe { copy_nest(&*nest.cast::<Nest>()) });
+    }
+    let nest = Box::new(nest);
+    let address = (&raw const *nest).cast_mut().cast();
+    kept.moves.push(nest);
+    // SAFETY: what the function is given is kept.
+    unsafe { call!(target.device.driver, cuLaunchHostFunc(target.stream, run, address)) }
+}
+
+/// Whether the driver copies it in one call.
+pub(super) fn is_one_call(nest: &Nest, device: &Device) -> bool {
+    match &nest.axes[..] {
+        [] => true,
+        [rows] => are_rows(rows, nest.run, device),
+        _ => false,
+    }
+}
+
+fn are_rows(Axis { from, to, .. }: &Axis, width: usize, device: &Device) -> bool {
+    let fits = |step: isize| (width..=device.max_pitch).contains(&usize::try_from(step).unwrap_or(0));
+    fits(*from) && fits(*to)
+}
+
+/// Hands over a nest, in as few calls as it takes.
+///
+/// # Safety
+///
+/// Both sides are there until the stream is past this, and are what `way` says.
+unsafe fn by_the_driver(nest: &Nest, way: Way, target: &Target<'_>) -> Result<()> {
+    // SAFETY: promised by the caller.
+    unsafe { walk(nest.from, nest.to, &nest.axes, nest.run, way, target) }
+}
+
+/// # Safety
+///
+/// As for [`by_the_driver`].
+unsafe fn walk(
+    from: usize,
+    to: usize,
+    axes: &[Axis],
+    width: usize,
+    way: Way,
+    target: &Target<'_>,
+) -> Result<()> {
+    match axes {
+        // SAFETY: promised by the caller.
+        [] => unsafe { run(from, to, width, way, target) },
+        [rows] if !matches!(way, Way::Between { .. }) && are_rows(rows, width, target.device) => {
+            let kind = |device: bool| if device { DEVICE } else { HOST };
+            let (from_device, to_device) = (!matches!(way, Way::Up), !matches!(way, Way::Down));
+            let description = Rows {
+                from_x: 0,
+                from_y: 0,
+                from_kind: kind(from_device),
+                from_host: from as *const c_void,
+                from_device: from as u64,
+                from_array: std::ptr::null_mut(),
+                from_pitch: rows.from as usize,
+                to_x: 0,
+                to_y: 0,
+                to_kind: kind(to_device),
+                to_host: to as *mut c_void,
+                to_device: to as u64,
+                to_array: std::ptr::null_mut(),
+                to_pitch: rows.to as usize,
+                width,
+                height: rows.extent,
+            };
+            // SAFETY: promised by the caller; the description is read at once.
+            unsafe { call!(target.device.driver, cuMemcpy2DAsync(&description, target.stream)) }
+        }
+        [outer, inner @ ..] => {
+            for index in 0..outer.extent as isize {
+                let from = from.wrapping_add_signed(index * outer.from);
+                let to = to.wrapping_add_signed(index * outer.to);
+                // SAFETY: promised by the caller.
+                unsafe { walk(from, to, inner, width, way, target) }?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`by_the_driver`].
+unsafe fn run(from: usize, to: usize, bytes: usize, way: Way, target: &Target<'_>) -> Result<()> {
+    let (driver, stream) = (target.device.driver, target.stream);
+    let (host_from, host_to) = (from as *const c_void, to as *mut c_void);
+    let (from_address, to_address) = (from as u64, to as u64);
+    // SAFETY: promised by the caller.
+    unsafe {
+        match way {
+            Way::Up => call!(driver, cuMemcpyHtoDAsync(to_address, host_from, bytes, stream)),
+            Way::Down => call!(driver, cuMemcpyDtoHAsync(host_to, from_address, bytes, stream)),
+            Way::Within => call!(driver, cuMemcpyDtoDAsync(to_address, from_address, bytes, stream)),
+            Way::Between { from, to } => {
+                let (from, to) = (from.context, to.context);
+                call!(driver, cuMemcpyPeerAsync(to_address, to, from_address, from, bytes, stream))
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Page-locking memory where it is, and what is locked so far.
+
+use super::context::Device;
+use super::driver::ALREADY_REGISTERED;
+use super::memory::pinned_by_the_pool;
+use super::under_way;
+use crate::error::{Driver as Failure, Error, Result};
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const PORTABLE: u32 = 1;
+
+/// Pages that are locked: where they end, and how many pins they have.
+struct Locked {
+    end: usize,
+    pins: usize,
+}
+
+type Table = BTreeMap<usize, Locked>;
+
+fn table() -> MutexGuard<'static, Table> {
+    static TABLE: Mutex<Table> = Mutex::new(BTreeMap::new());
+    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks the pages of these bytes, or counts another pin of pages that are locked; where those begin.
+///
+/// # Safety
+///
+/// The memory is there until [`unpin`].
+pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<usize> {
+    let device = Device::get(0)?;
+    let page = page_size();
+    let first = start - start % page;
+    let end = start.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(page));
+    let Some(end) = end else { return Err(refused(bytes, &table(), "no memory is that large".to_owned())) };
+    let mut table = table();
+    if let Some((&begin, locked)) = table.range_mut(..=first).next_back()
+        && end <= locked.end
+    {
+        locked.pins += 1;
+        return Ok(begin);
+    }
+    if let Some((begin, locked)) = table.range(..end).next_back().filter(|(_, locked)| first < locked.end) {
+        let why = format!("a part of it, from {begin:#x} to {:#x}, is pinned already", locked.end);
+        return Err(refused(bytes, &table, why));
+    }
+    let current = device.enter()?;
+    let driver = current.device.driver;
+    // SAFETY: pages that are there, says the caller.
+    let code = unsafe { (driver.cuMemHostRegister)(first as *mut c_void, end - first, PORTABLE) };
+    if let Err(error) = driver.check("cuMemHostRegister", code) {
+        let why = match code {
+            ALREADY_REGISTERED => format!("it is pinned already, by somebody else; {error}"),
+            _ => error.to_string(),
+        };
+        return Err(refused(bytes, &table, why));
+    }
+    table.insert(first, Locked { end, pins: 1 });
+    Ok(first)
+}
+
+/// Gives a pin back. The last one waits for the copies that use the pages, and unlocks them.
+pub(in crate::device) fn unpin(begin: usize) {
+    // In a child of a fork they are the parent's, and the table may be locked for ever.
+    let Ok(device) = Device::get(0) else { return };
+    let Some(end) = table().get(&begin).map(|locked| locked.end) else { return };
+    under_way::wait_for_memory((begin, end));
+    let mut table = table();
+    let Some(locked) = table.get_mut(&begin) else { return };
+    locked.pins -= 1;
+    if locked.pins == 0
+        && let Ok(current) = device.enter()
+    {
+        table.remove(&begin);
+        // SAFETY: registered by `pin`. There is nobody to tell of a failure.
+        unsafe { (current.device.driver.cuMemHostUnregister)(begin as *mut c_void) };
+    }
+}
+
+fn refused(bytes: usize, table: &Table, why: String) -> Error {
+    let pinned = table.iter().map(|(begin, locked)| locked.end - begin).sum::<usize>() + pinned_by_the_pool();
+    Error::Driver(Failure::CannotPin { bytes, pinned, limit: limit(), why })
+}
+
+/// What the system lets a process lock.
+fn limit() -> String {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: writes the limit, unless it fails.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, limit.as_mut_ptr()) } == 0;
+    // SAFETY: written, as it did not fail.
+    match known.then(|| unsafe { limit.assume_init() }.rlim_cur) {
+        None => "unknown".to_owned(),
+        Some(libc::RLIM_INFINITY) => "none".to_owned(),
+        Some(bytes) => bytes.to_string(),
+    }
+}
+
+fn page_size() -> usize {
+    // SAFETY: a question.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}

@@ -1,0 +1,248 @@
+//! The queue of a CUDA stream: work takes its place with the library's lock held, and goes to the driver without it.
+//!
+//! The thread that reserved a place hands its work over itself, when its turn on the stream comes. It waits only for
+//! threads whose places were reserved before its own, so no two wait for each other.
+
+use super::context::{Current, Device};
+use super::driver::{Handle, call};
+use super::event::Event;
+use super::mark::{Kept, Mark, SourceRead};
+use super::{copy, pointer, under_way};
+use crate::device::nest::{Nest, Side};
+use crate::device::{Queue, Submitted, Work};
+use crate::error::{Driver as Failure, Error, Result};
+use crate::fork::{Guarded, Lock};
+use crate::guard::guard;
+use crate::tensor::{Fence, Tensor, device};
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// It does not wait for the legacy default stream, nor that for it.
+const NON_BLOCKING: u32 = 1;
+const LEGACY: usize = 1;
+const PER_THREAD: usize = 2;
+
+/// What a stream and its marks share.
+pub(super) struct Lane {
+    handle: usize,
+    state: Guarded<State>,
+    turn: Mutex<u64>,
+    next: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The number of the next place.
+    places: u64,
+    /// What failed first since the stream was last synchronised.
+    failure: Option<Error>,
+}
+
+impl Lane {
+    /// Notes what failed, for what is queued behind it.
+    pub fn failed(&self, error: Error, lock: &mut Lock) {
+        self.state.get(lock).failure.get_or_insert(error);
+    }
+
+    /// Whether a native handle is this stream, so that what is on it is in order anyway.
+    pub fn is_own(&self, native: *mut c_void) -> bool {
+        self.handle == native as usize && self.handle > PER_THREAD
+    }
+
+    fn handle(&self) -> Handle {
+        self.handle as Handle
+    }
+
+    /// Waits for the turn of a place; it is over when the result goes. The default streams of threads are many behind one
+    /// handle, so nobody waits for another thread there.
+    fn turn(&self, place: u64) -> Turn<'_> {
+        if self.handle != PER_THREAD {
+            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.next.wait_while(turn, |turn| *turn != place).unwrap_or_else(PoisonError::into_inner));
+        }
+        Turn(self)
+    }
+}
+
+struct Turn<'a>(&'a Lane);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.turn.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.next.notify_all();
+    }
+}
+
+/// A stream of the driver: our own, which is destroyed when this goes, or somebody else's.
+pub(in crate::device) struct Queued {
+    device: &'static Device,
+    lane: Arc<Lane>,
+    owned: bool,
+}
+
+impl Queued {
+    /// A new stream.
+    pub fn new(ordinal: i32) -> Result<Self> {
+        let device = Device::get(ordinal)?;
+        under_way::watch()?;
+        let current = device.enter()?;
+        let mut handle = null_mut();
+        // SAFETY: writes a handle.
+        unsafe { call!(current.device.driver, cuStreamCreate(&mut handle, NON_BLOCKING)) }?;
+        Ok(Self::on(device, handle as usize, true))
+    }
+
+    /// # Safety
+    ///
+    /// `handle` is a stream of the device, and lives as long as the result.
+    pub unsafe fn from_native(ordinal: i32, handle: *mut c_void) -> Result<Self> {
+        let device = Device::get(ordinal)?;
+        under_way::watch()?;
+        Ok(Self::on(device, (handle as usize).max(LEGACY), false))
+    }
+
+    fn on(device: &'static Device, handle: usize, owned: bool) -> Self {
+        let (state, turn) = (Guarded::new(State::default()), Mutex::new(0));
+        Queued { device, lane: Arc::new(Lane { handle, state, turn, next: Condvar::new() }), owned }
+    }
+
+    /// Hands work to the driver when its turn comes, and binds its mark.
+    fn carry_out(&self, mark: &Mark, place: u64, after: Vec<Arc<dyn Fence>>, work: Work) {
+        let turn = self.lane.turn(place);
+        let (mut event, mut kept, mut read) = (None, Kept::default(), None);
+        let outcome = guard(|| {
+            let current = self.device.enter()?;
+            let last = Event::new(self.device, &current)?;
+            let mut done = self.wait_for(&after).and(self.state_of_things());
+            if let Work::Copy { source, destination, staged } = work {
+                done = done.and_then(|()| {
+                    let (device, stream) = (self.device, self.lane.handle());
+                    let target = copy::Target { device, stream, current: &current };
+                    // SAFETY: they were checked, the stream waits for what comes before, and what is needed is kept.
+                    unsafe { copy::issue(&source, &destination, staged, &target, &mut kept) }
+                });
+                kept.tensors.push(destination);
+                match staged {
+                    true => read = Some(source),
+                    false => kept.tensors.push(source),
+                }
+            }
+            // Also after a failure: part of the work may be under way.
+            match last.record(self.lane.handle(), &current) {
+                Ok(()) => event = Some(last),
+                Err(error) => {
+                    self.drain(&current);
+                    done = done.and(Err(error));
+                }
+            }
+            done
+        });
+        if event.is_none() {
+            // Whoever waits for this relies on all that comes before.
+            after.iter().for_each(|fence| _ = fence.wait_for_work());
+        }
+        if let Err(failure) = &outcome {
+            self.lane.failed(failure.clone(), &mut Lock::take());
+        }
+        drop(turn);
+        // From here on foreign code may run, which may use this stream.
+        mark.bind(event, kept, outcome.err());
+        drop((read, after));
+    }
+
+    /// What failed on the stream, and was not reported yet.
+    fn state_of_things(&self) -> Result<()> {
+        let mut lock = Lock::take();
+        self.lane.state.get(&mut lock).failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Has the stream wait for what comes before; this thread, where that is none of the driver's.
+    fn wait_for(&self, after: &[Arc<dyn Fence>]) -> Result<()> {
+        let each = |fence: &Arc<dyn Fence>| {
+            // SAFETY: the stream lives as long as this.
+            match unsafe { fence.wait_on_stream(self.device.dlpack(), self.lane.handle()) } {
+                true => fence.failure().map_or(Ok(()), Err),
+                false => fence.wait_for_work(),
+            }
+        };
+        after.iter().map(each).fold(Ok(()), Result::and)
+    }
+
+    /// Waits for the stream, where no event could be recorded. If even that fails nothing goes on any more.
+    fn drain(&self, current: &Current<'_>) {
+        // SAFETY: the stream lives as long as this.
+        let _ = unsafe { call!(current.device.driver, cuStreamSynchronize(self.lane.handle())) };
+    }
+}
+
+impl Queue for Queued {
+    fn inspect(&self, source: &Tensor, destination: &Tensor) -> Result<bool> {
+        let current = self.device.enter()?;
+        for tensor in [source, destination] {
+            let on = tensor.device();
+            if !device::is_host(on) && tensor.size() != 0 {
+                pointer::check(tensor.data() as usize, on.device_id, &current)?;
+            }
+        }
+        if !device::is_host(source.device()) {
+            return Ok(false);
+        }
+        let Some(nest) = Nest::new(source, destination, Side::To) else { return Ok(false) };
+        Ok(!(copy::is_one_call(&nest, self.device) && pointer::is_reachable(nest.source(), &current)?))
+    }
+
+    fn submit(&self, lock: &mut Lock, after: Vec<Arc<dyn Fence>>, work: Work) -> Result<Submitted<'_>> {
+        if !self.device.driver.is_ours() {
+            return Err(Error::Driver(Failure::BeforeFork { what: "the stream" }));
+        }
+        let (mut direct, mut staged) = (None, false);
+        if let Work::Copy { source, destination, staged: source_staged } = &work {
+            staged = *source_staged && !device::is_host(destination.device());
+            let [from, to] = [source, destination].map(|tensor| device::is_host(tensor.device()));
+            direct = match (from, to) {
+                (true, false) if !staged => Some(source.addresses()),
+                (false, true) => Some(destination.addresses()),
+                _ => None,
+            };
+        }
+        let mark = Arc::new(Mark::reserved(self.lane.clone(), direct));
+        let state = self.lane.state.get(lock);
+        let place = state.places;
+        state.places += 1;
+        under_way::add(mark.clone(), lock);
+        let source_read: Option<Arc<dyn Fence>> = match staged {
+            true => Some(Arc::new(SourceRead(mark.clone()))),
+            false => None,
+        };
+        let fence = mark.clone();
+        let rest = Box::new(move || self.carry_out(&mark, place, after, work));
+        Ok(Submitted { fence, source_read, rest: Some(rest) })
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        let submitted = self.submit(&mut Lock::take(), Vec::new(), Work::Report)?;
+        let event = submitted.carried_out();
+        let _ = event.wait();
+        // What comes before is done as well, so this says what became of it.
+        under_way::look_at(&self.lane);
+        self.lane.state.get(&mut Lock::take()).failure.take().map_or(Ok(()), Err)
+    }
+
+    fn native(&self) -> Option<*mut c_void> {
+        Some(self.lane.handle())
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        if !self.owned || !self.device.driver.is_ours() {
+            return;
+        }
+        if let Ok(current) = self.device.enter() {
+            // SAFETY: our own, and nobody uses it any more; the driver carries out what is queued. There is nobody to tell
+            // of a failure.
+            unsafe { (current.device.driver.cuStreamDestroy)(self.lane.handle()) };
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What is under way on all streams, and the thread that lets go of what nobody asks for.
+//!
+//! Whoever waits for a mark settles it. A copy that nobody waits for would hold its tensors for ever, so one thread of
+//! the library looks at what is left now and then, as long as there is something.
+
+use super::mark::Mark;
+use super::stream::Lane;
+use crate::device::{cpu, thread};
+use crate::error::Result;
+use crate::fork::{self, Guarded, Lock};
+use crate::tensor::Fence;
+use std::sync::{Arc, Condvar};
+use std::time::Duration;
+
+static UNDER_WAY: Guarded<UnderWay> = Guarded::new(UnderWay { marks: Vec::new(), watched: None });
+static CHANGED: Condvar = Condvar::new();
+
+struct UnderWay {
+    /// In the order in which they were reserved.
+    marks: Vec<Arc<Mark>>,
+    /// The process that has the thread.
+    watched: Option<u64>,
+}
+
+/// Starts the thread, where there is none.
+pub(super) fn watch() -> Result<()> {
+    let mut lock = Lock::take();
+    let under_way = UNDER_WAY.get(&mut lock);
+    if under_way.watched != Some(fork::generation()) {
+        thread::start("dlbridge cuda", look_after)?;
+        under_way.watched = Some(fork::generation());
+    }
+    Ok(())
+}
+
+/// Notes a mark that was reserved.
+pub(super) fn add(mark: Arc<Mark>, lock: &mut Lock) {
+    let marks = &mut UNDER_WAY.get(lock).marks;
+    marks.push(mark);
+    if marks.len() == 1 {
+        CHANGED.notify_one();
+    }
+}
+
+/// The marks for which `which` holds.
+fn select(which: impl Fn(&Mark) -> bool) -> Vec<Arc<Mark>> {
+    let mut lock = Lock::take();
+    UNDER_WAY.get(&mut lock).marks.iter().filter(|mark| which(mark)).cloned().collect()
+}
+
+/// Settles what is over on one stream, so that what failed is known.
+pub(super) fn look_at(lane: &Arc<Lane>) {
+    select(|mark| Arc::ptr_eq(&mark.lane, lane)).iter().for_each(|mark| _ = mark.done());
+}
+
+/// Waits for the copies that access these bytes of the host without help of the CPU.
+pub(super) fn wait_for_memory((first, end): (usize, usize)) {
+    let touches = |mark: &Mark| mark.direct.is_some_and(|(from, to)| from < end && first < to);
+    select(touches).iter().for_each(|mark| mark.wait());
+}
+
+fn look_after() {
+    cpu::serve_others();
+    let (shortest, longest) = (Duration::from_micros(200), Duration::from_millis(4));
+    let mut pause = shortest;
+    loop {
+        let mut lock = Lock::take();
+        while UNDER_WAY.get(&mut lock).marks.is_empty() {
+            lock = lock.wait(&CHANGED, None);
+            pause = shortest;
+        }
+        drop(lock);
+        std::thread::sleep(pause);
+        let mut over = select(|_| true);
+        over.retain(|mark| mark.done());
+        pause = if over.is_empty() { (pause * 2).min(longest) } else { shortest };
+        let mut lock = Lock::take();
+        // Both lists are in the same order.
+        let mut next = over.iter().peekable();
+        UNDER_WAY.get(&mut lock).marks.retain(|mark| match next.peek() {
+            Some(gone) if Arc::ptr_eq(mark, gone) => next.next().is_none(),
+            _ => true,
+        });
+        drop(lock);
+        drop(over);
+    }
+}

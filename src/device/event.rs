@@ -1,0 +1,83 @@
+//! Events: points in a stream.
+
+use crate::error::{Error, Result, Transfer};
+use crate::tensor::Fence;
+use std::ffi::c_void;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A point in a stream. It is done once everything queued before it is; it says then what of that failed, to everybody
+/// who waits.
+#[derive(Clone)]
+pub struct Event(pub(super) Arc<dyn Fence>);
+
+impl Event {
+    /// Whether it is done, or never will be. Never blocks.
+    pub fn done(&self) -> bool {
+        self.0.done()
+    }
+
+    /// Waits until it is done; the error is that of the work before it.
+    pub fn wait(&self) -> Result<()> {
+        self.0.wait();
+        self.outcome(Transfer::OwnThread)
+    }
+
+    /// [`Event::wait`] for at most `timeout`, then [`Timeout`](crate::Kind::Timeout).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
+        self.0.wait_timeout(timeout);
+        let nanoseconds = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        self.outcome(Transfer::Timeout { nanoseconds })
+    }
+
+    /// What became of it; `unfinished` where it is not done and nothing failed.
+    fn outcome(&self, unfinished: Transfer) -> Result<()> {
+        let done = self.0.done();
+        match self.0.failure() {
+            Some(error) => Err(error),
+            None if done => Ok(()),
+            None => Err(Error::Transfer(unfinished)),
+        }
+    }
+
+    /// The handle as a pointer; [`Event::from_raw`] takes it back.
+    pub(crate) fn into_raw(self) -> *mut c_void {
+        // A trait object takes two words, a pointer in C is one.
+        Arc::into_raw(Arc::new(self.0)).cast_mut().cast()
+    }
+
+    /// # Safety
+    ///
+    /// `raw` came from [`Event::into_raw`] and is alive.
+    pub(crate) unsafe fn borrow_raw(raw: *const c_void) -> Event {
+        // SAFETY: promised by the caller.
+        Event(unsafe { &*raw.cast::<Arc<dyn Fence>>() }.clone())
+    }
+
+    /// Counts another reference to what [`Event::into_raw`] gave.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Event::borrow_raw`].
+    pub(crate) unsafe fn retain_raw(raw: *const c_void) {
+        // SAFETY: promised by the caller.
+        unsafe { Arc::increment_strong_count(raw.cast::<Arc<dyn Fence>>()) }
+    }
+
+    /// Drops a reference to what [`Event::into_raw`] gave.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Event::borrow_raw`]; the reference is given up.
+    pub(crate) unsafe fn release_raw(raw: *const c_void) {
+        // SAFETY: promised by the caller.
+        unsafe { Arc::decrement_strong_count(raw.cast::<Arc<dyn Fence>>()) }
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("done", &self.done()).finish()
+    }
+}
