@@ -2,11 +2,11 @@
 
 use super::event::{dlb_event, give};
 use super::status::{dlb_status, output, required, status};
-use super::tensor::{borrowed, dlb_tensor};
+use super::tensor::{borrowed, create, dlb_tensor};
 use crate::device::{self, Event, Stream};
-use crate::dlpack::{DLDevice, DLManagedTensorVersioned};
+use crate::dlpack::{DLDevice, DLDeviceType, DLManagedTensorVersioned};
 use crate::error::{Error, Result, Transfer};
-use crate::tensor::{Tensor, device::Name};
+use crate::tensor::device::Name;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 
@@ -70,6 +70,14 @@ pub unsafe extern "C" fn dlb_stream_from_native(
     })
 }
 
+/// The device a stream works on; all zero for NULL. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_device(stream: *const dlb_stream) -> DLDevice {
+    // SAFETY: the caller gives NULL or a live stream.
+    let device = unsafe { borrowed_stream(stream) }.map(|stream| stream.device());
+    device.unwrap_or(DLDevice { device_type: DLDeviceType(0), device_id: 0 })
+}
+
 /// Writes the native handle of a stream, a `cudaStream_t` on CUDA, for code that queues work of its own on it. It lives as
 /// long as the stream.
 ///
@@ -104,7 +112,7 @@ pub unsafe extern "C" fn dlb_tensor_export_on(
         // SAFETY: the caller gives NULL or live objects.
         let (tensor, stream, out) = unsafe { (borrowed(tensor)?, borrowed_stream(stream)?, output(out)?) };
         stream.wait_tensor(&tensor)?;
-        let export = Tensor::clone(&tensor).into_ordered_export(false)?;
+        let export = device::lent(&tensor)?.into_ordered_export(false)?;
         // SAFETY: not NULL, so a place to write to.
         unsafe { out.write(export.as_ptr()) };
         Ok(())
@@ -172,8 +180,30 @@ pub unsafe extern "C" fn dlb_stream_synchronize(stream: *mut dlb_stream) -> dlb_
     status(|| unsafe { borrowed_stream(stream) }?.synchronize())
 }
 
-/// Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype and lie in
-/// host memory; any strides will do.
+/// Makes a row-major tensor on a device, of the shape and the dtype of `source`, for a copy of it: as `dlb_tensor_empty()`
+/// does, but for the host and a source on a CUDA device in pinned memory, so that the driver writes it directly. It does not
+/// wait for copies into `source`.
+///
+/// `*out` is owned by the caller: `dlb_tensor_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and as
+/// `dlb_tensor_empty()` does. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_tensor_empty_for(
+    source: *const dlb_tensor,
+    device: DLDevice,
+    out: *mut *mut dlb_tensor,
+) -> dlb_status {
+    // SAFETY: the caller gives NULL or a live tensor, and NULL or a place to write to.
+    unsafe {
+        create(out, || {
+            required(source, "source")?;
+            device::empty_for(&*borrowed(source)?, device)
+        })
+    }
+}
+
+/// Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype; any strides
+/// will do. A stream of the CPU copies within the host's memory, one of CUDA also from and to its device, within it, and
+/// from or to another one.
 ///
 /// Everything is checked before anything is queued. Both tensors are retained until the copy is done. Until then
 /// `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of whatever shares its
@@ -183,13 +213,15 @@ pub unsafe extern "C" fn dlb_stream_synchronize(stream: *mut dlb_stream) -> dlb_
 ///
 /// Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
 /// or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,
-/// where it is the destination's, once the event is done. A process that exits does not wait for what is queued.
+/// where it is the destination's, once the event is done. One source may be written sooner: what a CUDA stream uploads from
+/// memory that is not pinned, or that does not lie as the driver can read it, has been staged when this returns. A process
+/// that exits does not wait for what is queued.
 ///
 /// `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
 /// `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices
-/// of the destination share an element; source and destination overlap, or lie between each other; sub-byte elements that are not packed
-/// row-major; memory that the host cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`), and with the error
-/// of an earlier copy into either that failed. Thread-safe.
+/// of the destination share an element; source and destination overlap, or lie between each other; sub-byte elements that
+/// are not packed row-major; memory that the stream cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`),
+/// `DLB_ERROR_DEVICE` (the driver failed), and with the error of an earlier copy into either that failed. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_copy_async(
     source: *const dlb_tensor,

@@ -37,4 +37,12 @@ impl Stream {
         submitted.carried_out();
         Ok(())
     }
+
+    /// Keeps a tensor until everything queued so far is done: it is read there by somebody who has let go of it.
+    pub(super) fn keeps(&self, tensor: &Tensor) -> Result<()> {
+        let work = Work::Keep(tensor.clone());
+        let submitted = self.queue().submit(&mut Lock::take(), Vec::new(), work)?;
+        submitted.carried_out();
+        Ok(())
+    }
 }

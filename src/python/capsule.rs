@@ -2,6 +2,7 @@
 
 use super::api::{Api, Object, api};
 use super::gil::Gil;
+use crate::device::lent;
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
 use crate::tensor::{Tensor, delete_legacy, delete_versioned};
@@ -47,7 +48,7 @@ pub(super) fn ordered(gil: &Gil, tensor: &Tensor, legacy: bool, copied: bool) ->
     if legacy && tensor.is_read_only() {
         return Err(Error::Refused(Refusal::ReadOnlyLegacy));
     }
-    let tensor = tensor.clone();
+    let tensor = lent(tensor)?;
     let (abi, managed) = if legacy {
         (Abi::Legacy, tensor.into_ordered_legacy_export()?.cast::<c_void>())
     } else {

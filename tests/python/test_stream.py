@@ -211,7 +211,7 @@ late = Late()
 
 
 def test_a_stream_that_outlives_the_names_of_its_module_goes_silently() -> None:
-    code = "import sys, dlbridge._streams as streams; sys.kept = streams; streams._own_stream()"
+    code = "import sys, dlbridge._streams as streams; sys.kept = streams; streams.kept = streams.Stream()"
     assert run(code) == (0, "", "")
 
 
