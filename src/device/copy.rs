@@ -28,7 +28,7 @@ pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream)
     // What is done by now is forgotten, and what failed reported, before the lock is taken: both may run foreign code.
     source.look_back()?;
     destination.look_back()?;
-    let (forgotten, submitted);
+    let submitted;
     {
         // Queueing and noting it on both tensors is one step: otherwise two threads could make two copies wait for each
         // other.
@@ -40,9 +40,8 @@ pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream)
         submitted = stream.queue().submit(&mut lock, after, work)?;
         let read = submitted.source_read.as_ref().unwrap_or(&submitted.fence).clone();
         source.busy_until(read, Access::Read, &mut lock);
-        forgotten = destination.busy_until(submitted.fence.clone(), Access::Write, &mut lock);
+        destination.busy_until(submitted.fence.clone(), Access::Write, &mut lock);
     }
-    drop(forgotten);
     transfers::count(source.device(), destination.device(), source.nbytes());
     Ok(submitted.carried_out())
 }

@@ -35,7 +35,7 @@ impl Nest {
         }
         let (from, to) = (source.data() as usize, destination.data() as usize);
         let Some(item) = dtype::item_bytes(source.dtype()) else {
-            let run = (source.size() as usize * dtype::item_bits(source.dtype()) as usize).div_ceil(8);
+            let run = (source.size() * dtype::item_bits(source.dtype()) as usize).div_ceil(8);
             return Some(Nest { from, to, axes: Vec::new(), run });
         };
         let steps = source.strides().iter().zip(destination.strides());
@@ -65,11 +65,9 @@ impl Nest {
                 _ => nest.push(inner),
             }
         }
-        if let Some(&Axis { extent, from, to }) = nest.last() {
-            if from == self.run as isize && to == from {
-                self.run *= extent;
-                nest.pop();
-            }
+        let packed = |axis: &mut Axis| axis.from == self.run as isize && axis.to == axis.from;
+        if let Some(Axis { extent, .. }) = nest.pop_if(packed) {
+            self.run *= extent;
         }
         Nest { axes: nest, ..self }
     }
@@ -80,7 +78,11 @@ impl Nest {
     }
 
     /// The same copy in pieces of at most `limit` bytes, each along the outermost loop it can be cut at.
-    pub fn tiles(self, limit: usize, each: &mut impl FnMut(Nest) -> crate::error::Result<()>) -> crate::error::Result<()> {
+    pub fn tiles(
+        self,
+        limit: usize,
+        each: &mut impl FnMut(Nest) -> crate::error::Result<()>,
+    ) -> crate::error::Result<()> {
         let bytes = self.bytes();
         if bytes <= limit {
             return each(self);

@@ -29,7 +29,9 @@ impl Transfer {
         use Transfer::*;
         match self {
             Shapes { .. } | Dtypes { .. } | OwnThread => Kind::InvalidArgument,
-            Device { .. } | Overlap { .. } | SubByte { .. } | PartOfByte { .. } | NativeStream { .. } => Kind::Unsupported,
+            Device { .. } | Overlap { .. } | SubByte { .. } | PartOfByte { .. } | NativeStream { .. } => {
+                Kind::Unsupported
+            }
             Timeout { .. } => Kind::Timeout,
             NoThread { .. } | NoDevice { .. } | StreamBeforeFork | EventBeforeFork => Kind::Unavailable,
         }

@@ -15,6 +15,6 @@ pub use block::Block;
 pub use cache::Stats;
 pub use host::Host;
 pub use pool::{Limits, Pool};
-pub(crate) use shared::{Shared, cache_share};
 pub use shared::{POOLED, pool};
+pub(crate) use shared::{Shared, cache_share};
 pub use tensor::Options;

@@ -7,6 +7,7 @@ use super::{Fence, Tensor};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Result, Transfer};
 use crate::fork::{Guarded, Lock};
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -35,32 +36,38 @@ struct Lists {
     reading: Vec<Arc<dyn Fence>>,
     /// Those that failed stay: what they left behind is not to be read, whoever asks.
     writing: Vec<Arc<dyn Fence>>,
+    /// Before the last copy into the memory, which is behind them all: what it does not say is whether they have let go.
+    earlier: VecDeque<Arc<dyn Fence>>,
 }
 
 impl Fences {
     /// Forgets what is over, and says what of that failed. Fences are asked without the lock: that may take their own
     /// locks, a driver's, or run foreign code.
     fn prune(&self) -> Option<Error> {
-        let (reading, writing) = {
+        let (reading, writing, earlier) = {
             let mut lock = Lock::take();
             let lists = self.lists.get(&mut lock);
-            (lists.reading.clone(), lists.writing.clone())
+            (lists.reading.clone(), lists.writing.clone(), lists.earlier.clone())
         };
-        let failure =
-            writing.iter().filter(|fence| fence.done()).find_map(|fence| fence.failure());
-        let over = |fence: &Arc<dyn Fence>, keeps: bool| fence.done() && !(keeps && fence.failure().is_some());
-        let mut over: Vec<Arc<dyn Fence>> = (reading.into_iter().filter(|fence| over(fence, false)))
-            .chain(writing.into_iter().filter(|fence| over(fence, true)))
-            .collect();
+        let (written, _) = writing.into_iter().partition::<Vec<_>, _>(|fence| fence.done());
+        let failure = written.iter().find_map(|fence| fence.failure());
+        let mut over: Vec<Arc<dyn Fence>> = reading.into_iter().filter(|fence| fence.done()).collect();
+        over.extend(written.into_iter().filter(|fence| fence.failure().is_none()));
+        // They end in about this order, and there may be many.
+        over.extend(earlier.into_iter().take_while(|fence| fence.done()));
         let mut lock = Lock::take();
-        let lists = self.lists.get(&mut lock);
-        for list in [&mut lists.reading, &mut lists.writing] {
-            list.retain(|fence| !over.iter().any(|gone| Arc::ptr_eq(fence, gone)));
+        let Lists { reading, writing, earlier } = self.lists.get(&mut lock);
+        let stays = |fence: &Arc<dyn Fence>| !over.iter().any(|gone| Arc::ptr_eq(fence, gone));
+        reading.retain(stays);
+        writing.retain(stays);
+        while earlier.front().is_some_and(|fence| !stays(fence)) {
+            earlier.pop_front();
         }
-        self.busy.store(!(lists.reading.is_empty() && lists.writing.is_empty()), Ordering::Release);
+        let left = !(reading.is_empty() && writing.is_empty() && earlier.is_empty());
+        self.busy.store(left, Ordering::Release);
         drop(lock);
         // Here, and not with the lock held, the last references go.
-        over.clear();
+        drop(over);
         failure
     }
 }
@@ -179,38 +186,30 @@ impl Tensor {
     }
 
     /// From now on, access waits for `fence`, which stands for a copy out of the memory or into it that comes after
-    /// everything [`Tensor::pending`] gave for the same access. What need not be waited for any more is for the caller to
-    /// drop, without the lock.
-    pub(crate) fn busy_until(
-        &self,
-        fence: Arc<dyn Fence>,
-        access: Access,
-        lock: &mut Lock,
-    ) -> Vec<Arc<dyn Fence>> {
+    /// everything [`Tensor::pending`] gave for the same access.
+    pub(crate) fn busy_until(&self, fence: Arc<dyn Fence>, access: Access, lock: &mut Lock) {
         let fences = self.root().inner().fences.make(lock);
         let lists = fences.lists.get(lock);
-        let mut forgotten = Vec::new();
         match access {
             Access::Read => lists.reading.push(fence),
             Access::Write => {
                 // It is done after all that came before, and fails if that did.
-                forgotten.append(&mut lists.reading);
-                forgotten.append(&mut lists.writing);
+                lists.earlier.extend(lists.reading.drain(..).chain(lists.writing.drain(..)));
                 lists.writing.push(fence);
             }
         }
         fences.busy.store(true, Ordering::Release);
-        forgotten
     }
 }
 
 #[cold]
 fn settle_slowly(fences: &Fences, access: Access, timeout: Option<Duration>) -> Result<bool> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let (writing, reading) = {
+    let (writing, others) = {
         let mut lock = Lock::take();
         let lists = fences.lists.get(&mut lock);
-        (lists.writing.clone(), if access == Access::Write { lists.reading.clone() } else { Vec::new() })
+        let others = lists.reading.iter().chain(&lists.earlier).filter(|_| access == Access::Write);
+        (lists.writing.clone(), others.cloned().collect::<Vec<_>>())
     };
     let wait = |fence: &Arc<dyn Fence>| {
         match deadline {
@@ -220,7 +219,7 @@ fn settle_slowly(fences: &Fences, access: Access, timeout: Option<Duration>) -> 
         fence.done()
     };
     for (fence, writes) in
-        writing.iter().map(|fence| (fence, true)).chain(reading.iter().map(|fence| (fence, false)))
+        writing.iter().map(|fence| (fence, true)).chain(others.iter().map(|fence| (fence, false)))
     {
         let done = wait(fence);
         // That a copy out of the memory failed is no matter here, unless it was not waited for.

@@ -30,7 +30,7 @@ unsafe fn copy_packed(from: *const u8, to: *mut u8, bits: usize) {
 pub(super) unsafe fn copy(source: &Tensor, destination: &Tensor) {
     let Some(nest) = Nest::new(source, destination, Side::To) else { return };
     if dtype::item_bytes(source.dtype()).is_none() {
-        let bits = source.size() as usize * dtype::item_bits(source.dtype()) as usize;
+        let bits = source.size() * dtype::item_bits(source.dtype()) as usize;
         // SAFETY: both are packed, says the caller.
         return unsafe { copy_packed(nest.from as *const u8, nest.to as *mut u8, bits) };
     }

@@ -59,8 +59,10 @@ impl Device {
             found = match place.compare_exchange(null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => new,
                 Err(first) => {
-                    // SAFETY: just made, and nobody has seen it. It was retained once more than is kept.
-                    drop(unsafe { Box::from_raw(new) }.release());
+                    // SAFETY: just made, and nobody has seen it.
+                    let new = unsafe { Box::from_raw(new) };
+                    // It was retained once more than is kept.
+                    let _ = new.release();
                     first
                 }
             };
@@ -82,7 +84,7 @@ impl Device {
         Ok(Device { driver, ordinal, context, max_pitch: max_pitch.max(0) as usize, events, pool })
     }
 
-    fn release(self: Box<Self>) -> Result<()> {
+    fn release(&self) -> Result<()> {
         // SAFETY: retained by `open`. Devices have their ordinals as numbers.
         unsafe { call!(self.driver, cuDevicePrimaryCtxRelease(self.ordinal)) }
     }

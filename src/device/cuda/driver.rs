@@ -167,9 +167,8 @@ fn load() -> std::result::Result<Driver, String> {
     let mut driver = unsafe { Driver::look_up(library) }.map_err(missing)?;
     let mut count = 0;
     // SAFETY: the first call, and one that writes an int.
-    let started = unsafe {
-        call!(&driver, cuInit(0)).and_then(|()| call!(&driver, cuDeviceGetCount(&mut count)))
-    };
+    let started =
+        unsafe { call!(&driver, cuInit(0)).and_then(|()| call!(&driver, cuDeviceGetCount(&mut count))) };
     started.map_err(|error| error.to_string())?;
     if count < 1 {
         return Err("the driver of CUDA finds no device".to_owned());

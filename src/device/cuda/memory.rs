@@ -16,7 +16,8 @@ const PORTABLE: u32 = 1;
 /// The pool of a device, which all share.
 pub(in crate::device) fn device_pool(ordinal: i32) -> Result<Arc<dyn Allocator>> {
     let device = Device::get(ordinal)?;
-    let make = || -> Arc<dyn Allocator> { Arc::new(Pool::new(Arc::new(DeviceMemory(device)), Limits::default())) };
+    let make =
+        || -> Arc<dyn Allocator> { Arc::new(Pool::new(Arc::new(DeviceMemory(device)), Limits::default())) };
     Ok(device.pool.get_or_init(make).clone())
 }
 
