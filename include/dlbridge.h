@@ -834,6 +834,11 @@ dlb_status dlb_stream_from_native(DLDevice device,
                                   dlb_stream **out);
 
 /**
+ * The device a stream works on; all zero for NULL. Thread-safe.
+ */
+DLDevice dlb_stream_device(const dlb_stream *stream);
+
+/**
  * Writes the native handle of a stream, a `cudaStream_t` on CUDA, for code that queues work of its own on it. It lives as
  * long as the stream.
  *
@@ -891,8 +896,21 @@ dlb_status dlb_stream_wait_event(dlb_stream *stream,
 dlb_status dlb_stream_synchronize(dlb_stream *stream);
 
 /**
- * Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype and lie in
- * host memory; any strides will do.
+ * Makes a row-major tensor on a device, of the shape and the dtype of `source`, for a copy of it: as `dlb_tensor_empty()`
+ * does, but for the host and a source on a CUDA device in pinned memory, so that the driver writes it directly. It does not
+ * wait for copies into `source`.
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and as
+ * `dlb_tensor_empty()` does. Thread-safe.
+ */
+dlb_status dlb_tensor_empty_for(const dlb_tensor *source,
+                                DLDevice device,
+                                dlb_tensor **out);
+
+/**
+ * Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype; any strides
+ * will do. A stream of the CPU copies within the host's memory, one of CUDA also from and to its device, within it, and
+ * from or to another one.
  *
  * Everything is checked before anything is queued. Both tensors are retained until the copy is done. Until then
  * `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of whatever shares its
@@ -902,13 +920,15 @@ dlb_status dlb_stream_synchronize(dlb_stream *stream);
  *
  * Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
  * or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,
- * where it is the destination's, once the event is done. A process that exits does not wait for what is queued.
+ * where it is the destination's, once the event is done. One source may be written sooner: what a CUDA stream uploads from
+ * memory that is not pinned, or that does not lie as the driver can read it, has been staged when this returns. A process
+ * that exits does not wait for what is queued.
  *
  * `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices
- * of the destination share an element; source and destination share memory; sub-byte elements that are not packed
- * row-major; memory that the host cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`), and with the error
- * of an earlier copy into either that failed. Thread-safe.
+ * of the destination share an element; source and destination overlap, or lie between each other; sub-byte elements that
+ * are not packed row-major; memory that the stream cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`),
+ * `DLB_ERROR_DEVICE` (the driver failed), and with the error of an earlier copy into either that failed. Thread-safe.
  */
 dlb_status dlb_copy_async(const dlb_tensor *source,
                           dlb_tensor *destination,

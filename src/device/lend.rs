@@ -36,8 +36,8 @@ pub(crate) fn lent(tensor: &Tensor) -> Result<Tensor> {
     let lent = lent.map_err(|(error, _)| error)?;
     let (mut lock, mut after) = (Lock::take(), Vec::new());
     tensor.pending(Access::Read, &mut lock, &mut after);
-    // Should it come back, it waits for what the tensor does. Nothing is forgotten: it is new.
-    after.into_iter().for_each(|fence| drop(lent.busy_until(fence, Access::Write, &mut lock)));
+    // Should it come back, it waits for what the tensor does.
+    after.into_iter().for_each(|fence| lent.busy_until(fence, Access::Write, &mut lock));
     drop(lock);
     Ok(lent)
 }

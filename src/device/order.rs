@@ -26,14 +26,13 @@ impl Stream {
     /// has written them on this stream. The caller does not wait.
     pub fn writes(&self, tensor: &Tensor) -> Result<()> {
         tensor.look_back()?;
-        let (forgotten, submitted);
-        {
+        let submitted = {
             let (mut lock, mut after) = (Lock::take(), Vec::new());
             tensor.pending(Access::Write, &mut lock, &mut after);
-            submitted = self.queue().submit(&mut lock, after, Work::Nothing)?;
-            forgotten = tensor.busy_until(submitted.fence.clone(), Access::Write, &mut lock);
-        }
-        drop(forgotten);
+            let submitted = self.queue().submit(&mut lock, after, Work::Nothing)?;
+            tensor.busy_until(submitted.fence.clone(), Access::Write, &mut lock);
+            submitted
+        };
         submitted.carried_out();
         Ok(())
     }
