@@ -4,6 +4,7 @@ use super::{Stream, check_device, cuda};
 use crate::dlpack::DLDevice;
 use crate::error::Result;
 use crate::fork::{self, Guarded, Lock};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The streams made so far, and the process that made them: those of a parent are not for its child.
 struct Own {
@@ -40,7 +41,16 @@ fn known(device: DLDevice) -> Option<Stream> {
     own.streams.iter().find(|stream| stream.device() == device).cloned()
 }
 
-/// Whether any CUDA device is driven here. Costs nothing once asked.
+/// Whether any CUDA device is driven here. Asked once: what every import asks must cost nothing.
 pub(crate) fn drives_cuda() -> bool {
-    cuda::count().is_some_and(|count| count > 0)
+    const UNKNOWN: u8 = 2;
+    static KNOWN: AtomicU8 = AtomicU8::new(UNKNOWN);
+    match KNOWN.load(Ordering::Relaxed) {
+        UNKNOWN => {
+            let found = cuda::count().is_some_and(|count| count > 0);
+            KNOWN.store(found.into(), Ordering::Relaxed);
+            found
+        }
+        known => known != 0,
+    }
 }
