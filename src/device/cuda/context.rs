@@ -99,6 +99,12 @@ impl Device {
         Ok(Current { device: self, stays_on_this_thread: PhantomData })
     }
 
+    /// [`Device::enter`] for giving something back, where there is nobody to tell of a failure: it is tried again. `None` in
+    /// a child of a fork, whose parent has what was to be given back.
+    pub fn enter_to_free(&self) -> Option<Current<'_>> {
+        self.enter().or_else(|_| self.enter()).ok()
+    }
+
     pub fn name(&self) -> String {
         device::Name(self.dlpack()).to_string()
     }

@@ -79,7 +79,7 @@ impl Drop for Event {
             return idle.push(Idle(self.handle));
         }
         drop(idle);
-        if let Ok(current) = self.device.enter() {
+        if let Some(current) = self.device.enter_to_free() {
             // SAFETY: nobody has it any more. There is nobody to tell of a failure.
             unsafe { (current.device.driver.cuEventDestroy)(self.handle) };
         }

@@ -54,7 +54,7 @@ unsafe impl Allocator for DeviceMemory {
 
     unsafe fn deallocate(&self, piece: Piece) {
         // In a child of a fork it is the parent's. There is nobody to tell of a failure.
-        let Ok(current) = self.0.enter() else { return };
+        let Some(current) = self.0.enter_to_free() else { return };
         let mut address = piece.data.addr().get();
         if piece.alignment > ALIGNMENT {
             let Ok(start) = pointer::start_of_block(address, &current) else { return };
@@ -86,7 +86,7 @@ unsafe impl Allocator for PinnedMemory {
     }
 
     unsafe fn deallocate(&self, piece: Piece) {
-        let Ok(current) = Device::get(0).and_then(Device::enter) else { return };
+        let Some(current) = Device::get(0).ok().and_then(Device::enter_to_free) else { return };
         // SAFETY: allocated above, and nobody uses it, says the caller.
         let _ = unsafe { call!(current.device.driver, cuMemFreeHost(piece.data.as_ptr())) };
     }

@@ -72,7 +72,7 @@ pub(in crate::device) fn unpin(begin: usize) {
     let Some(locked) = table.get_mut(&begin) else { return };
     locked.pins -= 1;
     if locked.pins == 0
-        && let Ok(current) = device.enter()
+        && let Some(current) = device.enter_to_free()
     {
         table.remove(&begin);
         // SAFETY: registered by `pin`. There is nobody to tell of a failure.

@@ -242,7 +242,7 @@ impl Drop for Queued {
         if !self.owned || !self.device.driver.is_ours() {
             return;
         }
-        if let Ok(current) = self.device.enter() {
+        if let Some(current) = self.device.enter_to_free() {
             // SAFETY: our own, and nobody uses it any more; the driver carries out what is queued. There is nobody to tell
             // of a failure.
             unsafe { (current.device.driver.cuStreamDestroy)(self.lane.handle()) };

@@ -1,0 +1,75 @@
+//! The CUDA half of the device layer, against a stand-in for the driver (`tests/driver`): streams that are late and out of
+//! step, memory that the host cannot touch, failures at every call. A program of its own, because it is started again with
+//! the stand-in in the loader's path.
+//!
+//! Arguments are parts of the names of the tests to run. `DLB_STRESS_SECONDS=60` makes the stress as long.
+
+mod copies;
+mod failures;
+mod given;
+mod messages;
+mod order;
+mod pins;
+mod pool;
+mod standin;
+mod stress;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+
+/// Names and functions.
+type Tests = Vec<(&'static str, fn())>;
+
+/// The tests of one file.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub fn tests() -> $crate::Tests {
+            vec![$((concat!(module_path!(), "::", stringify!($name)), $name as fn())),*]
+        }
+    };
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "say") {
+        messages::say();
+        return ExitCode::SUCCESS;
+    }
+    standin::load();
+    if arguments.first().is_some_and(|first| first == "stress without waits") {
+        return stress::without_waits();
+    }
+    if let [first, function] = &arguments[..]
+        && first == "first call"
+    {
+        return failures::first_call(function);
+    }
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let (mut run, mut failed) = (0, 0);
+    let files = [
+        copies::tests,
+        order::tests,
+        pool::tests,
+        pins::tests,
+        failures::tests,
+        stress::tests,
+        messages::tests,
+    ];
+    for (name, test) in files.iter().flat_map(|tests| tests()) {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(*part)) {
+            continue;
+        }
+        let before = standin::violations();
+        let passed = catch_unwind(test).is_ok() && standin::violations() == before;
+        let context_is_restored = standin::live(c"contexts pushed here") == 0;
+        run += 1;
+        if !passed || !context_is_restored {
+            failed += 1;
+            println!("FAILED {name}{}", if context_is_restored { "" } else { ": a context is left current" });
+        }
+        standin::heal();
+    }
+    println!("device: {run} tests, {failed} failed");
+    ExitCode::from(u8::from(failed > 0 || run == 0))
+}

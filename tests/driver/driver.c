@@ -1,0 +1,231 @@
+/* The stand-in's devices and contexts, its counters, and how it fails. */
+#include "standin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+
+static const char *const names[] = {
+#define NAME(name) #name,
+    SITES(NAME)};
+
+static long calls[SITE_COUNT];
+static struct {
+    int site;
+    long left;
+    CUresult code;
+    bool lost;
+} plan = {-1, 0, SUCCESS, false};
+static int failed, violations, devices = -1;
+
+typedef struct context {
+    int device, retained;
+} context;
+static context contexts[MOST_DEVICES];
+static __thread context *stack[32];
+static __thread int depth;
+
+static long setting(const char *name, long otherwise) {
+    const char *text = getenv(name);
+    return text != NULL && *text != 0 ? atol(text) : otherwise;
+}
+
+CUresult enter(int site) {
+    pthread_mutex_lock(&lock);
+    calls[site]++;
+    if (plan.site == site && --plan.left == 0) {
+        plan.site = -1;
+        failed = 1;
+        if (plan.lost) lost = plan.code;
+        return plan.code;
+    }
+    /* A context that is lost answers everything like that, but can be pushed and popped. */
+    return site == SITE_cuCtxPushCurrent || site == SITE_cuCtxPopCurrent ? SUCCESS : lost;
+}
+
+CUresult leave(CUresult result) {
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int current_device(void) { return depth > 0 ? stack[depth - 1]->device : -1; }
+
+void violation(const char *what, uintptr_t address, size_t bytes) {
+    fprintf(stderr, "stand-in driver: %s (%#lx, %zu bytes)\n", what, (unsigned long)address, bytes);
+    violations++;
+}
+
+unsigned dice(void) {
+    static unsigned seed = 1;
+    return (unsigned)rand_r(&seed);
+}
+
+/* --- control --- */
+
+void standin_fail(const char *function, long nth, int code, int is_lost) {
+    pthread_mutex_lock(&lock);
+    plan.site = -1;
+    for (int site = 0; site < SITE_COUNT; site++) {
+        if (strcmp(names[site], function) == 0) plan.site = site;
+    }
+    plan.left = nth;
+    plan.code = code;
+    plan.lost = is_lost != 0;
+    failed = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+int standin_failed(void) { return failed; }
+
+void standin_reset(void) {
+    pthread_mutex_lock(&lock);
+    plan.site = -1;
+    lost = SUCCESS;
+    ignore_waits = 0;
+    pthread_mutex_unlock(&lock);
+    standin_fail_late(0, SUCCESS);
+}
+
+void standin_ignore_waits(int ignore) {
+    pthread_mutex_lock(&lock);
+    ignore_waits = ignore;
+    pthread_mutex_unlock(&lock);
+}
+
+void standin_set_delay(unsigned microseconds) {
+    pthread_mutex_lock(&lock);
+    delay = microseconds;
+    pthread_mutex_unlock(&lock);
+}
+
+long standin_calls(const char *function) {
+    long count = 0;
+    pthread_mutex_lock(&lock);
+    for (int site = 0; site < SITE_COUNT; site++) {
+        if (function == NULL || strcmp(names[site], function) == 0) count += calls[site];
+    }
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+long standin_live(const char *what) {
+    pthread_mutex_lock(&lock);
+    long count = live_memory(what) + live_streams(what);
+    if (strcmp(what, "contexts pushed here") == 0) count = depth;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+long standin_violations(void) {
+    pthread_mutex_lock(&lock);
+    long count = violations;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+/* --- the driver --- */
+
+EXPORT CUresult cuInit(unsigned flags) {
+    ENTER(cuInit);
+    CUresult refused = (CUresult)setting("STANDIN_INIT", SUCCESS);
+    if (flags != 0) return leave(INVALID_VALUE);
+    if (refused != SUCCESS) return leave(refused);
+    if (devices < 0) {
+        devices = (int)setting("STANDIN_DEVICES", 2);
+        if (devices > MOST_DEVICES) devices = MOST_DEVICES;
+        delay = (unsigned)setting("STANDIN_DELAY", 200);
+        open_memory(devices, (size_t)setting("STANDIN_MEMORY", 64L << 20));
+    }
+    return leave(devices == 0 ? NO_DEVICE : SUCCESS);
+}
+
+EXPORT CUresult cuDriverGetVersion(int *version) {
+    ENTER(cuDriverGetVersion);
+    *version = (int)setting("STANDIN_VERSION", 12040);
+    return leave(SUCCESS);
+}
+
+static const struct {
+    CUresult code;
+    const char *name, *words;
+} errors[] = {
+    {SUCCESS, "CUDA_SUCCESS", "no error"},
+    {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {NO_DEVICE, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
+    {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
+    {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {ALREADY_REGISTERED, "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED", "part or all of the memory is registered"},
+    {NOT_REGISTERED, "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED", "the memory is not registered"},
+};
+
+EXPORT CUresult cuGetErrorName(CUresult code, const char **text) {
+    *text = NULL;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        if (errors[i].code == code) *text = errors[i].name;
+    }
+    return *text != NULL ? SUCCESS : INVALID_VALUE;
+}
+
+EXPORT CUresult cuGetErrorString(CUresult code, const char **text) {
+    *text = NULL;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        if (errors[i].code == code) *text = errors[i].words;
+    }
+    return *text != NULL ? SUCCESS : INVALID_VALUE;
+}
+
+EXPORT CUresult cuDeviceGetCount(int *count) {
+    ENTER(cuDeviceGetCount);
+    *count = devices;
+    return leave(SUCCESS);
+}
+
+EXPORT CUresult cuDeviceGet(int *device, int ordinal) {
+    ENTER(cuDeviceGet);
+    if (ordinal < 0 || ordinal >= devices) return leave(INVALID_DEVICE);
+    *device = ordinal;
+    return leave(SUCCESS);
+}
+
+EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
+    ENTER(cuDeviceGetAttribute);
+    (void)device;
+    *value = attribute == 11 ? INT32_MAX : 0; /* the longest step between rows */
+    return leave(SUCCESS);
+}
+
+EXPORT CUresult cuDevicePrimaryCtxRetain(void **result, int device) {
+    ENTER(cuDevicePrimaryCtxRetain);
+    if (device < 0 || device >= devices) return leave(INVALID_DEVICE);
+    contexts[device].device = device;
+    contexts[device].retained++;
+    *result = &contexts[device];
+    return leave(SUCCESS);
+}
+
+EXPORT CUresult cuDevicePrimaryCtxRelease_v2(int device) {
+    ENTER_TO_FREE(cuDevicePrimaryCtxRelease);
+    contexts[device].retained--;
+    return leave(told);
+}
+
+EXPORT CUresult cuCtxPushCurrent_v2(void *pushed) {
+    ENTER(cuCtxPushCurrent);
+    if (pushed == NULL || depth == 32) return leave(INVALID_CONTEXT);
+    stack[depth++] = pushed;
+    return leave(SUCCESS);
+}
+
+EXPORT CUresult cuCtxPopCurrent_v2(void **popped) {
+    ENTER(cuCtxPopCurrent);
+    NEED_CONTEXT;
+    *popped = stack[--depth];
+    return leave(SUCCESS);
+}

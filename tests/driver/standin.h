@@ -1,0 +1,94 @@
+/* A stand-in for the CUDA driver, over host memory, for tests: it does what the driver promises and not a bit more. Its
+ * streams are late and out of step on purpose; its devices' memory cannot be touched through its addresses; it remembers
+ * what it gave, notices what is freed too early, and fails when it is told to. */
+#ifndef STANDIN_H
+#define STANDIN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef int CUresult;
+
+enum {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    NO_DEVICE = 100,
+    INVALID_DEVICE = 101,
+    INVALID_CONTEXT = 201,
+    INVALID_HANDLE = 400,
+    NOT_READY = 600,
+    ALREADY_REGISTERED = 712,
+    NOT_REGISTERED = 713,
+};
+
+enum { MOST_DEVICES = 8 };
+
+/* Every entry point, other programs' control functions included, is to be seen from outside. */
+#define EXPORT __attribute__((visibility("default")))
+
+/* What tests ask and set. */
+EXPORT void standin_fail(const char *function, long nth, int code, int lost);
+EXPORT void standin_fail_late(long nth, int code);
+EXPORT void standin_reset(void);
+EXPORT void standin_ignore_waits(int ignore);
+EXPORT void standin_set_delay(unsigned microseconds);
+EXPORT long standin_calls(const char *function);
+EXPORT long standin_live(const char *what);
+EXPORT long standin_violations(void);
+EXPORT int standin_failed(void);
+
+/* One lock and one condition for everything: this is a test. */
+extern pthread_mutex_t lock;
+extern pthread_cond_t changed;
+
+/* Counts a call with the lock taken; what it has to answer instead of doing its work. */
+CUresult enter(int site);
+CUresult leave(CUresult result);
+/* The device whose context is current, or -1. */
+int current_device(void);
+void violation(const char *what, uintptr_t address, size_t bytes);
+unsigned dice(void);
+
+/* memory.c; the lock is held. */
+enum { UNKNOWN_MEMORY = 0, HOST_MEMORY = 1, DEVICE_MEMORY = 2 };
+int kind_of(uintptr_t address, int *device, uintptr_t *start, size_t *room);
+bool is_memory(uintptr_t address, size_t bytes, int kind);
+/* Where the bytes of an address are that the host can touch. */
+void *behind(uintptr_t address);
+void open_memory(int devices, size_t bytes);
+long live_memory(const char *what);
+
+/* stream.c; the lock is held. */
+bool fails_late(CUresult *code);
+long live_streams(const char *what);
+extern CUresult lost;
+extern int ignore_waits;
+extern unsigned delay;
+
+/* Names of functions, in the order of their numbers. */
+#define SITES(X)                                                                                                     \
+    X(cuInit) X(cuDriverGetVersion) X(cuDeviceGetCount) X(cuDeviceGet) X(cuDeviceGetAttribute)                          \
+    X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease) X(cuCtxPushCurrent) X(cuCtxPopCurrent)                     \
+    X(cuStreamCreate) X(cuStreamDestroy) X(cuStreamSynchronize) X(cuStreamWaitEvent) X(cuLaunchHostFunc)                \
+    X(cuEventCreate) X(cuEventDestroy) X(cuEventRecord) X(cuEventQuery) X(cuEventSynchronize) X(cuMemAlloc)             \
+    X(cuMemFree) X(cuMemHostAlloc) X(cuMemFreeHost) X(cuMemHostRegister) X(cuMemHostUnregister)                         \
+    X(cuPointerGetAttribute) X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync) X(cuMemcpyDtoDAsync) X(cuMemcpyPeerAsync)        \
+    X(cuMemcpy2DAsync)
+
+#define NUMBER(name) SITE_##name,
+enum { SITES(NUMBER) SITE_COUNT };
+
+/* Begins an entry point: counts it, and answers at once where it is to fail. */
+#define ENTER(name)                                                                                                  \
+    CUresult told = enter(SITE_##name);                                                                                \
+    if (told != SUCCESS) return leave(told)
+/* The same for functions that free: like the driver's they do their work and report what failed before. */
+#define ENTER_TO_FREE(name) CUresult told = enter(SITE_##name)
+/* Most need a context. */
+#define NEED_CONTEXT                                                                                                 \
+    if (current_device() < 0) return leave(INVALID_CONTEXT)
+
+#endif
