@@ -102,8 +102,9 @@ test-sdist: sdist ## the sdist, installed in a fresh environment by pip and carg
 test-wheel: wheel ## the wheel in fresh environments, on every CPython there is
 	@tests/wheel.sh build/wheel/*.whl
 
-test-python: package ## the Python tests
+test-python: package standin ## the Python tests; those of devices on the CPU, then on the stand-in for a CUDA driver
 	$(PY) -m pytest -q tests/python
+	LD_LIBRARY_PATH=$(STANDIN) DLBRIDGE_DEVICE=cuda:0 $(PY) -m pytest -q tests/python/device
 
 test-extension: package ## extension modules on the C API, with pybind11 and with cffi's compiler, from the package alone
 	@$(call need,cmake,cmake (Debian: apt-get install cmake))
@@ -121,6 +122,7 @@ lint-python: package ## formatting, lints and types of the Python code
 -include tests/install/tests.mk
 -include tests/rust.mk
 -include tests/abi/tests.mk
+-include tests/driver/driver.mk
 -include tests/c/tests.mk
 -include tests/cpp/tests.mk
 -include tests/interop/interop.mk

@@ -77,7 +77,8 @@ fn begin(gil: &Gil, source: &Tensor, to: DLDevice, stream: Option<&Stream>) -> R
         let destination = crate::device::empty_for(source, to)?;
         // SAFETY: nobody else has the destination, and Python code was told not to write to the source meanwhile.
         let event = unsafe { copy_async(source, &destination, stream) }?;
-        Ok((destination, event))
+        // Pinned or not, it is the host's memory that was asked for, which not every consumer takes under another name.
+        Ok((if to == DLDevice::CPU { destination.on_host()? } else { destination }, event))
     })
 }
 

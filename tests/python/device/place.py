@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import Any
 
@@ -12,11 +13,14 @@ import dlbridge
 
 DEVICE = os.environ.get("DLBRIDGE_DEVICE", "cpu")
 IS_CUDA = DEVICE.startswith("cuda")
+IS_STANDIN = IS_CUDA and hasattr(ctypes.CDLL("libcuda.so.1"), "standin_calls")
 needs_cuda = pytest.mark.skipif(not IS_CUDA, reason="UNAVAILABLE: these run on a CUDA device, and this is the CPU")
 
 
 def torch_on_device() -> Any:
     """torch, where it can use the device too: the stand-in's it cannot."""
+    if IS_STANDIN:  # torch would call what it does not have
+        pytest.skip("UNAVAILABLE: a driver that torch can use, which the stand-in is not")
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("UNAVAILABLE: torch has no CUDA device here")
