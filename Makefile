@@ -128,6 +128,7 @@ lint-python: package ## formatting, lints and types of the Python code
 -include tests/interop/interop.mk
 -include examples/examples.mk
 -include benches/handoff.mk
+-include tests/gpu/gpu.mk
 
 bench: bench-handoff bench-memory ## every benchmark
 
