@@ -104,7 +104,7 @@ test-wheel: wheel ## the wheel in fresh environments, on every CPython there is
 
 test-python: package standin ## the Python tests; those of devices on the CPU, then on the stand-in for a CUDA driver
 	$(PY) -m pytest -q tests/python
-	LD_LIBRARY_PATH=$(STANDIN) DLBRIDGE_DEVICE=cuda:0 $(PY) -m pytest -q tests/python/device
+	LD_LIBRARY_PATH=$(ROOT)/$(STANDIN) DLBRIDGE_DEVICE=cuda:0 $(PY) -m pytest -q tests/python/device
 
 test-extension: package ## extension modules on the C API, with pybind11 and with cffi's compiler, from the package alone
 	@$(call need,cmake,cmake (Debian: apt-get install cmake))

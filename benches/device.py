@@ -1,9 +1,11 @@
-"""What moving between the host and a GPU costs: ours beside torch and beside a bare loop over the driver, in turn, in one run.
+"""What moving between the host and a GPU costs: ours beside torch and beside a bare loop over the driver, in turn,
+in one run.
 
 python benches/device.py [--device cuda:0] [--rounds 31] [--out FOLDER]
 
-Medians. Each call is timed until its elements are there, unless the row says "to return". Where there is no GPU it says
-UNAVAILABLE and why, and ends well. With --out it writes gpu-MODEL-DATE.json, with the versions of all that took part.
+Medians. Each call is timed until its elements are there, unless the row says "to return". Where there is no GPU it
+says UNAVAILABLE and why, and ends well. With --out it writes gpu-MODEL-DATE.json, with the versions of all that
+took part.
 """
 
 from __future__ import annotations
@@ -177,7 +179,9 @@ class Bench:
         rows |= self.pageable(wide, f"pageable upload, {text(wide.nbytes)}", "1.5x torch's .to")
         odd = random.random((side // 2 + 11, 1003), np.float32)
         rows |= self.pageable(odd, f"pageable upload, {text(odd.nbytes)}", "1.5x torch's .to")
-        rows |= self.pageable(wide[:, : side // 2], f"upload of half of each row, {text(wide.nbytes // 2)}", "2x torch's idiom")
+        rows |= self.pageable(
+            wide[:, : side // 2], f"upload of half of each row, {text(wide.nbytes // 2)}", "2x torch's idiom"
+        )
         rows |= self.pageable(wide.T, f"upload of a transpose, {text(wide.nbytes)}", "2x torch's idiom")
         rows |= self.tutorial(random.random((5000, 512)))
         rows |= self.tutorial(random.random((3, 28, 28)))
@@ -214,7 +218,13 @@ def report(device: str, driver: Driver, results: dict[str, Any], folder: Path) -
     model, now = driver.model(), datetime.datetime.now(datetime.timezone.utc)
     path = folder / f"gpu-{re.sub(r'[^A-Za-z0-9]+', '-', model).strip('-')}-{now:%Y-%m-%d}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    said = {"model": model, "device": device, "date": f"{now:%Y-%m-%d}", "versions": driver.versions(), "rows": results}
+    said = {
+        "model": model,
+        "device": device,
+        "date": f"{now:%Y-%m-%d}",
+        "versions": driver.versions(),
+        "rows": results,
+    }
     path.write_text(json.dumps(said, indent=1) + "\n")
     return path
 

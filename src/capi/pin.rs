@@ -24,7 +24,11 @@ pub struct dlb_pin {
 /// `DLB_ERROR_DEVICE` (the driver failed) and `DLB_ERROR_UNAVAILABLE` (no CUDA driver; the message says why).
 /// Thread-safe.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn dlb_memory_pin(data: *mut c_void, bytes: usize, out: *mut *mut dlb_pin) -> dlb_status {
+pub unsafe extern "C" fn dlb_memory_pin(
+    data: *mut c_void,
+    bytes: usize,
+    out: *mut *mut dlb_pin,
+) -> dlb_status {
     status(|| -> Result<()> {
         required(data, "data")?;
         let out = output(out)?;

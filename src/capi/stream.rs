@@ -88,7 +88,8 @@ pub unsafe extern "C" fn dlb_stream_native(stream: *const dlb_stream, out: *mut 
         // SAFETY: the caller gives NULL or a live stream.
         let (stream, out) = (unsafe { borrowed_stream(stream) }?, output(out)?);
         let device = || Name(stream.device()).to_string();
-        let native = stream.native().ok_or_else(|| Error::Transfer(Transfer::NativeStream { device: device() }))?;
+        let native =
+            stream.native().ok_or_else(|| Error::Transfer(Transfer::NativeStream { device: device() }))?;
         // SAFETY: not NULL, so a place to write to.
         unsafe { out.write(native) };
         Ok(())

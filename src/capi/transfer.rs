@@ -40,7 +40,8 @@ pub unsafe extern "C" fn dlb_transfer_stats(out: *mut dlb_transfer_counts) -> dl
         // SAFETY: not NULL, so a struct that begins with its size.
         let struct_size = unsafe { (*check_size(out, "dlb_transfer_counts")?).struct_size };
         let Transfers { h2h, h2d, d2h, d2d } = device::transfers();
-        let [(host_to_host, host_to_host_bytes), (host_to_device, host_to_device_bytes)] = [h2h, h2d].map(parts);
+        let [(host_to_host, host_to_host_bytes), (host_to_device, host_to_device_bytes)] =
+            [h2h, h2d].map(parts);
         let [(device_to_host, device_to_host_bytes), (device_to_device, device_to_device_bytes)] =
             [d2h, d2d].map(parts);
         // SAFETY: as large as it says, which is at least this struct; its size stays what it is.

@@ -5,7 +5,7 @@ use crate::dlpack::{DLDeviceType, DLTensor};
 use crate::error::Result;
 use crate::fork::Lock;
 use crate::tensor::{Access, Reach, Tensor};
-use std::ffi::c_void;
+use std::ptr::null_mut;
 
 /// A tensor that a consumer on a device has. When it lets go, work that it has queued may still read the memory.
 struct Lent(Tensor);
@@ -13,9 +13,9 @@ struct Lent(Tensor);
 impl Drop for Lent {
     fn drop(&mut self) {
         // The default stream comes after every stream that does not refuse to; those are their owner's to wait for.
-        let legacy = 1 as *mut c_void;
         // SAFETY: that one always lives.
-        let kept = unsafe { Stream::from_native(self.0.device(), legacy) }.and_then(|stream| stream.keeps(&self.0));
+        let stream = unsafe { Stream::from_native(self.0.device(), null_mut()) };
+        let kept = stream.and_then(|stream| stream.keeps(&self.0));
         // Without a driver any more nothing goes on.
         drop(kept);
     }

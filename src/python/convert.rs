@@ -92,8 +92,11 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let wanted = device_given(gil, wanted)?;
     // NumPy copies whatever it has, strides that DLPack or torch cannot say included. On another device it is a copy anyway.
     let stays = wanted.is_none_or(|wanted| wanted == DLDevice::CPU);
-    let numpy_copy =
-        if always && stays && matches!(kind, Kind::Numpy(_)) { Some(call(gil, source, c"copy")?) } else { None };
+    let numpy_copy = if always && stays && matches!(kind, Kind::Numpy(_)) {
+        Some(call(gil, source, c"copy")?)
+    } else {
+        None
+    };
     let numpy_copy = numpy_copy.and_then(|copied| gil.own(copied));
     let tensor = tensor_from(gil, numpy_copy.as_ref().map_or(source, |copied| copied.object))?;
     let here = tensor.device();

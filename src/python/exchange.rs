@@ -6,8 +6,8 @@ use super::gil::Gil;
 use super::object;
 use crate::device::{self, Stream, own_stream};
 use crate::dlpack::{
-    DLDevice, DLDeviceType, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION, DLPackExchangeAPI,
-    DLPackExchangeAPIHeader, DLPackVersion, DLTensor,
+    DLDevice, DLDeviceType, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION,
+    DLPackExchangeAPI, DLPackExchangeAPIHeader, DLPackVersion, DLTensor,
 };
 use crate::error::{Error, Kind, Result};
 use crate::guard::guard;
@@ -161,16 +161,19 @@ unsafe extern "C" fn work_stream(device_type: DLDeviceType, device_id: i32, out:
     })
 }
 
-/// The stream on which the framework behind a table works on a device, as a handle of the driver's.
-pub(super) fn stream_of(gil: &Gil, table: &DLPackExchangeAPI, device: DLDevice) -> Result<Option<*mut c_void>> {
+/// The stream on which the framework behind a table works on a device, as a handle of the driver's; NULL is the default one.
+pub(super) fn stream_of(
+    gil: &Gil,
+    table: &DLPackExchangeAPI,
+    device: DLDevice,
+) -> Result<Option<*mut c_void>> {
     let Some(ask) = table.current_work_stream else { return Ok(None) };
     let mut stream = null_mut();
     // SAFETY: the GIL is held, and the place is ours.
     if unsafe { ask(device.device_type, device.device_id, &mut stream) } != 0 {
         return Err(gil.exception());
     }
-    // The driver knows the default stream as 1 too, which DLPack prefers.
-    Ok(Some(if stream.is_null() { 1 as *mut c_void } else { stream }))
+    Ok(Some(stream))
 }
 
 /// Has whoever accesses a tensor from a framework wait for what that has queued so far, by an event. Only where there is a

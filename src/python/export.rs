@@ -86,11 +86,15 @@ fn order(gil: &Gil, tensor: &Tensor, stream: Option<Object>) -> Result<()> {
     match handle {
         -1 => Ok(()),
         0 => refuse("0 is ambiguous; pass 1 for the legacy default stream"),
-        i64::MIN..0 => refuse("there is no such stream; pass None, 1, 2, a handle, or -1 and order the streams yourself"),
+        i64::MIN..0 => {
+            refuse("there is no such stream; pass None, 1, 2, a handle, or -1 and order the streams yourself")
+        }
         _ if tensor.is_settled() && driven::drives_cuda() => Ok(()),
         _ if device.device_type == DLDeviceType::CUDA && driven::check_device(device).is_ok() => {
             // SAFETY: the consumer gives a stream of its own, which lives during this call; nothing is kept of it.
-            gil.without(|| unsafe { tensor.settle_on_stream(Access::Read, device, handle as usize as *mut c_void) })
+            gil.without(|| unsafe {
+                tensor.settle_on_stream(Access::Read, device, handle as usize as *mut c_void)
+            })
         }
         // What nobody here drives, nothing here is under way on.
         LEGACY_STREAM => Ok(()),

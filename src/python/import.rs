@@ -179,10 +179,10 @@ fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Produced<'gil>> {
     let call = |keywords| gil.own(unsafe { (api.PyObject_Call)(method.object, nothing.object, keywords) });
     let mut capsule = call(keywords.object);
     if capsule.is_none() && gil.catch(api.PyExc_TypeError) {
-        // Without a stream it is ready for the legacy default one.
-        let legacy = 1 as *mut c_void;
+        // Without a stream it is ready for the default one.
         // SAFETY: that one always lives.
-        stream = stream.map(|stream| unsafe { Stream::from_native(stream.device(), legacy) }).transpose()?;
+        stream =
+            stream.map(|stream| unsafe { Stream::from_native(stream.device(), null_mut()) }).transpose()?;
         capsule = call(null_mut());
     }
     Ok(Produced { capsule: capsule.ok_or_else(|| gil.exception())?, stream })

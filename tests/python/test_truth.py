@@ -464,7 +464,7 @@ def test_a_device_that_is_not_here_is_unavailable_with_the_reason(call: Callable
     for device in ("cuda:0", torch.device("cuda", 0), (2, 0)):
         with pytest.raises(dlbridge.UnavailableError, match="no streams on cuda:0 here: libcuda"):
             call(np.ones(2), device=device)
-        with pytest.raises(dlbridge.CopyRequiredError, match="the data is on cpu.* copy=False"):
+        with pytest.raises(dlbridge.CopyRequiredError, match=r"the data is on cpu.* copy=False"):
             call(np.ones(2), device=device, copy=False)
 
 

@@ -37,4 +37,8 @@ def counted(before: dlbridge.MemoryStats) -> dict[str, int]:
     """What was copied since, by name; what was not is left out."""
     now = dlbridge.memory_stats()
     names = [name for name in now._fields if "cop" in name or "load" in name]
-    return {name: getattr(now, name) - getattr(before, name) for name in names if getattr(now, name) != getattr(before, name)}
+    return {
+        name: getattr(now, name) - getattr(before, name)
+        for name in names
+        if getattr(now, name) != getattr(before, name)
+    }

@@ -1,7 +1,8 @@
 """DLPack's streams, line by line: whoever comes after waits by an event, and nobody on the host.
 
-The consumer here is a program that knows nothing of the library: it copies from the bare address, on a stream, through the
-driver. What was not waited for shows as wrong elements, because the stand-in's streams are late; a test proves that.
+The consumer here is a program that knows nothing of the library: it copies from the bare address, on a stream,
+through the driver. What was not waited for shows as wrong elements, because the stand-in's streams are late; a test
+proves that.
 """
 
 from __future__ import annotations
@@ -130,7 +131,9 @@ def test_p26_minus_one_waits_for_nothing(device: str, standin: Any) -> None:
 
 
 @needs_cuda
-@pytest.mark.parametrize(("stream", "words"), [(0, "0 is ambiguous; pass 1"), (-2, "no such stream"), (-7, "no such")])
+@pytest.mark.parametrize(
+    ("stream", "words"), [(0, "0 is ambiguous; pass 1"), (-2, "no such stream"), (-7, "no such")]
+)
 def test_p25_stream_zero_and_what_is_no_stream_are_errors(stream: int, words: str, device: str) -> None:
     _, tensor = upload_of(device)
     with pytest.raises(dlbridge.InvalidArgumentError, match=words):
@@ -181,7 +184,12 @@ def test_p21_pinned_memory_is_exported_as_such_and_as_the_hosts(device: str) -> 
     pinned.numpy()[:] = np.arange(10)
     assert pinned.device == "cuda_host"
     assert pinned.__dlpack_device__() == (3, 0)
-    for keywords, kind in (({}, 3), ({"dl_device": (3, 0)}, 3), ({"dl_device": (1, 0)}, 1), ({"dl_device": (1, 0), "copy": False}, 1)):
+    for keywords, kind in (
+        ({}, 3),
+        ({"dl_device": (3, 0)}, 3),
+        ({"dl_device": (1, 0)}, 1),
+        ({"dl_device": (1, 0), "copy": False}, 1),
+    ):
         managed = exported(pinned, **keywords)
         assert (managed.dl_tensor.device.device_type, managed.dl_tensor.device.device_id) == (kind, 0)
         assert managed.dl_tensor.data == pinned.data_ptr
@@ -198,7 +206,11 @@ def test_p21_pinned_memory_is_exported_as_such_and_as_the_hosts(device: str) -> 
 def test_p21_torch_takes_pinned_memory_and_sees_that_it_is(device: str) -> None:
     torch = torch_on_device()
     pinned = dlbridge.empty_pinned(10, "float32")
-    for shared in (dlbridge.to_torch(pinned), torch.from_dlpack(pinned, device="cpu"), dlbridge.to(pinned, "torch")):
+    for shared in (
+        dlbridge.to_torch(pinned),
+        torch.from_dlpack(pinned, device="cpu"),
+        dlbridge.to(pinned, "torch"),
+    ):
         assert shared.data_ptr() == pinned.data_ptr
         assert shared.device.type == "cpu"
         assert shared.is_pinned()
@@ -249,7 +261,9 @@ def described(shape: tuple[int, ...], address: int, number: int) -> Versioned:
 
 @needs_cuda
 @pytest.mark.parametrize("knows_keywords", [True, False])
-def test_p27_an_import_hands_over_a_stream_and_comes_after_it(knows_keywords: bool, device: str, driver: Any) -> None:
+def test_p27_an_import_hands_a_stream_over_and_comes_after_it(
+    knows_keywords: bool, device: str, driver: Any
+) -> None:
     for _ in range(5):
         producer = Foreign(device, knows_keywords)
         tensor = dlbridge.from_dlpack(producer)
@@ -355,7 +369,7 @@ def test_our_work_stream_is_answered_and_comes_after_the_copies(device: str, dri
 
 
 @needs_cuda
-def test_what_a_consumer_lets_go_of_is_not_reused_before_the_default_stream_is_past_it(device: str, standin: Any) -> None:
+def test_what_a_consumer_lets_go_of_waits_for_the_default_stream(device: str, standin: Any) -> None:
     standin.standin_set_delay(5_000)
     consumer = Consumer(standin, device, LEGACY)
     array, tensor = upload_of(device)

@@ -119,7 +119,10 @@ def test_unpinning_waits_for_copies(device: str) -> None:
 @needs_cuda
 def test_out_of_memory_is_an_error_of_its_own_and_leaves_all_as_it_was(device: str) -> None:
     before = dlbridge.live_tensors()
-    for make in (lambda: dlbridge.empty(1 << 45, "uint8", device=device), lambda: dlbridge.empty_pinned(1 << 45, "uint8")):
+    for make in (
+        lambda: dlbridge.empty(1 << 45, "uint8", device=device),
+        lambda: dlbridge.empty_pinned(1 << 45, "uint8"),
+    ):
         with pytest.raises(MemoryError) as refused:
             make()
         assert isinstance(refused.value, dlbridge.OutOfMemoryError)

@@ -34,7 +34,12 @@ def test_there_and_back(array: Any, device: str) -> None:
 def test_views_on_the_device_come_back(device: str) -> None:
     array = np.arange(2 * 30 * 41, dtype=np.float32).reshape(2, 30, 41)
     there = dlbridge.upload(array, device)
-    for view in ((0,), (slice(None), slice(3, 20), slice(5, 17)), (1, slice(None, None, 3)), (..., slice(None, None, 2))):
+    for view in (
+        (0,),
+        (slice(None), slice(3, 20), slice(5, 17)),
+        (1, slice(None, None, 3)),
+        (..., slice(None, None, 2)),
+    ):
         np.testing.assert_array_equal(host(there[view]), array[view])
 
 

@@ -17,8 +17,9 @@ _Callback = Callable[["Future"], object]
 class Future:
     """A download under way. Made by `download()`; thread-safe.
 
-    The data is reached through `result()` alone, which waits, so it cannot be read too early. A process that exits waits
-    neither for downloads nor for their callbacks. In a forked child what was unfinished raises `UnavailableError`.
+    The data is reached through `result()` alone, which waits, so it cannot be read too early. A process that exits
+    waits neither for downloads nor for their callbacks. In a forked child what was unfinished raises
+    `UnavailableError`.
     """
 
     def __init__(self) -> None:
@@ -62,8 +63,8 @@ class Future:
     def add_done_callback(self, callback: _Callback, /) -> None:
         """Has `callback(future)` called once, when the download is done or has failed.
 
-        On a thread of its own, in the order of adding; on this one, at once, if it is done. What a callback raises is
-        logged to `dlbridge` and goes no further.
+        On a thread of its own, in the order of adding; on this one, at once, if it is done. What a callback raises
+        is logged to `dlbridge` and goes no further.
         """
         with self._lock:
             late = self._callbacks is None or (not self._callbacks and self.done())
@@ -88,7 +89,7 @@ class Future:
         try:
             callback(self)
         except Exception:
-            logging.getLogger("dlbridge").exception("a callback of %r raised", self)
+            logging.getLogger("dlbridge").exception("a callback of %s raised", repr(self))
 
     def __repr__(self) -> str:
         return f"<dlbridge.Future {'done' if self.done() else 'pending'}>"
@@ -97,9 +98,9 @@ class Future:
 def download(x: Any, /, *, stream: Stream | None = None) -> Future:
     """A copy of `x` in host memory of its own, under way: a `Future`; returns at once.
 
-    From a CUDA device it goes into pinned memory, as the driver's copies want it, from a pool. `x` is kept alive until it
-    is done, and may be written again then. Without `stream` the copy is queued on the library's own stream of the device.
-    It counts as one transfer (`memory_stats`).
+    From a CUDA device it goes into pinned memory, as the driver's copies want it, from a pool. `x` is kept alive
+    until it is done, and may be written again then. Without `stream` the copy is queued on the library's own stream
+    of the device. It counts as one transfer (`memory_stats`).
 
     >>> future = dlbridge.download(tensor)
     >>> future.result().numpy()

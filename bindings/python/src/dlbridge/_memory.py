@@ -22,8 +22,8 @@ _c.dlb_pin_release.restype = None
 def empty_pinned(shape: Any, /, dtype: Any) -> Any:
     """`empty(shape, dtype, pinned=True)`: memory that CUDA devices copy from and to without help of the CPU.
 
-    It comes from a pool of its own and goes back there; torch sees it as pinned. Page-locking is the costly part, so keep
-    such tensors, or let the pool do it. `UnavailableError` where there is no CUDA driver.
+    It comes from a pool of its own and goes back there; torch sees it as pinned. Page-locking is the costly part,
+    so keep such tensors, or let the pool do it. `UnavailableError` where there is no CUDA driver.
 
     >>> batch = dlbridge.empty_pinned((32, 3, 224, 224), "float32")
     >>> there = dlbridge.upload(batch, "cuda")
@@ -44,15 +44,16 @@ def empty_like_pinned(x: Any, /) -> Any:
     return native.empty(like.shape, like.dtype, pinned=True)
 
 
-class pin:  # noqa: N801, a verb: `with pin(array):`
-    """Page-locks the memory of an array where it is, until the end of the `with` block: CUDA devices then copy from and to it
-    without help of the CPU. Nothing is copied, and the array stays what it is.
+class pin:
+    """Page-locks the memory of an array where it is, until the end of the `with` block: CUDA devices then copy from
+    and to it without help of the CPU. Nothing is copied, and the array stays what it is.
 
-    Whatever shows its memory on the host will do; of a view that has gaps, the gaps are pinned too. Refused: read-only memory
-    (`ReadOnlyError`), memory that is not the host's, an array without elements, and what the driver cannot pin
-    (`OutOfMemoryError`, with how much is pinned and the limit). Pinning what is pinned counts: the memory is unlocked with
-    the last one. The array is kept alive until then. Copies from and to it must be done before the block ends. It costs about
-    as much as writing the memory once, so it pays for buffers that are used again. `release()` instead of a `with` block.
+    Whatever shows its memory on the host will do; of a view that has gaps, the gaps are pinned too. Refused:
+    read-only memory (`ReadOnlyError`), memory that is not the host's, an array without elements, and what the
+    driver cannot pin (`OutOfMemoryError`, with how much is pinned and the limit). Pinning what is pinned counts:
+    the memory is unlocked with the last one. The array is kept alive until then. Copies from and to it must be done
+    before the block ends. It costs about as much as writing the memory once, so it pays for buffers that are used
+    again. `release()` instead of a `with` block.
 
     >>> with dlbridge.pin(frames):
     ...     for _ in range(1000):
@@ -140,7 +141,8 @@ class MemoryStats(NamedTuple):
 def memory_stats() -> MemoryStats:
     """What the pool behind `empty` has and did, and what was copied, in this process. Costs about a microsecond.
 
-    The pool serves tensors of 1 MiB and more in the host's memory. Pinned memory and that of devices have pools of their own.
+    The pool serves tensors of 1 MiB and more in the host's memory. Pinned memory and that of devices have pools of
+    their own.
 
     >>> before = dlbridge.memory_stats()
     >>> dlbridge.download(dlbridge.upload(frame, "cuda")).result()

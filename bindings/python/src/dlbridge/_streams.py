@@ -46,7 +46,9 @@ def _check(status: int) -> None:
 
 
 def devices() -> list[str]:
-    """The devices that streams can be made on and memory be had of: `['cpu', 'cuda:0']`, or `['cpu']` without a driver."""
+    """The devices that streams can be made on and memory be had of: `['cpu', 'cuda:0']`, or `['cpu']` without a
+    driver.
+    """
     count = _c.dlb_device_list(None, 0)
     found = (_Device * count)()
     _c.dlb_device_list(found, count)
@@ -71,7 +73,9 @@ def _native_of(stream: Any) -> tuple[int, Any]:
         handle, where = stream.ptr, None
     else:
         kind = type(stream).__name__
-        raise InvalidArgumentError(f"stream is a {kind}; pass a stream of torch or CuPy, or a cudaStream_t as an integer")
+        raise InvalidArgumentError(
+            f"stream is a {kind}; pass a stream of torch or CuPy, or a cudaStream_t as an integer"
+        )
     number = getattr(stream, "device_id", -1)  # CuPy's; -1 where it stands for any device
     if where is None:
         where = f"cuda:{number}" if isinstance(number, int) and number >= 0 else "cuda:0"
@@ -138,8 +142,8 @@ class Event:
 
 
 class Stream:
-    """An ordered queue of work on a device; on the CPU a thread of the library, which runs no Python code; on CUDA a
-    stream of the driver's, which other libraries take through `__cuda_stream__`.
+    """An ordered queue of work on a device; on the CPU a thread of the library, which runs no Python code; on CUDA
+    a stream of the driver's, which other libraries take through `__cuda_stream__`.
 
     As a context manager it waits at the end until everything queued is done. Dropping a stream does not wait: what
     is queued is carried out as long as the process lives. A forked child cannot use the streams of its parent
@@ -160,12 +164,12 @@ class Stream:
 
     @classmethod
     def from_native(cls, stream: Any, device: Any = None) -> Stream:
-        """A stream that somebody else made: of torch, of CuPy, anything with `__cuda_stream__`, or a `cudaStream_t` as an
-        integer (0 or 1 is the legacy default stream, 2 the per-thread one).
+        """A stream that somebody else made: of torch, of CuPy, anything with `__cuda_stream__`, or a `cudaStream_t`
+        as an integer (0 or 1 is the legacy default stream, 2 the per-thread one).
 
-        What others queue on it and what is queued through the result is one order. An object is kept alive as long as
-        the result; an integer must stay valid as long. `device` is asked of the object where it is left out, and else
-        `"cuda:0"`.
+        What others queue on it and what is queued through the result is one order. An object is kept alive as long
+        as the result; an integer must stay valid as long. `device` is asked of the object where it is left out, and
+        else `"cuda:0"`.
 
         >>> copies = dlbridge.Stream.from_native(torch.cuda.current_stream())
         """
@@ -229,7 +233,10 @@ def handle_of(stream: Any) -> int:
     if stream is None:
         return 0
     if not isinstance(stream, Stream):
-        raise InvalidArgumentError(f"stream is a {type(stream).__name__}; pass a dlbridge.Stream (Stream.from_native makes one of torch's or CuPy's), or None")
+        kind = type(stream).__name__
+        raise InvalidArgumentError(
+            f"stream is a {kind}; pass a dlbridge.Stream, which Stream.from_native makes of torch's or CuPy's, or None"
+        )
     return stream._handle or 0
 
 
@@ -237,10 +244,11 @@ def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> A
     """A `Tensor` of its own memory on `device` into which `x` is being copied; returns at once.
 
     Whoever reaches the elements of the result waits for the copy, with the GIL released: `data_ptr`, `numpy()`,
-    `torch()`, `__dlpack__`; a consumer with a stream has that wait instead. `x` is kept alive until then. Do not write to
-    it before: once `stream.record().wait()` or a look at the result has answered, it may be written. On its way to a CUDA
-    device, what is not pinned has been staged, and may be written again, when this returns. Without `stream` the copy is
-    queued on the library's own stream of the device. It counts as one transfer (`memory_stats`).
+    `torch()`, `__dlpack__`; a consumer with a stream has that wait instead. `x` is kept alive until then. Do not
+    write to it before: once `stream.record().wait()` or a look at the result has answered, it may be written. On
+    its way to a CUDA device, what is not pinned has been staged, and may be written again, when this returns.
+    Without `stream` the copy is queued on the library's own stream of the device. It counts as one transfer
+    (`memory_stats`).
 
     >>> dlbridge.upload(numpy.arange(6.0)).numpy()
     array([0., 1., 2., 3., 4., 5.])

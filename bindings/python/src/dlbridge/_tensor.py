@@ -99,7 +99,8 @@ def _torch(self: Any) -> Any:
 
 
 def _to(self: Any, device: Any) -> Any:
-    """The tensor on `device`: itself where it is there, else a copy under way, which whoever reaches its elements waits for.
+    """The tensor on `device`: itself where it is there, else a copy under way, which whoever reaches its elements
+    waits for.
 
     `t.to("cpu")` of pinned memory is the same memory, as plain memory of the host. A copy counts as one transfer
     (`memory_stats`).
