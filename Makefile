@@ -28,7 +28,7 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-rust-asan test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch test-tch \
+test: test-rust test-rust-asan test-race test-c test-c-valgrind test-c-asan test-c-driver test-cpp test-cpp-asan test-cpp-torch test-tch \
     lint-python test-python test-extension test-examples interop test-wheel test-sdist test-install test-abi ## everything
 	@echo "all tests passed"
 

@@ -3,7 +3,7 @@
 .PHONY: gpu-bundle gpu-check bench-device
 
 GPU_BUNDLE   := $(ROOT)/build/gpu
-GPU_PROGRAMS := $(addprefix $(C_BUILD)/release/,pin transfer stream memory)
+GPU_PROGRAMS := $(addprefix $(C_BUILD)/release/,pin transfer)
 
 gpu-bundle: wheel $(VENV)/.ready $(GPU_PROGRAMS) ## what a GPU machine needs, in build/gpu and build/gpu.tar.gz
 	@tests/gpu/pack.sh build/wheel/*.whl $(LIB_RELEASE)/libdlbridge.so $(PY) $(GPU_BUNDLE) $(GPU_PROGRAMS)
