@@ -28,8 +28,8 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-rust-asan test-race test-c test-c-valgrind test-c-asan test-c-driver test-cpp test-cpp-asan test-cpp-torch test-tch \
-    lint-python test-python test-extension test-examples interop test-wheel test-sdist test-install test-abi ## everything
+test: test-rust test-rust-asan test-device-asan test-race test-c test-c-valgrind test-c-asan test-c-driver test-cpp test-cpp-asan \
+    test-cpp-torch test-tch lint-python test-python test-extension test-examples interop test-wheel test-sdist test-install test-abi ## everything
 	@echo "all tests passed"
 
 # --- the library ---
@@ -120,9 +120,9 @@ lint-python: package ## formatting, lints and types of the Python code
 
 -include bindings/install.mk
 -include tests/install/tests.mk
+-include tests/driver/driver.mk
 -include tests/rust.mk
 -include tests/abi/tests.mk
--include tests/driver/driver.mk
 -include tests/c/tests.mk
 -include tests/cpp/tests.mk
 -include tests/interop/interop.mk

@@ -8,7 +8,7 @@ TCH_CRATES := -p dlbridge-tch -p rust_service
 VALGRIND_TORCH := valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
     --errors-for-leak-kinds=definite --suppressions=$(ROOT)/tests/torch.supp
 
-.PHONY: test-rust test-rust-asan test-race test-tch doc
+.PHONY: test-rust test-rust-asan test-device test-device-asan test-race test-tch doc
 
 test-rust: doc ## the Rust suites with every feature and with none, clippy with warnings as errors, and the formatting
 	$(CARGO) test --quiet --all-features
@@ -19,6 +19,13 @@ test-rust: doc ## the Rust suites with every feature and with none, clippy with 
 test-rust-asan: ## owners, borrows, ndarray arrays and streams, under AddressSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
 	    $(CARGO) test --quiet --all-features --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray --test streams
+
+test-device: standin ## the CUDA half of the device layer, against a stand-in for the driver, in build/driver
+	STANDIN_FOLDER=$(ROOT)/$(STANDIN) $(CARGO) test --quiet --test device
+
+test-device-asan: standin ## the same under AddressSanitizer
+	STANDIN_FOLDER=$(ROOT)/$(STANDIN) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+	    $(CARGO) test --quiet --target x86_64-unknown-linux-gnu --test device
 
 # Optimised a little, or a million cycles under the sanitizer take minutes.
 test-race: ## a million hand-overs, and copies on streams, from eight threads, under ThreadSanitizer

@@ -16,7 +16,7 @@ pub enum Driver {
     // What the driver answered
     Failed { call: &'static str, name: String, words: String },
     OutOfMemory { bytes: usize, device: String, name: String },
-    CannotPin { bytes: usize, pinned: usize, limit: String, why: String },
+    CannotPin { bytes: usize, pinned: usize, limit: String, why: String, kind: Kind },
     // Memory that is not where it is said to be
     Elsewhere { address: usize, device: String, found: String },
     NotHostMemory { what: &'static str, device: String },
@@ -29,7 +29,8 @@ impl Driver {
         match self {
             NoPinned { .. } | NoMemory { .. } | NoPin { .. } | BeforeFork { .. } => Kind::Unavailable,
             Failed { .. } => Kind::Device,
-            OutOfMemory { .. } | CannotPin { .. } => Kind::OutOfMemory,
+            OutOfMemory { .. } => Kind::OutOfMemory,
+            CannotPin { kind, .. } => *kind,
             Elsewhere { .. } | NotHostMemory { .. } => Kind::InvalidArgument,
         }
     }
@@ -60,7 +61,7 @@ impl fmt::Display for Driver {
                 f,
                 "{bytes} bytes could not be allocated on {device} ({name}); release tensors that are no longer used, or trim() what is cached"
             ),
-            CannotPin { bytes, pinned, limit, why } => write!(
+            CannotPin { bytes, pinned, limit, why, .. } => write!(
                 f,
                 "could not pin {bytes} bytes ({pinned} pinned so far; limit {limit}): {why}; unpin what is no longer used, or use the memory as it is"
             ),

@@ -6,8 +6,7 @@ use dlbridge::device::{Stream, pin};
 use dlbridge::tensor::dtype;
 use dlbridge::{Kind, Result, Tensor};
 use std::process::{Command, ExitCode};
-use std::thread::sleep;
-use std::time::Duration;
+use std::sync::LazyLock;
 
 crate::tests!(
     every_call_fails_in_turn,
@@ -70,10 +69,10 @@ fn everything() -> Result<bool> {
     let (first, second) = (first?, second?);
     let locked = dlbridge::device::pinned_allocator(FIRST)?;
     // Through the staging buffers, each used again.
-    let large = (17 << 18) + 5;
-    let (values, there) = (pattern(large, 3), of(&first, &[large as i64])?);
-    copy(&host(values.clone()), &there, &stream)?;
-    let mut right = download(&there, &stream)? == values;
+    static LARGE: LazyLock<Tensor> = LazyLock::new(|| host(pattern((13 << 18) + 5, 3)));
+    let there = of(&first, LARGE.shape())?;
+    copy(&LARGE, &there, &stream)?;
+    let mut right = download(&there, &stream)? == elements(&LARGE)?;
     // Rows of pinned memory, on to the other device, and back by way of what has every second column.
     let padded = of(&locked, &[40, 64])?;
     fill(&padded, &pattern(40 * 64, 8));
@@ -98,6 +97,8 @@ fn everything() -> Result<bool> {
     right &= download(&back, &stream)? == pattern(5000, 1);
     stream.synchronize()?;
     other.synchronize()?;
+    drop((there, padded, rows, here, beyond, again, wide, back));
+    trim();
     Ok(right)
 }
 
@@ -123,18 +124,6 @@ fn one_failure(function: &str, nth: i64, lost: bool) -> bool {
     }
     nothing_but(before, &format!("{function}, call {nth}"));
     failed
-}
-
-/// Waits until what is left is what was there before.
-fn nothing_but(before: [i64; 4], when: &str) {
-    for _ in 0..500 {
-        trim();
-        if left() == before {
-            return;
-        }
-        sleep(Duration::from_millis(5));
-    }
-    assert_eq!(left(), before, "{when}: device blocks, pinned blocks, registered blocks, streams");
 }
 
 /// All calls of a function where there are few, and fewer and fewer of many.

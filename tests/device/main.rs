@@ -2,7 +2,8 @@
 //! step, memory that the host cannot touch, failures at every call. A program of its own, because it is started again with
 //! the stand-in in the loader's path.
 //!
-//! Arguments are parts of the names of the tests to run. `DLB_STRESS_SECONDS=60` makes the stress as long.
+//! Arguments are parts of the names of the tests to run. `DLB_STRESS_SECONDS=60` makes the stress as long, and with
+//! `DLB_VERBOSE=1` each test says its name first.
 
 mod copies;
 mod failures;
@@ -59,6 +60,9 @@ fn main() -> ExitCode {
     for (name, test) in files.iter().flat_map(|tests| tests()) {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(*part)) {
             continue;
+        }
+        if std::env::var_os("DLB_VERBOSE").is_some() {
+            println!("{name}");
         }
         let before = standin::violations();
         let passed = catch_unwind(test).is_ok() && standin::violations() == before;

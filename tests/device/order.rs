@@ -1,7 +1,7 @@
 //! The order of things: between streams, ours and others', between devices and the CPU; waiting; forks.
 
 use crate::given::*;
-use crate::standin::{calls, function, live, set_delay};
+use crate::standin::{function, live, set_delay};
 use dlbridge::device::{Stream, devices};
 use dlbridge::dlpack::DLDevice;
 use dlbridge::{Error, Kind, Tensor, Transfer};
@@ -230,11 +230,11 @@ fn a_child_of_a_fork_is_told_to_be_spawned() {
     set_delay(50_000);
     let event = copy(&source, &there, &stream).unwrap();
     set_delay(200);
+    // The stand-in ends a child that calls it.
     // SAFETY: the child asks and ends; other threads of this program hold none of the locks that it takes.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let words = |error: Error| error.kind() == Kind::Unavailable && error.to_string().contains("spawn");
-        let asked = calls("cuMemFree");
         let answers = [
             words(Stream::new(FIRST).map(drop).unwrap_err()),
             words(copy(&source, &there, &stream).map(drop).unwrap_err()),
@@ -249,8 +249,7 @@ fn a_child_of_a_fork_is_told_to_be_spawned() {
         let mut cpu_works = Tensor::from_vec(vec![0_u32; 2], &[2]).unwrap();
         let on_the_cpu = Stream::new(DLDevice::CPU).unwrap();
         copy(&host(vec![1, 2]), &cpu_works, &on_the_cpu).unwrap();
-        let right = answers == [true; 8] && calls("cuMemFree") == asked;
-        let right = right && cpu_works.get_mut::<u32>().unwrap() == [1, 2];
+        let right = answers == [true; 8] && cpu_works.get_mut::<u32>().unwrap() == [1, 2];
         // SAFETY: without what the parent would do at its end.
         unsafe { libc::_exit(if right { 0 } else { 1 }) };
     }

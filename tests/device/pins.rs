@@ -77,7 +77,7 @@ fn what_cannot_be_pinned_is_refused_with_the_numbers() {
         let memory = vec![1_u8; 8 * 4096];
         let held = pinned_here(&memory[..4 * 4096]).unwrap();
         let error = pinned_here(&memory).map(drop).unwrap_err();
-        assert_eq!(error.kind(), Kind::OutOfMemory);
+        assert_eq!(error.kind(), Kind::InvalidArgument);
         let words = error.to_string();
         assert!(
             words.contains("could not pin 32768 bytes (") && words.contains(" pinned so far; limit "),
@@ -86,7 +86,9 @@ fn what_cannot_be_pinned_is_refused_with_the_numbers() {
         assert!(words.contains("a part of it"), "{words}");
         drop(held);
         fail("cuMemHostRegister", 1, 2, false);
-        let words = pinned_here(&memory).map(drop).unwrap_err().to_string();
+        let error = pinned_here(&memory).map(drop).unwrap_err();
+        let words = error.to_string();
+        assert_eq!(error.kind(), Kind::OutOfMemory);
         assert!(words.contains("CUDA_ERROR_OUT_OF_MEMORY") && words.contains("(0 pinned so far"), "{words}");
         // What the pool gave is pinned, and not by us.
         let locked: Tensor = pinned(&[5000]);

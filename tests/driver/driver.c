@@ -1,9 +1,11 @@
 /* The stand-in's devices and contexts, its counters, and how it fails. */
+#define _GNU_SOURCE
 #include "standin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -34,13 +36,21 @@ static long setting(const char *name, long otherwise) {
 }
 
 CUresult enter(int site) {
+    /* Nothing of the driver may be called in the child of a fork; and its lock may be held for ever there. */
+    static pid_t owner;
+    if (owner == 0) owner = getpid();
+    if (owner != getpid()) {
+        fprintf(stderr, "stand-in driver: %s was called in the child of a fork\n", names[site]);
+        _exit(9);
+    }
     pthread_mutex_lock(&lock);
     calls[site]++;
     if (plan.site == site && --plan.left == 0) {
         plan.site = -1;
         failed = 1;
-        if (plan.lost) lost = plan.code;
-        return plan.code;
+        CUresult code = plan.code;
+        if (plan.lost) lose(code);
+        return code;
     }
     /* A context that is lost answers everything like that, but can be pushed and popped. */
     return site == SITE_cuCtxPushCurrent || site == SITE_cuCtxPopCurrent ? SUCCESS : lost;
@@ -83,8 +93,8 @@ int standin_failed(void) { return failed; }
 void standin_reset(void) {
     pthread_mutex_lock(&lock);
     plan.site = -1;
-    lost = SUCCESS;
     ignore_waits = 0;
+    find_again();
     pthread_mutex_unlock(&lock);
     standin_fail_late(0, SUCCESS);
 }

@@ -1,4 +1,5 @@
-# The stand-in for the CUDA driver, which is never shipped, and one that lacks a function.
+# The stand-in for the CUDA driver, which is never shipped, and one that lacks a function. The device tests make it by this
+# file alone.
 STANDIN       ?= build/driver
 STANDIN_FLAGS := -std=gnu11 -O1 -g -Wall -Wextra -Wpedantic -Werror -fPIC -shared -fvisibility=hidden -pthread \
     -Wl,-soname,libcuda.so.1

@@ -62,7 +62,8 @@ void open_memory(int devices, size_t bytes);
 long live_memory(const char *what);
 
 /* stream.c; the lock is held. */
-bool fails_late(CUresult *code);
+void lose(CUresult code);
+void find_again(void);
 long live_streams(const char *what);
 extern CUresult lost;
 extern int ignore_waits;

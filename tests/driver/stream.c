@@ -39,8 +39,12 @@ typedef struct stream {
     uint64_t queued, completed;
     int device;
     bool live, own;
+    pthread_cond_t work;
     struct stream *next;
 } stream;
+
+/* How many streams are in the middle of a copy. */
+static int copying;
 
 static stream *streams, *legacy[MOST_DEVICES];
 static __thread stream *per_thread[MOST_DEVICES];
@@ -64,6 +68,23 @@ long live_streams(const char *what) {
         for (event *each = events; each != NULL; each = each->next) found += each->live;
     }
     return found;
+}
+
+static void finish(stream *on) {
+    uint64_t until = on->queued;
+    while (on->completed < until) pthread_cond_wait(&changed, &lock);
+}
+
+/* The context is lost: what is queued is not carried out any more, on whatever stream. */
+void lose(CUresult code) {
+    lost = code;
+    while (copying > 0) pthread_cond_wait(&changed, &lock);
+}
+
+/* A new beginning, once the streams are past what they have not carried out. */
+void find_again(void) {
+    for (stream *each = streams; lost != SUCCESS && each != NULL; each = each->next) finish(each);
+    lost = SUCCESS;
 }
 
 /* --- what a thread does --- */
@@ -95,28 +116,34 @@ static void *serve(void *argument) {
         op *next = self->first;
         if (next == NULL) {
             if (!self->live) break;
-            pthread_cond_wait(&changed, &lock);
+            pthread_cond_wait(&self->work, &lock);
             continue;
         }
-        unsigned pause = delay == 0 || dice() % 4 == 0 ? 0 : dice() % delay * (dice() % 16 == 0 ? 10 : 1);
-        if (late_left > 0 && next->kind == COPY && --late_left == 0) lost = late_code;
+        unsigned pause = delay == 0 || dice() % 4 != 0 ? 0 : dice() % delay * (dice() % 16 == 0 ? 10 : 1);
+        if (late_left > 0 && next->kind == COPY && --late_left == 0) lose(late_code);
         bool carried_out = lost == SUCCESS;
         if (next->kind == WAIT) {
             while (carried_out && next->event->done < next->number) pthread_cond_wait(&changed, &lock);
         } else {
             pthread_mutex_unlock(&lock);
             if (pause != 0) usleep(pause);
+            pthread_mutex_lock(&lock);
+            carried_out = lost == SUCCESS;
+            copying += carried_out;
+            pthread_mutex_unlock(&lock);
             if (next->kind == COPY && carried_out) copy(&next->rows);
             if (next->kind == CALL && carried_out) next->call(next->argument);
             pthread_mutex_lock(&lock);
+            copying -= carried_out;
+            if (copying == 0 && lost != SUCCESS) pthread_cond_broadcast(&changed);
         }
         if (next->kind == RECORD && next->event->done < next->number) next->event->done = next->number;
         self->first = next->next;
         if (self->first == NULL) self->last = &self->first;
         self->completed++;
+        if (next->kind == RECORD || self->first == NULL) pthread_cond_broadcast(&changed);
         free(next->rows.snapshot);
         free(next);
-        pthread_cond_broadcast(&changed);
     }
     pthread_mutex_unlock(&lock);
     return NULL;
@@ -130,6 +157,7 @@ static stream *open_stream(int device, bool own) {
     made->device = device;
     made->live = true;
     made->own = own;
+    pthread_cond_init(&made->work, NULL);
     made->next = streams;
     streams = made;
     pthread_t thread;
@@ -159,12 +187,7 @@ static void queue(stream *on, op what) {
     *on->last = entry;
     on->last = &entry->next;
     on->queued++;
-    pthread_cond_broadcast(&changed);
-}
-
-static void finish(stream *on) {
-    uint64_t until = on->queued;
-    while (on->completed < until) pthread_cond_wait(&changed, &lock);
+    pthread_cond_signal(&on->work);
 }
 
 EXPORT CUresult cuStreamCreate(void **result, unsigned flags) {
@@ -184,7 +207,7 @@ EXPORT CUresult cuStreamDestroy_v2(void *handle) {
         return leave(INVALID_HANDLE);
     }
     on->live = false;
-    pthread_cond_broadcast(&changed);
+    pthread_cond_signal(&on->work);
     return leave(told);
 }
 

@@ -16,7 +16,7 @@ pub(super) type Address = u64;
 pub(super) type HostFn = unsafe extern "C" fn(*mut c_void);
 
 pub(super) const SUCCESS: Code = 0;
-const OUT_OF_MEMORY: Code = 2;
+pub(super) const OUT_OF_MEMORY: Code = 2;
 pub(super) const ALREADY_REGISTERED: Code = 712;
 const NOT_READY: Code = 600;
 

@@ -142,11 +142,7 @@ impl Mark {
         match event.is_done() {
             Ok(false) => return false,
             Ok(true) => self.settle(None),
-            // That it cannot say is no proof that it is over; if it cannot wait either, nothing goes on any more.
-            Err(error) => {
-                let _ = event.wait();
-                self.settle(Some(error));
-            }
+            Err(error) => self.settle(Some(over_after(error, &event))),
         }
         self.is_over()
     }
@@ -155,9 +151,16 @@ impl Mark {
     fn reach(&self) {
         if let Some(event) = self.event() {
             let failure = event.wait().err();
-            self.settle(failure);
+            self.settle(failure.map(|error| over_after(error, &event)));
         }
     }
+}
+
+/// That the driver failed to say whether something is over is no proof that it is: it is waited for once more. If that
+/// fails as well the device is lost, and nothing goes on any more.
+fn over_after(error: Error, event: &Event) -> Error {
+    let _ = event.wait();
+    error
 }
 
 impl Fence for Mark {

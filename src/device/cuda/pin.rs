@@ -1,10 +1,10 @@
 //! Page-locking memory where it is, and what is locked so far.
 
 use super::context::Device;
-use super::driver::ALREADY_REGISTERED;
+use super::driver::{ALREADY_REGISTERED, OUT_OF_MEMORY};
 use super::memory::pinned_by_the_pool;
 use super::under_way;
-use crate::error::{Driver as Failure, Error, Result};
+use crate::error::{Driver as Failure, Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -35,7 +35,9 @@ pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<usize>
     let page = page_size();
     let first = start - start % page;
     let end = start.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(page));
-    let Some(end) = end else { return Err(refused(bytes, &table(), "no memory is that large".to_owned())) };
+    let Some(end) = end else {
+        return Err(refused(bytes, &table(), "no memory is that large".to_owned(), Kind::InvalidArgument));
+    };
     let mut table = table();
     if let Some((&begin, locked)) = table.range_mut(..=first).next_back()
         && end <= locked.end
@@ -45,18 +47,21 @@ pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<usize>
     }
     if let Some((begin, locked)) = table.range(..end).next_back().filter(|(_, locked)| first < locked.end) {
         let why = format!("a part of it, from {begin:#x} to {:#x}, is pinned already", locked.end);
-        return Err(refused(bytes, &table, why));
+        return Err(refused(bytes, &table, why, Kind::InvalidArgument));
     }
     let current = device.enter()?;
     let driver = current.device.driver;
     // SAFETY: pages that are there, says the caller.
     let code = unsafe { (driver.cuMemHostRegister)(first as *mut c_void, end - first, PORTABLE) };
     if let Err(error) = driver.check("cuMemHostRegister", code) {
-        let why = match code {
-            ALREADY_REGISTERED => format!("it is pinned already, by somebody else; {error}"),
-            _ => error.to_string(),
-        };
-        return Err(refused(bytes, &table, why));
+        return Err(match code {
+            ALREADY_REGISTERED => {
+                let why = format!("it is pinned already, by somebody else; {error}");
+                refused(bytes, &table, why, Kind::InvalidArgument)
+            }
+            OUT_OF_MEMORY => refused(bytes, &table, error.to_string(), Kind::OutOfMemory),
+            _ => refused(bytes, &table, error.to_string(), Kind::Device),
+        });
     }
     table.insert(first, Locked { end, pins: 1 });
     Ok(first)
@@ -80,9 +85,9 @@ pub(in crate::device) fn unpin(begin: usize) {
     }
 }
 
-fn refused(bytes: usize, table: &Table, why: String) -> Error {
+fn refused(bytes: usize, table: &Table, why: String, kind: Kind) -> Error {
     let pinned = table.iter().map(|(begin, locked)| locked.end - begin).sum::<usize>() + pinned_by_the_pool();
-    Error::Driver(Failure::CannotPin { bytes, pinned, limit: limit(), why })
+    Error::Driver(Failure::CannotPin { bytes, pinned, limit: limit(), why, kind })
 }
 
 /// What the system lets a process lock.
