@@ -789,7 +789,7 @@ dlb_status dlb_stream_synchronize(dlb_stream *stream);
  *
  * `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices
- * of the destination share an element; source and destination share memory; sub-byte elements that are not packed
+ * of the destination share an element; source and destination overlap, or lie between each other; sub-byte elements that are not packed
  * row-major; memory that the host cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`), and with the error
  * of an earlier copy into either that failed. Thread-safe.
  */
