@@ -163,8 +163,9 @@ impl Tensor {
         self.pending(access, &mut Lock::take(), &mut after);
         for fence in after {
             // SAFETY: promised by the caller.
-            if !unsafe { fence.wait_on_stream(device, native) } {
-                fence.wait_for_work()?;
+            match unsafe { fence.wait_on_stream(device, native) } {
+                true => fence.failure().map_or(Ok(()), Err)?, // it may be known by now
+                false => fence.wait_for_work()?,
             }
         }
         Ok(())

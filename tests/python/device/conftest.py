@@ -51,7 +51,8 @@ def standin(driver: Any) -> Iterator[Any]:
     if not hasattr(driver, "standin_calls"):
         pytest.skip("UNAVAILABLE: a driver that counts its calls, which only the stand-in does")
     driver.standin_calls.restype = driver.standin_violations.restype = ctypes.c_long
+    driver.standin_fail.argtypes = (ctypes.c_char_p, ctypes.c_long, ctypes.c_int, ctypes.c_int)
     yield driver
-    driver.standin_ignore_waits(0)
+    driver.standin_reset()
     driver.standin_set_delay(200)
     assert driver.standin_violations() == 0

@@ -1,4 +1,4 @@
-"""The device that these tests run on: the CPU, or the one that DLBRIDGE_DEVICE names, of a driver or its stand-in."""
+"""The device that these tests run on: the CPU, or what DLBRIDGE_DEVICE names, of a driver or of its stand-in."""
 
 from __future__ import annotations
 

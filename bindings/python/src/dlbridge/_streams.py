@@ -235,7 +235,7 @@ def handle_of(stream: Any) -> int:
     if not isinstance(stream, Stream):
         kind = type(stream).__name__
         raise InvalidArgumentError(
-            f"stream is a {kind}; pass a dlbridge.Stream, which Stream.from_native makes of torch's or CuPy's, or None"
+            f"stream is a {kind}; pass a dlbridge.Stream, as Stream.from_native makes of torch's or CuPy's, or None"
         )
     return stream._handle or 0
 
