@@ -26,6 +26,11 @@ def test_without_a_driver_the_reason_is_said() -> None:
     for call in calls:
         with pytest.raises(dlbridge.UnavailableError, match=r"libcuda.*call empty\(shape, dtype\) without pinned"):
             call()
+    for ask in (dlbridge.memory_stats, dlbridge.trim):
+        with pytest.raises(dlbridge.UnavailableError, match="libcuda"):
+            ask(pinned=True)
+        with pytest.raises(dlbridge.UnavailableError, match="memory on cuda:0 cannot be allocated: libcuda"):
+            ask(device="cuda")
     with pytest.raises(dlbridge.UnavailableError, match="cannot be pinned: libcuda"):
         dlbridge.pin(array)
     for stream in (1, 0, 12345):
@@ -36,6 +41,9 @@ def test_without_a_driver_the_reason_is_said() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
+    with pytest.raises(dlbridge.InvalidArgumentError, match="leave out one of the two"):
+        dlbridge.trim(device="cuda:0", pinned=True)
+    assert dlbridge.memory_stats(device="cpu:0") == dlbridge.memory_stats()
     with pytest.raises(dlbridge.InvalidArgumentError, match="leave out one of the two"):
         dlbridge.empty(3, "float32", device="cuda:0", pinned=True)
     frozen = np.zeros(3)
@@ -85,6 +93,28 @@ def test_memory_of_the_device_is_made(device: str) -> None:
         tensor.numpy()
     stream = dlbridge.Stream(device)
     assert stream.device == device
+
+
+@needs_cuda
+def test_each_place_has_a_pool_of_its_own_that_gives_back(device: str) -> None:
+    size = 5 << 20
+    for where in ({"device": device}, {"pinned": True}):
+        dlbridge.trim(**where)
+        before = dlbridge.memory_stats(**where)
+        tensor = dlbridge.empty(size, "uint8", **where)
+        assert dlbridge.memory_stats(**where).asked - before.asked == size
+        assert dlbridge.memory_stats(**where).held - before.held == size, "exact sizes, not powers of two"
+        del tensor
+        assert dlbridge.memory_stats(**where).cached == size
+        again = dlbridge.empty(size, "uint8", **where)
+        assert dlbridge.memory_stats(**where).hits - before.hits == 1
+        del again
+        assert dlbridge.trim(**where) == size
+        assert dlbridge.memory_stats(**where).cached == 0
+        dlbridge.memory_limit(0, **where)
+        dlbridge.empty(size, "uint8", **where)
+        assert dlbridge.memory_stats(**where).cached == 0
+        dlbridge.memory_limit(1 << 40, **where)
 
 
 @needs_cuda

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ._errors import BY_NUMBER, InvalidArgumentError
 from ._library import get_library, native
+from ._streams import _Device
 
 # CDLL, not PyDLL: giving memory back takes a while, and other threads may run meanwhile.
 _c = ctypes.CDLL(get_library())
@@ -17,6 +18,9 @@ _c.dlb_error_message.restype = ctypes.c_char_p
 _c.dlb_memory_pin.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(ctypes.c_void_p))
 _c.dlb_pin_release.argtypes = (ctypes.c_void_p,)
 _c.dlb_pin_release.restype = None
+_c.dlb_allocator_stats.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+_c.dlb_transfer_stats.argtypes = (ctypes.c_void_p,)
+_c.dlb_allocator_device.argtypes = _c.dlb_allocator_pinned.argtypes = (_Device, ctypes.POINTER(ctypes.c_void_p))
 
 
 def empty_pinned(shape: Any, /, dtype: Any) -> Any:
@@ -138,21 +142,22 @@ class MemoryStats(NamedTuple):
         return "\n".join(f"{name:<{names}}  {value:>{values}}" for name, value in rows)
 
 
-def memory_stats() -> MemoryStats:
-    """What the pool behind `empty` has and did, and what was copied, in this process. Costs about a microsecond.
+def memory_stats(*, device: Any = "cpu", pinned: bool = False) -> MemoryStats:
+    """What a pool has and did, and what was copied, in this process. Costs about a microsecond.
 
-    The pool serves tensors of 1 MiB and more in the host's memory. Pinned memory and that of devices have pools of
-    their own.
+    By default it is the pool behind `empty`, which serves tensors of 1 MiB and more in the host's memory. `device`
+    and `pinned` name another one, as they do for `empty`. What was copied is the same for all.
 
     >>> before = dlbridge.memory_stats()
     >>> dlbridge.download(dlbridge.upload(frame, "cuda")).result()
     >>> dlbridge.memory_stats().transfers - before.transfers
     2
     """
-    return MemoryStats(*_numbers(_c.dlb_allocator_stats, 7, None), *_numbers(_c.dlb_transfer_stats, 8))
+    pool = _numbers(_c.dlb_allocator_stats, 7, _pool(device, pinned))
+    return MemoryStats(*pool, *_numbers(_c.dlb_transfer_stats, 8))
 
 
-def _numbers(ask: Any, count: int, *arguments: None) -> list[int]:
+def _numbers(ask: Any, count: int, *arguments: int | None) -> list[int]:
     """The numbers of a struct that begins with its own size, all of 64 bits."""
     stats = (ctypes.c_uint64 * (1 + count))()
     stats[0] = ctypes.sizeof(stats)
@@ -160,14 +165,43 @@ def _numbers(ask: Any, count: int, *arguments: None) -> list[int]:
     return stats[1:]
 
 
-def trim(keep: int = 0) -> int:
-    """Gives back what the pool caches until at most `keep` bytes are left; how many bytes were given back."""
-    return int(_c.dlb_allocator_trim(None, _bytes("keep", keep)))
+def trim(keep: int = 0, *, device: Any = "cpu", pinned: bool = False) -> int:
+    """Gives back what a pool caches until at most `keep` bytes are left; how many bytes were given back.
+
+    The pool is that of `memory_stats`.
+    """
+    return int(_c.dlb_allocator_trim(_pool(device, pinned), _bytes("keep", keep)))
 
 
-def memory_limit(cached: int) -> None:
-    """How many bytes the pool may cache from now on; at first an eighth of the machine's or container's memory."""
-    _c.dlb_allocator_limit(None, _bytes("cached", cached))
+def memory_limit(cached: int, *, device: Any = "cpu", pinned: bool = False) -> None:
+    """How many bytes a pool may cache from now on.
+
+    At first the host's and the pinned one cache an eighth of the machine's or container's memory each, and a
+    device's any amount.
+    """
+    _c.dlb_allocator_limit(_pool(device, pinned), _bytes("cached", cached))
+
+
+# Those asked for so far; they are the library's own, and live as long as the process.
+_pools: dict[tuple[int, int, bool], int | None] = {(1, 0, False): None}
+
+
+def _pool(device: Any, pinned: bool) -> int | None:
+    """The pool of a place; None is the host's."""
+    kind, number = (1, 0) if device == "cpu" else native._device(device)
+    place = kind, number, bool(pinned)
+    if place not in _pools:
+        out = ctypes.c_void_p()
+        if pinned and kind != 1:
+            raise InvalidArgumentError(
+                f"pinned memory is the host's, and device is {device}; leave out one of the two"
+            )
+        ask, where = (_c.dlb_allocator_pinned, (2, 0)) if pinned else (_c.dlb_allocator_device, (kind, number))
+        status = ask(_Device(*where), ctypes.byref(out))
+        if status:
+            raise BY_NUMBER[status](_c.dlb_error_message().decode())
+        _pools[place] = out.value
+    return _pools[place]
 
 
 def _bytes(name: str, value: int) -> int:
