@@ -168,6 +168,7 @@ TEST(streams_of_others_are_taken_where_there_are_any) {
   EXPECT(same.native() == own.native());
   const tensor there = dlbridge::upload(counting(1000), same);
   EXPECT(dlbridge::download(there, stream::from_native(any_device(), nullptr)).get().data<float>()[999] == 1000);
+  same.synchronize();  // which lets go of the upload
 }
 
 TEST(what_cannot_be_done_is_refused) {
