@@ -28,8 +28,8 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-rust-asan test-device-asan test-race test-c test-c-valgrind test-c-asan test-cpp test-cpp-asan test-cpp-torch test-tch \
-    lint-python test-python test-extension test-examples interop test-wheel test-sdist test-install test-abi ## everything
+test: test-rust test-rust-asan test-device-asan test-race test-c test-c-valgrind test-c-asan test-c-driver test-cpp test-cpp-asan \
+    test-cpp-torch test-tch lint-python test-python test-extension test-examples interop test-wheel test-sdist test-install test-abi ## everything
 	@echo "all tests passed"
 
 # --- the library ---
@@ -102,8 +102,9 @@ test-sdist: sdist ## the sdist, installed in a fresh environment by pip and carg
 test-wheel: wheel ## the wheel in fresh environments, on every CPython there is
 	@tests/wheel.sh build/wheel/*.whl
 
-test-python: package ## the Python tests
+test-python: package standin ## the Python tests; those of devices on the CPU, then on the stand-in for a CUDA driver
 	$(PY) -m pytest -q tests/python
+	LD_LIBRARY_PATH=$(ROOT)/$(STANDIN) DLBRIDGE_DEVICE=cuda:0 $(PY) -m pytest -q tests/python/device
 
 test-extension: package ## extension modules on the C API, with pybind11 and with cffi's compiler, from the package alone
 	@$(call need,cmake,cmake (Debian: apt-get install cmake))
@@ -127,6 +128,7 @@ lint-python: package ## formatting, lints and types of the Python code
 -include tests/interop/interop.mk
 -include examples/examples.mk
 -include benches/handoff.mk
+-include tests/gpu/gpu.mk
 
 bench: bench-handoff bench-memory ## every benchmark
 

@@ -126,6 +126,13 @@ typedef struct dlb_allocator dlb_allocator;
 typedef struct dlb_event dlb_event;
 
 /**
+ * Memory that is page-locked until this is released, so that CUDA devices copy from and to it without help of the CPU.
+ *
+ * Opaque, owned by one holder; any thread may release it.
+ */
+typedef struct dlb_pin dlb_pin;
+
+/**
  * An ordered queue of work on one device: what is queued is done in that order, while the caller goes on.
  *
  * Opaque. Reference-counted: `dlb_stream_retain()` adds a reference, `dlb_stream_release()` drops one. Any thread may
@@ -184,7 +191,8 @@ typedef struct {
    */
   DLDevice device;
   /**
-   * Not 0 for page-locked memory, which this version has no driver for: `DLB_ERROR_UNAVAILABLE`.
+   * Not 0 for page-locked memory of the host, which CUDA devices copy from and to without help of the CPU; `device` is
+   * then left zero, and the tensor's is kDLCUDAHost.
    */
   int32_t pinned;
   /**
@@ -516,6 +524,47 @@ typedef struct {
    */
   size_t bias_count;
 } dlb_stack_options;
+ * The copies of this process so far, by direction: how many, and the bytes of the elements they move. Set `struct_size`
+ * to `sizeof(dlb_transfer_counts)` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_transfer_counts)`.
+   */
+  size_t struct_size;
+  /**
+   * Copies within the host's memory.
+   */
+  uint64_t host_to_host;
+  /**
+   * Their bytes.
+   */
+  uint64_t host_to_host_bytes;
+  /**
+   * Copies from the host to a device.
+   */
+  uint64_t host_to_device;
+  /**
+   * Their bytes.
+   */
+  uint64_t host_to_device_bytes;
+  /**
+   * Copies from a device to the host.
+   */
+  uint64_t device_to_host;
+  /**
+   * Their bytes.
+   */
+  uint64_t device_to_host_bytes;
+  /**
+   * Copies within a device, or from one to another.
+   */
+  uint64_t device_to_device;
+  /**
+   * Their bytes.
+   */
+  uint64_t device_to_device_bytes;
+} dlb_transfer_counts;
 
 /**
  * Success.
@@ -893,14 +942,15 @@ dlb_status dlb_tensor_read_only(const dlb_tensor *tensor,
  * Makes a row-major tensor on memory of its own: writable, its values anything, sub-byte elements packed.
  *
  * Host memory by default, at a multiple of 256 bytes: from 1 MiB on from a pool that all share, below from the C
- * library's allocator. From 2 MiB on it lies on huge pages as far as it fills them. It goes back to its allocator when
+ * library's allocator. From 2 MiB on it lies on huge pages as far as it fills them. Memory of a device and pinned memory
+ * come from pools that all share (`dlb_allocator_device()`, `dlb_allocator_pinned()`). It goes back to its allocator when
  * the last tensor and the last export on it are gone. A tensor without elements has no memory: its `data` is NULL.
  *
  * `options` is borrowed. `*out` is owned by the caller: `dlb_tensor_release()`. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL, a negative size, a shape that does not fit 63 bits of bytes, a dtype that cannot
  * exist, an alignment that is no power of two, a device that is not the allocator's, an allocator that ignores the
- * alignment), `DLB_ERROR_OUT_OF_MEMORY`, `DLB_ERROR_UNAVAILABLE` (a device other than the host without an allocator
- * for it; pinned memory). Thread-safe.
+ * alignment, pinned memory of a device), `DLB_ERROR_OUT_OF_MEMORY`, `DLB_ERROR_UNAVAILABLE` (a device that is not here,
+ * pinned memory without a CUDA driver; the message says why) and `DLB_ERROR_DEVICE` (the driver failed). Thread-safe.
  */
 dlb_status dlb_tensor_empty(const dlb_tensor_options *options,
                             dlb_tensor **out);
@@ -911,6 +961,27 @@ dlb_status dlb_tensor_empty(const dlb_tensor_options *options,
  * `*out` is owned by the caller: `dlb_allocator_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL).
  */
 dlb_status dlb_allocator_host(dlb_allocator **out);
+
+/**
+ * Memory of a device: a pool of that device, which all share. For the CPU it is the allocator that `dlb_tensor_empty()`
+ * uses where none is named, so a program that takes its device as a parameter runs everywhere.
+ *
+ * `*out` is owned by the caller: `dlb_allocator_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+ * `DLB_ERROR_INVALID_TENSOR` (no device of DLPack's) and `DLB_ERROR_UNAVAILABLE` (no such device here; the message says
+ * why). Thread-safe.
+ */
+dlb_status dlb_allocator_device(DLDevice device,
+                                dlb_allocator **out);
+
+/**
+ * Page-locked memory of the host, which `for_device`, a CUDA device, copies from and to without help of the CPU: a pool
+ * that all share. Its tensors are on kDLCUDAHost.
+ *
+ * Page-locked memory is scarce and costly to get, so blocks stay in the pool: `dlb_allocator_trim()` gives them back.
+ * `*out` is owned by the caller: `dlb_allocator_release()`. Fails as `dlb_allocator_device()` does, for the CPU too.
+ */
+dlb_status dlb_allocator_pinned(DLDevice for_device,
+                                dlb_allocator **out);
 
 /**
  * An allocator of the program's own: `functions` is copied.
@@ -1137,6 +1208,25 @@ dlb_status dlb_stack(const dlb_tensor *const *tensors,
                      size_t count,
                      dlb_tensor *destination,
                      const dlb_stack_options *options);
+ * Page-locks `bytes` bytes from `data` on, in place. Nothing is copied, and nothing about the memory changes but that.
+ *
+ * The memory is the caller's and stays there until the pin is released. Pinning what is pinned counts: the memory is
+ * unlocked with the last pin on it. It costs about as much as writing the memory once, so it pays for buffers that are
+ * used again.
+ *
+ * `*out` is owned by the caller: `dlb_pin_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+ * `DLB_ERROR_OUT_OF_MEMORY` (the driver cannot pin it; the message has how much is pinned, the limit and the reason),
+ * `DLB_ERROR_DEVICE` (the driver failed) and `DLB_ERROR_UNAVAILABLE` (no CUDA driver; the message says why).
+ * Thread-safe.
+ */
+dlb_status dlb_memory_pin(void *data,
+                          size_t bytes,
+                          dlb_pin **out);
+
+/**
+ * Releases a pin: with the last one on the memory it may be paged again. NULL is a no-op. Thread-safe.
+ */
+void dlb_pin_release(dlb_pin *pin);
 
 /**
  * Adds a reference and returns `event`. NULL gives NULL. Thread-safe.
@@ -1177,15 +1267,43 @@ dlb_status dlb_stream_create(DLDevice device,
                              dlb_stream **out);
 
 /**
- * Makes a stream of one that somebody else made on the device, through its native handle, which is borrowed and must
- * outlive `*out`.
+ * Makes a stream of one that somebody else made on the device, through its native handle: a `CUstream` or `cudaStream_t`,
+ * which are the same. NULL or 1 is CUDA's legacy default stream, 2 the per-thread one.
  *
- * No device of this version has native streams: for the CPU this is `DLB_ERROR_UNSUPPORTED`, for others
- * `DLB_ERROR_UNAVAILABLE`. `*out` is owned by the caller.
+ * The handle is borrowed and must outlive `*out`. What is queued on it by others and through `*out` is one order, and
+ * waiting works both ways. `*out` is owned by the caller: `dlb_stream_release()`. Fails with
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`), `DLB_ERROR_UNSUPPORTED` (the CPU, whose streams are threads of this library)
+ * and `DLB_ERROR_UNAVAILABLE` (no such device here). Thread-safe.
  */
 dlb_status dlb_stream_from_native(DLDevice device,
                                   void *handle,
                                   dlb_stream **out);
+
+/**
+ * The device a stream works on; all zero for NULL. Thread-safe.
+ */
+DLDevice dlb_stream_device(const dlb_stream *stream);
+
+/**
+ * Writes the native handle of a stream, a `cudaStream_t` on CUDA, for code that queues work of its own on it. It lives as
+ * long as the stream.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_UNSUPPORTED` (a stream of the CPU has none). Thread-safe.
+ */
+dlb_status dlb_stream_native(const dlb_stream *stream,
+                             void **out);
+
+/**
+ * `dlb_tensor_export()` for a consumer that works on `stream`: what is queued there from now on waits for the copies into
+ * the tensor's memory, and this call does not.
+ *
+ * `*out` is owned by the caller, as that of `dlb_tensor_export()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+ * `DLB_ERROR_OUT_OF_MEMORY`, with the error of a copy into the memory that failed, and as `dlb_stream_record()` does.
+ * Thread-safe.
+ */
+dlb_status dlb_tensor_export_on(const dlb_tensor *tensor,
+                                dlb_stream *stream,
+                                DLManagedTensorVersioned **out);
 
 /**
  * Adds a reference and returns `stream`. NULL gives NULL. Thread-safe.
@@ -1224,8 +1342,21 @@ dlb_status dlb_stream_wait_event(dlb_stream *stream,
 dlb_status dlb_stream_synchronize(dlb_stream *stream);
 
 /**
- * Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype and lie in
- * host memory; any strides will do.
+ * Makes a row-major tensor on a device, of the shape and the dtype of `source`, for a copy of it: as `dlb_tensor_empty()`
+ * does, but for the host and a source on a CUDA device in pinned memory, so that the driver writes it directly. It does not
+ * wait for copies into `source`.
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and as
+ * `dlb_tensor_empty()` does. Thread-safe.
+ */
+dlb_status dlb_tensor_empty_for(const dlb_tensor *source,
+                                DLDevice device,
+                                dlb_tensor **out);
+
+/**
+ * Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype; any strides
+ * will do. A stream of the CPU copies within the host's memory, one of CUDA also from and to its device, within it, and
+ * from or to another one.
  *
  * Everything is checked before anything is queued. Both tensors are retained until the copy is done. Until then
  * `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of whatever shares its
@@ -1235,18 +1366,28 @@ dlb_status dlb_stream_synchronize(dlb_stream *stream);
  *
  * Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
  * or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,
- * where it is the destination's, once the event is done. A process that exits does not wait for what is queued.
+ * where it is the destination's, once the event is done. One source may be written sooner: what a CUDA stream uploads from
+ * memory that is not pinned, or that does not lie as the driver can read it, has been staged when this returns. A process
+ * that exits does not wait for what is queued.
  *
  * `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices
- * of the destination share an element; source and destination share memory; sub-byte elements that are not packed
- * row-major; memory that the host cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`), and with the error
- * of an earlier copy into either that failed. Thread-safe.
+ * of the destination share an element; source and destination overlap, or lie between each other; sub-byte elements that
+ * are not packed row-major; memory that the stream cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`),
+ * `DLB_ERROR_DEVICE` (the driver failed), and with the error of an earlier copy into either that failed. Thread-safe.
  */
 dlb_status dlb_copy_async(const dlb_tensor *source,
                           dlb_tensor *destination,
                           dlb_stream *stream,
                           dlb_event **out_done);
+
+/**
+ * What `dlb_copy_async()`, and all that rests on it, has copied so far in this process. There and back again is one copy in
+ * each direction, however many pieces the driver was given.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small). Thread-safe.
+ */
+dlb_status dlb_transfer_stats(dlb_transfer_counts *out);
 
 /**
  * Takes a tensor over from a Python object: anything with `__dlpack__` (NumPy, PyTorch, JAX, ...), or a DLPack

@@ -2,10 +2,11 @@
 
 use super::status::{dlb_status, output, required, status};
 use super::tensor::{create, dlb_release_fn, dlb_tensor};
+use crate::device;
 use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
 use crate::error::{Allocation, Error, Refusal, Result};
 use crate::memory::{self, Allocator, Host, Limits, Options, Piece, Pool, Stats};
-use crate::tensor::{Tensor, device};
+use crate::tensor::{self, Tensor};
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub struct dlb_tensor_options {
     pub dtype: DLDataType,
     /// Where; all zero for wherever the allocator's memory is, which by default is the host.
     pub device: DLDevice,
-    /// Not 0 for page-locked memory, which this version has no driver for: `DLB_ERROR_UNAVAILABLE`.
+    /// Not 0 for page-locked memory of the host, which CUDA devices copy from and to without help of the CPU; `device` is
+    /// then left zero, and the tensor's is kDLCUDAHost.
     pub pinned: i32,
     /// The address is a multiple of this power of two; 0 for 256.
     pub alignment: usize,
@@ -160,14 +162,15 @@ unsafe fn give(
 /// Makes a row-major tensor on memory of its own: writable, its values anything, sub-byte elements packed.
 ///
 /// Host memory by default, at a multiple of 256 bytes: from 1 MiB on from a pool that all share, below from the C
-/// library's allocator. From 2 MiB on it lies on huge pages as far as it fills them. It goes back to its allocator when
+/// library's allocator. From 2 MiB on it lies on huge pages as far as it fills them. Memory of a device and pinned memory
+/// come from pools that all share (`dlb_allocator_device()`, `dlb_allocator_pinned()`). It goes back to its allocator when
 /// the last tensor and the last export on it are gone. A tensor without elements has no memory: its `data` is NULL.
 ///
 /// `options` is borrowed. `*out` is owned by the caller: `dlb_tensor_release()`. Fails with
 /// `DLB_ERROR_INVALID_ARGUMENT` (NULL, a negative size, a shape that does not fit 63 bits of bytes, a dtype that cannot
 /// exist, an alignment that is no power of two, a device that is not the allocator's, an allocator that ignores the
-/// alignment), `DLB_ERROR_OUT_OF_MEMORY`, `DLB_ERROR_UNAVAILABLE` (a device other than the host without an allocator
-/// for it; pinned memory). Thread-safe.
+/// alignment, pinned memory of a device), `DLB_ERROR_OUT_OF_MEMORY`, `DLB_ERROR_UNAVAILABLE` (a device that is not here,
+/// pinned memory without a CUDA driver; the message says why) and `DLB_ERROR_DEVICE` (the driver failed). Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_empty(
     options: *const dlb_tensor_options,
@@ -180,22 +183,37 @@ pub unsafe extern "C" fn dlb_tensor_empty(
         let shape = unsafe { super::view::list(options.shape, options.ndim, "shape") }?;
         // SAFETY: the caller gives NULL or a live allocator.
         let allocator = unsafe { borrowed(options.allocator) };
-        let asked = options.device;
-        match allocator {
-            None if asked == UNSET => memory::check_device(DLDevice::CPU, options.pinned != 0)?,
-            None => memory::check_device(asked, options.pinned != 0)?,
-            Some(_) if options.pinned != 0 => return Err(Error::Allocation(Allocation::NoPinned)),
-            Some(allocator) if asked != UNSET && device::check(asked).ok() != Some(allocator.device()) => {
-                let name = |device| device::Name(device).to_string();
-                let (device, asked) = (name(allocator.device()), name(asked));
-                return Err(Error::Allocation(Allocation::OtherDevice { device, asked }));
+        let (asked, pinned) = (options.device, options.pinned != 0);
+        let own;
+        let allocator = match allocator {
+            None => {
+                own = device::allocator(if asked == UNSET { DLDevice::CPU } else { asked }, pinned)?;
+                own.as_ref()
             }
-            Some(_) => {}
-        }
+            Some(allocator) => {
+                check_place(allocator.device(), asked, pinned)?;
+                Some(allocator)
+            }
+        };
         Tensor::empty_with(shape, options.dtype, Options { alignment: options.alignment, allocator })
     };
     // SAFETY: the caller gives NULL or a place to write to.
     unsafe { create(out, make) }
+}
+
+/// Refuses an allocator whose memory is not where it is asked for.
+fn check_place(device: DLDevice, asked: DLDevice, pinned: bool) -> Result<()> {
+    const PINNED: DLDevice = DLDevice { device_type: DLDeviceType::CUDAHOST, device_id: 0 };
+    let wanted = match (pinned, asked) {
+        (true, UNSET | DLDevice::CPU) => PINNED,
+        (false, UNSET) => return Ok(()),
+        _ => asked,
+    };
+    if tensor::device::check(wanted).ok() == Some(device) {
+        return Ok(());
+    }
+    let [device, asked] = [device, wanted].map(|each| tensor::device::Name(each).to_string());
+    Err(Error::Allocation(Allocation::OtherDevice { device, asked }))
 }
 
 /// A device that is left out.
@@ -208,6 +226,32 @@ const UNSET: DLDevice = DLDevice { device_type: DLDeviceType(0), device_id: 0 };
 pub unsafe extern "C" fn dlb_allocator_host(out: *mut *mut dlb_allocator) -> dlb_status {
     // SAFETY: the caller gives NULL or a place to write to.
     unsafe { give(out, || Ok(Arc::new(Host))) }
+}
+
+/// Memory of a device: a pool of that device, which all share. For the CPU it is the allocator that `dlb_tensor_empty()`
+/// uses where none is named, so a program that takes its device as a parameter runs everywhere.
+///
+/// `*out` is owned by the caller: `dlb_allocator_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+/// `DLB_ERROR_INVALID_TENSOR` (no device of DLPack's) and `DLB_ERROR_UNAVAILABLE` (no such device here; the message says
+/// why). Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_device(device: DLDevice, out: *mut *mut dlb_allocator) -> dlb_status {
+    // SAFETY: the caller gives NULL or a place to write to.
+    unsafe { give(out, || device::device_allocator(device)) }
+}
+
+/// Page-locked memory of the host, which `for_device`, a CUDA device, copies from and to without help of the CPU: a pool
+/// that all share. Its tensors are on kDLCUDAHost.
+///
+/// Page-locked memory is scarce and costly to get, so blocks stay in the pool: `dlb_allocator_trim()` gives them back.
+/// `*out` is owned by the caller: `dlb_allocator_release()`. Fails as `dlb_allocator_device()` does, for the CPU too.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_allocator_pinned(
+    for_device: DLDevice,
+    out: *mut *mut dlb_allocator,
+) -> dlb_status {
+    // SAFETY: the caller gives NULL or a place to write to.
+    unsafe { give(out, || device::pinned_allocator(for_device)) }
 }
 
 /// An allocator of the program's own: `functions` is copied.
@@ -228,8 +272,8 @@ pub unsafe extern "C" fn dlb_allocator_create(
             return Err(Error::Null { what });
         };
         let device = if functions.device == UNSET { DLDevice::CPU } else { functions.device };
-        let device = device::check(device).map_err(|_| {
-            Error::Refused(Refusal::UnknownDevice { given: device::Name(device).to_string() })
+        let device = tensor::device::check(device).map_err(|_| {
+            Error::Refused(Refusal::UnknownDevice { given: tensor::device::Name(device).to_string() })
         })?;
         let dlb_allocator_functions { context, release, .. } = functions;
         Ok(Arc::new(Foreign { context, allocate, deallocate, release, device }))

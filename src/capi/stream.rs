@@ -2,10 +2,11 @@
 
 use super::event::{dlb_event, give};
 use super::status::{dlb_status, output, required, status};
-use super::tensor::{borrowed, dlb_tensor};
+use super::tensor::{borrowed, create, dlb_tensor};
 use crate::device::{self, Event, Stream};
-use crate::dlpack::DLDevice;
-use crate::error::Result;
+use crate::dlpack::{DLDevice, DLDeviceType, DLManagedTensorVersioned};
+use crate::error::{Error, Result, Transfer};
+use crate::tensor::device::Name;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 
@@ -48,11 +49,13 @@ pub unsafe extern "C" fn dlb_stream_create(device: DLDevice, out: *mut *mut dlb_
     })
 }
 
-/// Makes a stream of one that somebody else made on the device, through its native handle, which is borrowed and must
-/// outlive `*out`.
+/// Makes a stream of one that somebody else made on the device, through its native handle: a `CUstream` or `cudaStream_t`,
+/// which are the same. NULL or 1 is CUDA's legacy default stream, 2 the per-thread one.
 ///
-/// No device of this version has native streams: for the CPU this is `DLB_ERROR_UNSUPPORTED`, for others
-/// `DLB_ERROR_UNAVAILABLE`. `*out` is owned by the caller.
+/// The handle is borrowed and must outlive `*out`. What is queued on it by others and through `*out` is one order, and
+/// waiting works both ways. `*out` is owned by the caller: `dlb_stream_release()`. Fails with
+/// `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`), `DLB_ERROR_UNSUPPORTED` (the CPU, whose streams are threads of this library)
+/// and `DLB_ERROR_UNAVAILABLE` (no such device here). Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_stream_from_native(
     device: DLDevice,
@@ -63,6 +66,56 @@ pub unsafe extern "C" fn dlb_stream_from_native(
         let out = output(out)?;
         // SAFETY: the caller vouches for the handle, and `out` is not NULL.
         unsafe { out.write(Stream::from_native(device, handle)?.into_raw().cast()) };
+        Ok(())
+    })
+}
+
+/// The device a stream works on; all zero for NULL. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_device(stream: *const dlb_stream) -> DLDevice {
+    // SAFETY: the caller gives NULL or a live stream.
+    let device = unsafe { borrowed_stream(stream) }.map(|stream| stream.device());
+    device.unwrap_or(DLDevice { device_type: DLDeviceType(0), device_id: 0 })
+}
+
+/// Writes the native handle of a stream, a `cudaStream_t` on CUDA, for code that queues work of its own on it. It lives as
+/// long as the stream.
+///
+/// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_UNSUPPORTED` (a stream of the CPU has none). Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_native(stream: *const dlb_stream, out: *mut *mut c_void) -> dlb_status {
+    status(|| {
+        // SAFETY: the caller gives NULL or a live stream.
+        let (stream, out) = (unsafe { borrowed_stream(stream) }?, output(out)?);
+        let device = || Name(stream.device()).to_string();
+        let native =
+            stream.native().ok_or_else(|| Error::Transfer(Transfer::NativeStream { device: device() }))?;
+        // SAFETY: not NULL, so a place to write to.
+        unsafe { out.write(native) };
+        Ok(())
+    })
+}
+
+/// `dlb_tensor_export()` for a consumer that works on `stream`: what is queued there from now on waits for the copies into
+/// the tensor's memory, and this call does not.
+///
+/// `*out` is owned by the caller, as that of `dlb_tensor_export()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+/// `DLB_ERROR_OUT_OF_MEMORY`, with the error of a copy into the memory that failed, and as `dlb_stream_record()` does.
+/// Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_tensor_export_on(
+    tensor: *const dlb_tensor,
+    stream: *mut dlb_stream,
+    out: *mut *mut DLManagedTensorVersioned,
+) -> dlb_status {
+    status(|| {
+        required(tensor, "tensor")?;
+        // SAFETY: the caller gives NULL or live objects.
+        let (tensor, stream, out) = unsafe { (borrowed(tensor)?, borrowed_stream(stream)?, output(out)?) };
+        stream.wait_tensor(&tensor)?;
+        let export = device::lent(&tensor)?.into_ordered_export(false)?;
+        // SAFETY: not NULL, so a place to write to.
+        unsafe { out.write(export.as_ptr()) };
         Ok(())
     })
 }
@@ -128,8 +181,30 @@ pub unsafe extern "C" fn dlb_stream_synchronize(stream: *mut dlb_stream) -> dlb_
     status(|| unsafe { borrowed_stream(stream) }?.synchronize())
 }
 
-/// Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype and lie in
-/// host memory; any strides will do.
+/// Makes a row-major tensor on a device, of the shape and the dtype of `source`, for a copy of it: as `dlb_tensor_empty()`
+/// does, but for the host and a source on a CUDA device in pinned memory, so that the driver writes it directly. It does not
+/// wait for copies into `source`.
+///
+/// `*out` is owned by the caller: `dlb_tensor_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and as
+/// `dlb_tensor_empty()` does. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_tensor_empty_for(
+    source: *const dlb_tensor,
+    device: DLDevice,
+    out: *mut *mut dlb_tensor,
+) -> dlb_status {
+    // SAFETY: the caller gives NULL or a live tensor, and NULL or a place to write to.
+    unsafe {
+        create(out, || {
+            required(source, "source")?;
+            device::empty_for(&*borrowed(source)?, device)
+        })
+    }
+}
+
+/// Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype; any strides
+/// will do. A stream of the CPU copies within the host's memory, one of CUDA also from and to its device, within it, and
+/// from or to another one.
 ///
 /// Everything is checked before anything is queued. Both tensors are retained until the copy is done. Until then
 /// `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of whatever shares its
@@ -139,13 +214,15 @@ pub unsafe extern "C" fn dlb_stream_synchronize(stream: *mut dlb_stream) -> dlb_
 ///
 /// Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
 /// or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,
-/// where it is the destination's, once the event is done. A process that exits does not wait for what is queued.
+/// where it is the destination's, once the event is done. One source may be written sooner: what a CUDA stream uploads from
+/// memory that is not pinned, or that does not lie as the driver can read it, has been staged when this returns. A process
+/// that exits does not wait for what is queued.
 ///
 /// `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
 /// `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices
-/// of the destination share an element; source and destination overlap, or lie between each other; sub-byte elements that are not packed
-/// row-major; memory that the host cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`), and with the error
-/// of an earlier copy into either that failed. Thread-safe.
+/// of the destination share an element; source and destination overlap, or lie between each other; sub-byte elements that
+/// are not packed row-major; memory that the stream cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`),
+/// `DLB_ERROR_DEVICE` (the driver failed), and with the error of an earlier copy into either that failed. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_copy_async(
     source: *const dlb_tensor,

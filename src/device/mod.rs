@@ -23,9 +23,13 @@ mod copy;
 mod cpu;
 mod cuda;
 mod event;
+mod lend;
 mod memory;
 mod nest;
+mod order;
+mod own;
 mod pin;
+mod place;
 mod stream;
 mod thread;
 mod transfers;
@@ -35,8 +39,12 @@ mod tests;
 
 pub use copy::copy_async;
 pub use event::Event;
+pub(crate) use lend::lent;
 pub use memory::{device_allocator, pinned_allocator};
+pub(crate) use own::drives_cuda;
+pub use own::own_stream;
 pub use pin::{Pin, pin};
+pub use place::{allocator, empty, empty_for};
 pub use stream::Stream;
 pub use transfers::{Count, Transfers, transfers};
 
@@ -91,6 +99,8 @@ impl Submitted<'_> {
 enum Work {
     /// Nothing but the waiting.
     Nothing,
+    /// Nothing, but a tensor is held until then.
+    Keep(Tensor),
     /// Reports what failed before, and forgets it.
     Report,
     /// A copy that was found possible. The tensors are let go when it is done.

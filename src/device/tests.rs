@@ -418,3 +418,59 @@ fn what_cannot_be_copied_is_refused_and_nothing_is_queued() {
     let native = unsafe { Stream::from_native(DLDevice::CPU, std::ptr::null_mut()) };
     assert_eq!(native.map(drop).unwrap_err().kind(), Kind::Unsupported);
 }
+
+#[test]
+fn the_librarys_own_stream_is_one() {
+    let (one, other) = (own_stream(DLDevice::CPU).unwrap(), own_stream(DLDevice::CPU).unwrap());
+    let gate = held_up(&one);
+    assert!(!other.record().unwrap().done());
+    gate.open();
+    other.synchronize().unwrap();
+    assert_eq!(own_stream(DLDevice::cuda(63)).unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[test]
+fn a_stream_waits_for_the_copies_into_a_tensor() {
+    let (copies, consumer) = (stream(), stream());
+    let (source, destination) = (numbers(1000), zeros(1000));
+    consumer.wait_tensor(&destination).unwrap(); // nothing to wait for
+    let gate = held_up(&copies);
+    copy(&source, &destination, &copies).unwrap();
+    consumer.wait_tensor(&destination).unwrap();
+    consumer.wait_tensor(&source).unwrap(); // which is only read
+    let reached = consumer.record().unwrap();
+    assert!(!reached.done());
+    gate.open();
+    reached.wait().unwrap();
+}
+
+#[test]
+fn what_somebody_writes_on_a_stream_is_waited_for() {
+    let (theirs, tensor) = (stream(), numbers(3));
+    let gate = held_up(&theirs);
+    theirs.writes(&tensor).unwrap();
+    assert!(!tensor.is_settled());
+    opened_soon(&gate).join().unwrap();
+    assert_eq!(elements(&tensor).unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn pinned_memory_is_the_hosts_too() {
+    let mut data = [1_i32, 2, 3];
+    let mut shape = [3];
+    let mut description = *zeros(3).view();
+    description.data = data.as_mut_ptr().cast();
+    description.shape = shape.as_mut_ptr();
+    description.strides = std::ptr::null_mut();
+    description.device.device_type = DLDeviceType::CUDAHOST;
+    // SAFETY: the array outlives the tensors.
+    let pinned = unsafe { Tensor::wrap(&description, dlpark::DlpackFlags::READ_ONLY, ()) };
+    let pinned = pinned.map_err(|(error, ())| error).unwrap();
+    let plain = pinned.on_host().unwrap();
+    assert_eq!((plain.device(), plain.data(), plain.is_read_only()), (DLDevice::CPU, pinned.data(), true));
+    description.device = DLDevice::cuda(0);
+    // SAFETY: as above; nobody reads it.
+    let device = unsafe { Tensor::wrap(&description, dlpark::DlpackFlags::empty(), ()) };
+    let device = device.map_err(|(error, ())| error).unwrap();
+    assert_eq!(device.on_host().unwrap_err().kind(), Kind::Unsupported);
+}

@@ -13,6 +13,7 @@ pub enum Allocation {
     NegativeSize { axis: usize, extent: i64 },
     TooLarge { shape: Vec<i64>, item_bits: u32 },
     OtherDevice { device: String, asked: String },
+    PinnedDevice { device: String },
     StructSize { what: &'static str, size: usize, least: usize },
     SmallBlock { have: usize, need: usize },
     NotPooled,
@@ -20,9 +21,6 @@ pub enum Allocation {
     Misplaced { address: usize, alignment: usize },
     Refused { bytes: usize },
     Full { bytes: usize, held: usize, cached: usize, limit: usize },
-    // What this version has no driver for
-    NoDevice { device: String },
-    NoPinned,
 }
 
 impl Allocation {
@@ -34,12 +32,12 @@ impl Allocation {
             | NegativeSize { .. }
             | TooLarge { .. }
             | OtherDevice { .. }
+            | PinnedDevice { .. }
             | StructSize { .. }
             | SmallBlock { .. }
             | NotPooled
             | Misplaced { .. } => Kind::InvalidArgument,
             Refused { .. } | Full { .. } => Kind::OutOfMemory,
-            NoDevice { .. } | NoPinned => Kind::Unavailable,
         }
     }
 }
@@ -62,6 +60,10 @@ impl fmt::Display for Allocation {
                 f,
                 "the allocator gives memory on {device} and {asked} is asked for; leave the device out, or pass an allocator of that device"
             ),
+            PinnedDevice { device } => write!(
+                f,
+                "pinned memory is memory of the host, and {device} is asked for; leave out one of the two"
+            ),
             StructSize { what, size, least } => write!(
                 f,
                 "struct_size of {what} is {size}, less than the {least} bytes of its first version; set it to sizeof({what})"
@@ -83,13 +85,6 @@ impl fmt::Display for Allocation {
             Full { bytes, held, cached, limit } => write!(
                 f,
                 "{bytes} bytes could not be allocated: of the pool's limit of {limit}, {held} are in use, and what the {cached} that are cached can give is not enough; release tensors that are no longer used, or make the pool with a higher limit"
-            ),
-            NoDevice { device } => write!(
-                f,
-                "memory on {device} cannot be allocated, this version has no driver for it; allocate with the framework of that device and pass it to from_dlpack, or call empty(shape, dtype) for host memory"
-            ),
-            NoPinned => f.write_str(
-                "pinned memory cannot be allocated, this version has no device driver; call empty(shape, dtype) without pinned, for pageable host memory",
             ),
         }
     }

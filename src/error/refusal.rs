@@ -16,6 +16,7 @@ pub enum Refusal {
     UnknownDevice { given: String },
     UnclearDtype { given: String, why: &'static str },
     Stream { stream: String, why: &'static str },
+    NothingToPin,
     // Arrays whose memory does not show what they mean
     Torch { what: &'static str, call: &'static str },
     TorchSubclass { type_name: String },
@@ -39,6 +40,7 @@ pub enum Refusal {
     NoCast { have: String, wanted: String },
     CopyForbidden,
     UnknownOrder { given: String },
+    TransferForbidden { device: String },
 }
 
 impl Refusal {
@@ -53,9 +55,10 @@ impl Refusal {
             | UnknownOrder { .. }
             | UnknownDevice { .. }
             | UnclearDtype { .. }
-            | Stream { .. } => Kind::InvalidArgument,
+            | Stream { .. }
+            | NothingToPin => Kind::InvalidArgument,
             ReadOnlyTorch | ReadOnlyLegacy => Kind::ReadOnly,
-            NoCast { .. } | CopyForbidden => Kind::CopyRequired,
+            NoCast { .. } | CopyForbidden | TransferForbidden { .. } => Kind::CopyRequired,
             _ => Kind::Unsupported,
         }
     }
@@ -76,6 +79,7 @@ impl fmt::Display for Refusal {
             ),
             UnclearDtype { given, why } => write!(f, "dtype is {given:?}, {why}"),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
+            NothingToPin => f.write_str("the array has no elements, so there is no memory to pin; pin one that has some"),
             Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
             TorchSubclass { type_name } => write!(
@@ -131,7 +135,7 @@ impl fmt::Display for Refusal {
                 "the buffer has the format {format:?}, which has no DLPack type; pass numpy.asarray(x) converted to a numeric dtype"
             ),
             NotHostNumpy { device } => {
-                write!(f, "the data is on {device} and NumPy reads host memory; call x.cpu() first")
+                write!(f, "the data is on {device} and NumPy reads host memory; call dlbridge.download(x).result() first")
             }
             OtherDevice { have, wanted } => write!(
                 f,
@@ -141,6 +145,10 @@ impl fmt::Display for Refusal {
                 "readonly=\"copy\" would copy this read-only source, which copy=False forbids; drop one of the two",
             ),
             UnknownOrder { given } => write!(f, "order is {given:?}; pass \"C\", \"F\", \"A\" or \"K\""),
+            TransferForbidden { device } => write!(
+                f,
+                "the data is on {device}, so having it elsewhere is a copy, which copy=False forbids; drop one of the two"
+            ),
             NoCast { have, wanted } => {
                 // NumPy knows the names of ml_dtypes only once somebody has imported it.
                 let foreign = wanted.starts_with("bfloat") || wanted.contains('_');

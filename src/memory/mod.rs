@@ -17,4 +17,4 @@ pub use host::Host;
 pub use pool::{Limits, Pool};
 pub use shared::{POOLED, pool};
 pub(crate) use shared::{Shared, cache_share};
-pub use tensor::{Options, check_device};
+pub use tensor::Options;

@@ -2,10 +2,10 @@
 
 use super::allocator::{Allocator, try_box};
 use super::block::Block;
-use crate::dlpack::{DLDataType, DLDevice, DLDeviceType, DLTensor};
+use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use crate::error::{Allocation, Error, Result};
 use crate::guard::guard_silent;
-use crate::tensor::{ReleaseFn, Tensor, device, packed_bytes};
+use crate::tensor::{ReleaseFn, Tensor, packed_bytes};
 use dlpark::DlpackFlags;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -137,16 +137,4 @@ fn describe(shape: &[i64], dtype: DLDataType, device: DLDevice, data: *mut c_voi
         strides: null_mut(),
         byte_offset: 0,
     }
-}
-
-/// Refuses memory that no allocator of this version gives: anything but the host's, or pinned.
-pub fn check_device(asked: DLDevice, pinned: bool) -> Result<()> {
-    if pinned || asked.device_type == DLDeviceType::CUDAHOST {
-        return Err(Error::Allocation(Allocation::NoPinned));
-    }
-    if asked.device_type != DLDeviceType::CPU {
-        let device = device::Name(asked).to_string();
-        return Err(Error::Allocation(Allocation::NoDevice { device }));
-    }
-    Ok(())
 }

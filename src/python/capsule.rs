@@ -2,6 +2,7 @@
 
 use super::api::{Api, Object, api};
 use super::gil::Gil;
+use crate::device::lent;
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
 use crate::tensor::{Tensor, delete_legacy, delete_versioned};
@@ -34,35 +35,25 @@ impl Abi {
 }
 
 /// A new capsule with an export of the tensor: versioned, or legacy for consumers older than DLPack 1.0. A new
-/// reference. Unless it is consumed, it deletes the export when it is destroyed.
+/// reference. Unless it is consumed, it deletes the export when it is destroyed. Waits for the copies into the memory.
 pub fn capsule(tensor: &Tensor, legacy: bool) -> Result<NonNull<c_void>> {
-    with_gil(&Gil::take()?, tensor, legacy)
+    let gil = Gil::take()?;
+    gil.settle_tensor(tensor)?;
+    ordered(&gil, tensor, legacy, false)
 }
 
-/// [`capsule`] for who holds the GIL already.
-pub(super) fn with_gil(gil: &Gil, tensor: &Tensor, legacy: bool) -> Result<NonNull<c_void>> {
+/// [`capsule`] for who has ordered the consumer behind the copies into the memory. `copied` says that the memory was made
+/// for this export.
+pub(super) fn ordered(gil: &Gil, tensor: &Tensor, legacy: bool, copied: bool) -> Result<NonNull<c_void>> {
     if legacy && tensor.is_read_only() {
         return Err(Error::Refused(Refusal::ReadOnlyLegacy));
     }
-    gil.settle_tensor(tensor)?;
-    if legacy {
-        wrap(gil, Abi::Legacy, tensor.export_legacy()?.cast())
+    let tensor = lent(tensor)?;
+    let (abi, managed) = if legacy {
+        (Abi::Legacy, tensor.into_ordered_legacy_export()?.cast::<c_void>())
     } else {
-        wrap(gil, Abi::Versioned, tensor.export()?.cast())
-    }
-}
-
-/// [`with_gil`] of a copy that was made for the consumer, which is told so where the struct can say it.
-pub(super) fn of_copy(gil: &Gil, copy: Tensor, legacy: bool) -> Result<NonNull<c_void>> {
-    if legacy {
-        return with_gil(gil, &copy, true);
-    }
-    // SAFETY: new memory, which nobody else has.
-    wrap(gil, Abi::Versioned, unsafe { copy.into_copied_export() }?.cast())
-}
-
-/// A capsule around an export, which is deleted where there can be none.
-fn wrap(gil: &Gil, abi: Abi, managed: NonNull<c_void>) -> Result<NonNull<c_void>> {
+        (Abi::Versioned, tensor.into_ordered_export(copied)?.cast::<c_void>())
+    };
     // SAFETY: the GIL is held; pointer and name are not NULL, and the name is static.
     let capsule = unsafe { (gil.api.PyCapsule_New)(managed.as_ptr(), abi.name().as_ptr(), Some(destroy)) };
     NonNull::new(capsule).ok_or_else(|| {

@@ -10,35 +10,45 @@ use super::kind::{self, Kind};
 use super::numpy::{Numpy, ToCopy};
 use super::object;
 use super::torch::Torch;
-use super::wanted::{check_device, other_dtype, read_dtype};
+use super::transfer::moved;
+use super::wanted::{device_of, other_dtype, read_dtype};
 use crate::copy::{Options, Order};
-use crate::dlpack::DLPackExchangeAPI;
+use crate::dlpack::{DLDevice, DLPackExchangeAPI};
 use crate::error::{Cast, Error, LossReport, Refusal, Result};
 use crate::tensor::{Tensor, device, dtype};
 use std::ffi::CStr;
 
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source], [wanted, copy]) = arguments.parse(gil, "from_dlpack", ["device", "copy"])?;
+    let (kind, wanted) = (kind::of(gil, source), device_given(gil, wanted)?);
     if is_true(gil, copy)? {
-        let tensor = copied(gil, source, Order::C)?;
-        confirm_device(gil, &tensor, wanted)?;
-        return object::wrap(gil, tensor);
-    }
-    if let Kind::Tensor = kind::of(gil, source)
-        && wanted.is_null()
-    {
-        return Ok(gil.share(source).into_raw());
+        return object::wrap(gil, copied_to(gil, kind, source, wanted)?);
     }
     let tensor = tensor_from(gil, source)?;
-    confirm_device(gil, &tensor, wanted)?;
-    object::wrap(gil, tensor)
+    if matches!(kind, Kind::Tensor) && wanted.is_none_or(|wanted| wanted == tensor.device()) {
+        return Ok(gil.share(source).into_raw());
+    }
+    object::wrap(gil, placed(gil, tensor, wanted, copy)?)
+}
+
+/// A tensor of its own with the elements of any producer, on the device that was asked for.
+fn copied_to(gil: &Gil, kind: Kind, source: Object, wanted: Option<DLDevice>) -> Result<Tensor> {
+    // Of an array everything can be copied, also what DLPack cannot describe.
+    if matches!(kind, Kind::Numpy(_)) && wanted.is_none_or(|wanted| wanted == DLDevice::CPU) {
+        return copied(gil, source, Order::C);
+    }
+    let tensor = tensor_from(gil, source)?;
+    match wanted.filter(|&wanted| !is_reached(tensor.device(), wanted)) {
+        Some(wanted) => moved(gil, &tensor, wanted),
+        None => copied_tensor(gil, &tensor, Order::C, Options::default()),
+    }
 }
 
 pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["copy", "dtype", "casting", "report"];
     let ([source], [copy, dtype, casting, report]) = arguments.parse(gil, "to_numpy", keywords)?;
     let (numpy, request) = (Numpy::get(gil)?, Request::read(gil, casting, report)?);
-    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy)? {
+    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy, None)? {
         return request.answer(gil, array_of(gil, numpy, &made)?, report);
     }
     let kind = kind::of(gil, source);
@@ -51,13 +61,14 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     request.answer(gil, array, None)
 }
 
-/// The cast that `dtype` asks for, where it is not the dtype of the source.
+/// The cast that `dtype` asks for, where it is not the dtype of the source; on the device that was asked for.
 fn cast_first(
     gil: &Gil,
     request: &Request,
     source: Object,
     wanted: Object,
     copy: Object,
+    place: Option<DLDevice>,
 ) -> Result<Option<(Tensor, Option<LossReport>)>> {
     let Some(wanted) = gil.given(wanted) else { return Ok(None) };
     let known = matches!(kind::of(gil, source), Kind::Numpy(_) | Kind::Torch(_) | Kind::TorchSubclass);
@@ -72,7 +83,15 @@ fn cast_first(
         let [from, to] = [tensor.dtype(), dtype].map(|dtype| dtype::Name(dtype).to_string());
         return Err(Error::Cast(Cast::CopyForbidden { from, to }));
     }
-    request.cast(gil, &tensor, dtype, None).map(Some)
+    let place = place.unwrap_or(tensor.device());
+    if device::is_host(place) {
+        let tensor = moved(gil, &tensor, place)?;
+        return request.cast(gil, &tensor, dtype, None).map(Some);
+    }
+    // One pass, into memory from which the driver uploads without staging it.
+    let pinned = gil.without(|| crate::device::empty(tensor.shape(), dtype, place, true))?;
+    let (made, report) = request.cast(gil, &tensor, dtype, Some(&pinned))?;
+    Ok(Some((moved(gil, &made, place)?, report)))
 }
 
 /// An array of its own.
@@ -138,23 +157,23 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let torch = Torch::get(gil)?;
     let kind = kind::of(gil, source);
     let is_torch = matches!(kind, Kind::Torch(_) | Kind::TorchSubclass);
-    if let Some(wanted) = gil.given(wanted).filter(|_| is_torch) {
-        check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
-    }
-    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy)? {
-        confirm_device(gil, &made, wanted)?;
+    let place = if is_torch && is_there(gil, source, wanted)? { None } else { device_given(gil, wanted)? };
+    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy, place)? {
         return request.answer(gil, make_torch(gil, torch, made, false)?, report);
     }
-    if is_torch {
+    if is_torch && place.is_none() {
         let made = if always { torch_copy(gil, torch, source)? } else { gil.share(source) };
         return request.answer(gil, made, None);
     }
-    // Of an array everything can be copied, also what DLPack or torch cannot describe.
-    let done = always && matches!(kind, Kind::Numpy(_));
+    // Of an array everything can be copied, also what DLPack or torch cannot describe. On another device it is a copy anyway.
+    let stays = place.is_none_or(|place| place == DLDevice::CPU);
+    let done = always && stays && matches!(kind, Kind::Numpy(_));
     let tensor = if done { copied(gil, source, Order::C)? } else { tensor_from(gil, source)? };
-    confirm_device(gil, &tensor, wanted)?;
+    let here = tensor.device();
+    let tensor = placed(gil, tensor, place, copy)?;
+    let fresh = done || (tensor.device() != here && !device::is_pinned(here));
     let protects = tensor.is_read_only() && read_only == ReadOnly::Copy;
-    let copies = !done && (always || protects);
+    let copies = !fresh && (always || protects);
     if tensor.is_read_only() && !always && read_only == ReadOnly::Error {
         return Err(Error::Refused(Refusal::ReadOnlyTorch));
     }
@@ -221,10 +240,31 @@ fn is_true(gil: &Gil, argument: Object) -> Result<bool> {
     if argument.is_null() { Ok(false) } else { gil.truth(argument) }
 }
 
-/// Refuses a device that was asked for and is not the tensor's.
-fn confirm_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
-    let Some(wanted) = gil.given(wanted) else { return Ok(()) };
-    check_device(gil, &device::Name(tensor.device()).to_string(), wanted)
+/// The tensor on the device that was asked for: a transfer where it is on another one, unless `copy` is false.
+fn placed(gil: &Gil, tensor: Tensor, wanted: Option<DLDevice>, copy: Object) -> Result<Tensor> {
+    let (have, wanted) = (tensor.device(), wanted.unwrap_or(tensor.device()));
+    if !is_reached(have, wanted) && gil.given(copy).is_some() && !gil.truth(copy)? {
+        let device = device::Name(have).to_string();
+        return Err(Error::Refused(Refusal::TransferForbidden { device }));
+    }
+    moved(gil, &tensor, wanted)
+}
+
+/// Whether memory of one device is memory of another one too: pinned memory is the host's.
+fn is_reached(have: DLDevice, wanted: DLDevice) -> bool {
+    have == wanted || (wanted == DLDevice::CPU && device::is_pinned(have))
+}
+
+/// Whether a torch tensor is on the device that was asked for. Some of torch's have no name in DLPack.
+fn is_there(gil: &Gil, source: Object, wanted: Object) -> Result<bool> {
+    let Some(wanted) = gil.given(wanted) else { return Ok(true) };
+    let have = gil.attribute_text(source, c"device");
+    Ok(have == gil.text(wanted) || device::parse(&have) == Some(device_of(gil, wanted)?))
+}
+
+/// A device that was asked for.
+fn device_given(gil: &Gil, wanted: Object) -> Result<Option<DLDevice>> {
+    gil.given(wanted).map(|wanted| device_of(gil, wanted)).transpose()
 }
 
 /// `object.method()`.

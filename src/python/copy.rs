@@ -7,6 +7,7 @@ use super::import::tensor_from;
 use super::kind::{self, Kind};
 use super::numpy::ToCopy;
 use super::object;
+use super::transfer::duplicate;
 use crate::copy::{self, Options, Order, Report};
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device};
@@ -82,6 +83,9 @@ pub(super) fn copied(gil: &Gil, source: Object, order: Order) -> Result<Tensor> 
 
 /// A tensor of its own with the elements of another.
 pub(super) fn copied_tensor(gil: &Gil, source: &Tensor, order: Order, options: Options) -> Result<Tensor> {
+    if order == Order::C && !device::is_host(source.device()) {
+        return duplicate(gil, source);
+    }
     gil.settle_tensor(source)?;
     // SAFETY: writing to an array that another thread copies is a race in Python as well, and the program's to avoid; nobody
     // else has the destination.

@@ -4,13 +4,13 @@ use super::api::{Object, api};
 use super::error::raise;
 use super::gil::Gil;
 use super::object;
+use crate::device::{self, Stream, own_stream};
 use crate::dlpack::{
-    DLDeviceType, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION, DLPackExchangeAPI,
-    DLPackExchangeAPIHeader, DLPackVersion, DLTensor,
+    DLDevice, DLDeviceType, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION,
+    DLPackExchangeAPI, DLPackExchangeAPIHeader, DLPackVersion, DLTensor,
 };
 use crate::error::{Error, Kind, Result};
 use crate::guard::guard;
-use crate::memory::check_device;
 use crate::tensor::{MAX_NDIM, Tensor};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -41,7 +41,7 @@ pub(super) fn table(gil: &Gil, python_type: Object) -> Option<&'static DLPackExc
     None
 }
 
-/// Takes a tensor over through a table. Nothing is synchronised.
+/// Takes a tensor over through a table. Nothing is synchronised, what accesses it comes after the producer's stream.
 ///
 /// # Safety
 ///
@@ -54,10 +54,12 @@ pub(super) unsafe fn import(gil: &Gil, table: &DLPackExchangeAPI, object: Object
         None => -1,
     };
     match NonNull::new(managed) {
-        // SAFETY: the producer gave us a managed tensor to own.
-        Some(managed) if status == 0 => unsafe {
-            Tensor::import_with(managed, super::import::release_versioned)
-        },
+        Some(managed) if status == 0 => {
+            // SAFETY: the producer gave us a managed tensor to own.
+            let tensor = unsafe { Tensor::import_with(managed, super::import::release_versioned) }?;
+            come_after(gil, table, &tensor)?;
+            Ok(tensor)
+        }
         _ => Err(gil.exception()),
     }
 }
@@ -107,9 +109,9 @@ unsafe extern "C" fn from_object(object: *mut c_void, out: *mut *mut DLManagedTe
     answer(|gil| {
         // SAFETY: the caller gives one of our tensors.
         let tensor = unsafe { object::tensor_in(gil, object) }?;
-        gil.settle_tensor(tensor)?;
+        order(gil, tensor)?;
         // SAFETY: the caller gives a place to write to.
-        unsafe { out.write(tensor.export()?.as_ptr()) };
+        unsafe { out.write(device::lent(tensor)?.into_ordered_export(false)?.as_ptr()) };
         Ok(())
     })
 }
@@ -127,21 +129,66 @@ unsafe extern "C" fn borrow_object(object: *mut c_void, out: *mut DLTensor) -> c
     answer(|gil| {
         // SAFETY: the caller gives one of our tensors.
         let tensor = unsafe { object::tensor_in(gil, object) }?;
-        gil.settle_tensor(tensor)?;
+        order(gil, tensor)?;
         // SAFETY: the caller gives a place to write to.
         unsafe { out.write(*tensor.view()) };
         Ok(())
     })
 }
 
-unsafe extern "C" fn work_stream(_: DLDeviceType, _: i32, out: *mut *mut c_void) -> c_int {
-    // Nothing of ours runs on a stream, so there is none to order after.
-    // SAFETY: the caller gives a place to write to.
-    unsafe { out.write(null_mut()) };
-    0
+/// What comes after our work stream, as consumers of the table do, comes after the copies into the memory. On the host
+/// this call waits for them.
+fn order(gil: &Gil, tensor: &Tensor) -> Result<()> {
+    if tensor.is_settled() {
+        return Ok(());
+    }
+    match own_stream(tensor.device()) {
+        Ok(stream) if stream.native().is_some() => stream.wait_tensor(tensor),
+        _ => gil.settle_tensor(tensor),
+    }
 }
 
-/// Allocates a tensor like a prototype, on the host. Needs no GIL.
+/// The library's own stream of the device; NULL where there is none, as on the host.
+unsafe extern "C" fn work_stream(device_type: DLDeviceType, device_id: i32, out: *mut *mut c_void) -> c_int {
+    answer(|_| {
+        let device = DLDevice { device_type, device_id };
+        // What nobody here drives has no stream of ours to come after.
+        let stream = own_stream(device).ok().filter(|_| device_type == DLDeviceType::CUDA);
+        let native = stream.and_then(|stream| stream.native()).unwrap_or(null_mut());
+        // SAFETY: the caller gives a place to write to.
+        unsafe { out.write(native) };
+        Ok(())
+    })
+}
+
+/// The stream on which the framework behind a table works on a device, as a handle of the driver's; NULL is the default one.
+pub(super) fn stream_of(
+    gil: &Gil,
+    table: &DLPackExchangeAPI,
+    device: DLDevice,
+) -> Result<Option<*mut c_void>> {
+    let Some(ask) = table.current_work_stream else { return Ok(None) };
+    let mut stream = null_mut();
+    // SAFETY: the GIL is held, and the place is ours.
+    if unsafe { ask(device.device_type, device.device_id, &mut stream) } != 0 {
+        return Err(gil.exception());
+    }
+    Ok(Some(stream))
+}
+
+/// Has whoever accesses a tensor from a framework wait for what that has queued so far, by an event. Only where there is a
+/// driver.
+pub(super) fn come_after(gil: &Gil, table: &DLPackExchangeAPI, tensor: &Tensor) -> Result<()> {
+    let device = tensor.device();
+    if device.device_type != DLDeviceType::CUDA || device::check_device(device).is_err() {
+        return Ok(());
+    }
+    let Some(handle) = stream_of(gil, table, device)? else { return Ok(()) };
+    // SAFETY: the framework's stream lives during this call; nothing is kept of it.
+    unsafe { Stream::from_native(device, handle) }?.writes(tensor)
+}
+
+/// Allocates a tensor like a prototype, on its device. Needs no GIL.
 unsafe extern "C" fn allocate(
     prototype: *mut DLTensor,
     out: *mut *mut DLManagedTensorVersioned,
@@ -162,8 +209,7 @@ unsafe extern "C" fn allocate(
             // SAFETY: as above.
             _ => unsafe { std::slice::from_raw_parts(prototype.shape, ndim) },
         };
-        check_device(prototype.device, false)?;
-        let export = Tensor::empty(shape, prototype.dtype)?.into_export()?;
+        let export = device::empty(shape, prototype.dtype, prototype.device, false)?.into_export()?;
         // SAFETY: not NULL, so a place to write to.
         unsafe { out.write(export.as_ptr()) };
         Ok(())

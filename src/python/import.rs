@@ -10,8 +10,8 @@ use super::missing;
 use super::object;
 use super::release::{delete_later, release_object};
 use super::torch::{Described, Torch};
-use crate::device::is_stream_thread;
-use crate::dlpack::DLPackExchangeAPI;
+use crate::device::{Stream, drives_cuda, is_stream_thread, own_stream};
+use crate::dlpack::{DLDevice, DLDeviceType, DLPackExchangeAPI};
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{ReleaseFn, Tensor, delete_legacy, delete_versioned};
 use dlpark::DlpackFlags;
@@ -60,7 +60,9 @@ fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> R
     // SAFETY: the GIL is held and `object` is a torch.Tensor.
     let described = unsafe { torch.describe(gil, table, object) }?;
     // SAFETY: as above; no Python code has run since.
-    unsafe { from_described(gil, torch, described, object) }
+    let tensor = unsafe { from_described(gil, torch, described, object) }?;
+    exchange::come_after(gil, table, &tensor)?;
+    Ok(tensor)
 }
 
 /// The tensor that torch described.
@@ -124,21 +126,31 @@ fn is_immutable(module: &str) -> bool {
     ["jaxlib", "jax", "tensorflow"].contains(&module.split('.').next().unwrap_or_default())
 }
 
-fn from_produced(gil: &Gil, object: Object, produced: &Owned) -> Result<Tensor> {
-    if capsule::is_capsule(gil, produced.object) {
-        return consume(gil, produced.object);
+fn from_produced(gil: &Gil, object: Object, produced: &Produced) -> Result<Tensor> {
+    if capsule::is_capsule(gil, produced.capsule.object) {
+        let tensor = consume(gil, produced.capsule.object)?;
+        if let Some(stream) = &produced.stream {
+            stream.writes(&tensor)?;
+        }
+        return Ok(tensor);
     }
     Err(Error::Capsule {
         words: format!(
             "{}.__dlpack__() returned a {} instead of a DLPack capsule; that is a bug of the producer",
             gil.type_name(object),
-            gil.type_name(produced.object)
+            gil.type_name(produced.capsule.object)
         ),
     })
 }
 
+/// What `__dlpack__` returned, and the stream of ours that the producer has made wait for its work, if it was given one.
+struct Produced<'gil> {
+    capsule: Owned<'gil>,
+    stream: Option<Stream>,
+}
+
 /// Calls `__dlpack__`, asking for the versioned struct; a producer that knows no keywords is asked again without.
-fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Owned<'gil>> {
+fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Produced<'gil>> {
     let api = gil.api;
     // SAFETY: the GIL is held and `object` is alive; a new reference or NULL comes back.
     let method = gil.own(unsafe { (api.PyObject_GetAttrString)(object, c"__dlpack__".as_ptr()) });
@@ -149,9 +161,15 @@ fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Owned<'gil>> {
             gil.exception()
         });
     };
-    // SAFETY: the GIL is held; the formats match the arguments; new references or NULL come back.
+    let mut stream = consumer_stream(gil, object)?;
+    let native = stream.as_ref().and_then(Stream::native);
+    // SAFETY: the GIL is held; the formats match the arguments, of which the shorter one leaves some out; new references
+    // or NULL come back.
     let (nothing, keywords) = unsafe {
-        let keywords = (api.Py_BuildValue)(c"{s:(ii)}".as_ptr(), c"max_version".as_ptr(), 1, 3);
+        let format = if native.is_some() { c"{s:(ii),s:K}" } else { c"{s:(ii)}" };
+        let handle = native.map_or(0, |native| native as usize as u64);
+        let (version, name) = (c"max_version".as_ptr(), c"stream".as_ptr());
+        let keywords = (api.Py_BuildValue)(format.as_ptr(), version, 1, 3, name, handle);
         (gil.own((api.Py_BuildValue)(c"()".as_ptr())), gil.own(keywords))
     };
     let (Some(nothing), Some(keywords)) = (nothing, keywords) else {
@@ -159,11 +177,40 @@ fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Owned<'gil>> {
     };
     // SAFETY: the GIL is held; `PyObject_Call` borrows its arguments and takes NULL for "no keywords".
     let call = |keywords| gil.own(unsafe { (api.PyObject_Call)(method.object, nothing.object, keywords) });
-    let mut produced = call(keywords.object);
-    if produced.is_none() && gil.catch(api.PyExc_TypeError) {
-        produced = call(null_mut());
+    let mut capsule = call(keywords.object);
+    if capsule.is_none() && gil.catch(api.PyExc_TypeError) {
+        // Without a stream it is ready for the default one.
+        // SAFETY: that one always lives.
+        stream =
+            stream.map(|stream| unsafe { Stream::from_native(stream.device(), null_mut()) }).transpose()?;
+        capsule = call(null_mut());
     }
-    produced.ok_or_else(|| gil.exception())
+    Ok(Produced { capsule: capsule.ok_or_else(|| gil.exception())?, stream })
+}
+
+/// The stream that a producer of CUDA memory is to make wait for its work: the library's own one of that device. `None`
+/// where there is no driver, or the producer does not say where its memory is.
+fn consumer_stream(gil: &Gil, object: Object) -> Result<Option<Stream>> {
+    if !drives_cuda() {
+        return Ok(None);
+    }
+    let Ok(ask) = gil.attribute(object, c"__dlpack_device__") else {
+        gil.clear();
+        return Ok(None);
+    };
+    let Some(pair) = gil.call(ask.object) else {
+        gil.clear();
+        return Ok(None);
+    };
+    // Its type may be an enumeration of the producer's.
+    // SAFETY: the GIL is held; a new reference or NULL comes back.
+    let Some(pair) = gil.own(unsafe { (gil.api.PySequence_Tuple)(pair.object) }) else {
+        gil.clear();
+        return Ok(None);
+    };
+    let (kind, device_id) = gil.pair(pair.object, "__dlpack_device__()")?;
+    let device = DLDevice { device_type: DLDeviceType::CUDA, device_id: device_id as i32 };
+    if kind != i64::from(DLDeviceType::CUDA.0) { Ok(None) } else { own_stream(device).map(Some) }
 }
 
 /// Takes over what is in a capsule. A capsule that holds no DLPack tensor, or no longer, is left untouched.

@@ -7,8 +7,7 @@ use super::object;
 use super::wanted::{device_of, read_dtype};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Refusal, Result};
-use crate::memory::check_device;
-use crate::tensor::{MAX_NDIM, Tensor};
+use crate::tensor::{MAX_NDIM, device};
 
 /// `empty(shape, dtype, *, device="cpu", pinned=False)`; `dtype` may be given by name too, as in NumPy and torch.
 pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
@@ -23,7 +22,7 @@ pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     } else {
         arguments.parse(gil, "empty", ["device", "pinned"])?
     };
-    let device = match gil.given(device) {
+    let place = match gil.given(device) {
         Some(device) => device_of(gil, device)?,
         None => DLDevice::CPU,
     };
@@ -31,10 +30,34 @@ pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         Some(pinned) => gil.truth(pinned)?,
         None => false,
     };
-    check_device(device, pinned)?;
     let dtype = read_dtype(gil, dtype)?;
     let (sizes, ndim) = read_shape(gil, shape)?;
-    object::wrap(gil, Tensor::empty(&sizes[..ndim], dtype)?)
+    // A driver may take its time; the host's allocator does not, and is not worth letting go of the GIL.
+    let make = || crate::device::empty(&sizes[..ndim], dtype, place, pinned);
+    let tensor = if place == DLDevice::CPU && !pinned { make() } else { gil.without(make) };
+    object::wrap(gil, tensor?)
+}
+
+/// `_span(tensor)`: the address of the first byte of a tensor in host memory, and how many bytes lie from there to its last
+/// one: what is to be pinned.
+pub(super) fn span(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([tensor], []) = arguments.parse(gil, "_span", [])?;
+    // SAFETY: the GIL is held, and the arguments live for the call.
+    let tensor = unsafe { object::tensor_in(gil, tensor) }?;
+    if !device::is_host(tensor.device()) {
+        return Err(Error::NotHost { device: device::Name(tensor.device()).to_string() });
+    }
+    if tensor.is_read_only() {
+        return Err(Error::ReadOnly {
+            action: "pinning it, which the driver does to writable memory,",
+            remedy: "pin a copy",
+        });
+    }
+    let (low, high) = tensor.addresses();
+    if low == high {
+        return Err(Error::Refused(Refusal::NothingToPin));
+    }
+    Ok(gil.tuple(&[low as i64, (high - low) as i64]))
 }
 
 /// An integer, or a sequence of them; how many there are.

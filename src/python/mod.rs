@@ -11,6 +11,7 @@ mod convert;
 mod copy;
 mod error;
 mod exchange;
+mod export;
 mod gil;
 mod import;
 mod kind;

@@ -79,8 +79,10 @@ macro_rules! functions {
 static FUNCTIONS: &[MethodDef] = functions! {
     c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None)\n--\n\n\
 The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
-Never copies; the owner stays alive as long as the tensor or anything made from it. `device` may only name the\n\
-device the data is on already, as 'cpu' or 'cuda:0', as a torch.device or as a DLPack pair.\n\n\
+Copies nothing, and the owner stays alive as long as the tensor or anything made from it. Where `device` ('cpu', 'cuda:0',\n\
+a torch.device, a DLPack pair) is another one than the data is on, the result is a copy under way there, which whoever\n\
+reaches its elements waits for (see upload); copy=False raises CopyRequiredError instead. A producer on a CUDA device is\n\
+asked to have the library's stream wait for its work; nothing waits on the host.\n\n\
 Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
@@ -110,8 +112,10 @@ np.float32(6.0)" => convert::to_numpy;
 A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
-Another `dtype` is a cast into memory of its own, with `casting` and `report` as for cast(). `device` may only confirm\n\
-where the data is (see from_dlpack): there is no hidden transfer. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
+Another `dtype` is a cast into memory of its own, with `casting` and `report` as for cast(). Where `device` is another one\n\
+than the data is on, the result is a copy there, as from upload() or download(), for which torch's current stream waits;\n\
+with both, the cast goes straight into pinned memory. copy=False raises CopyRequiredError instead of either. Costs about\n\
+600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
     c"empty", c"empty(shape, /, dtype, *, device='cpu', pinned=False)\n--\n\n\
@@ -119,7 +123,9 @@ A row-major Tensor on memory of its own: writable, its values anything. `shape` 
 `dtype` any spelling of one.\n\n\
 The memory lies at a multiple of 256 bytes, from 2 MiB on in huge pages. From 1 MiB on it comes from a pool and goes\n\
 back there when the last tensor, array or export on it is gone, so that the next one of about its size costs no page\n\
-faults: see memory_stats() and trim(). Host memory only: another device or pinned=True raises UnavailableError.\n\
+faults: see memory_stats() and trim(). On another device, as 'cuda:0', and with pinned=True, which is memory of the host\n\
+that CUDA devices copy from and to without help of the CPU, it comes from pools of their own; without a driver both raise\n\
+UnavailableError, saying why.\n\
 Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` measures.\n\n\
 >>> batch = dlbridge.empty((32, 480, 640, 3), 'uint8').numpy()\n\
 >>> batch.nbytes, batch.ctypes.data % 256\n\
@@ -166,7 +172,9 @@ reckoned in float16 as NumPy does, bfloat16 and float8 in float64. report=True g
 >>> dlbridge.allclose(numpy.float32([1, 2]), torch.tensor([1, 2.00001]))\n\
 True" => compare::allclose;
     c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
-    c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
+    c"_span", c"_span(tensor, /)\n--\n\nThe address and the number of bytes to pin." => memory::span;
+    c"_upload", c"_upload(x, device, stream, /)\n--\n\nA new tensor on a device into which `x` is copied on a stream." => transfer::upload;
+    c"_download", c"_download(x, stream, /)\n--\n\nA new tensor in host memory into which `x` is copied, and the event." => transfer::download;
 };
 
 /// A new module object with the functions and the `Tensor` type. `exceptions` is the tuple of exception classes.

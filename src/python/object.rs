@@ -2,10 +2,10 @@
 
 use super::api::{GetSetDef, MemberDef, MethodDef, Object, Slot, Spec, api};
 use super::builtin::{Arguments, KEYWORDS, answer};
-use super::capsule;
 use super::cast;
 use super::copy::{copied_tensor, order_of};
 use super::exchange;
+use super::export;
 use super::gil::Gil;
 use super::release::drain;
 use super::wanted::read_dtype;
@@ -21,8 +21,6 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 static TYPE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 /// What `__dlpack_device__` answers for host memory: consumers ask for it at every hand-over.
 static CPU_PAIR: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
-/// The last `max_version` found to be 1 or more, kept so that its address stands for it; or NULL.
-static MODERN: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 /// Where our pointer lies in an object: behind the header.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
 
@@ -194,10 +192,15 @@ macro_rules! methods {
 
 static METHODS: &[MethodDef] = methods! {
     c"__dlpack__", c"__dlpack__($self, /, *, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\n\
-A capsule with an export of this tensor, for any DLPack consumer. Nothing is copied, unless copy=True asks for it.\n\n\
+A capsule with an export of this tensor, for any DLPack consumer.\n\n\
 Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is None or less: that one cannot say\n\
-'read-only', so a read-only tensor raises ReadOnlyError, a BufferError. About 50 ns." =>
-        |gil, tensor, arguments| dlpack(gil, tensor, &arguments);
+'read-only', so a read-only tensor raises ReadOnlyError, a BufferError. About 50 ns.\n\n\
+Of a CUDA tensor, `stream` is the consumer's: it waits for the copies into the memory, by an event, and this call does\n\
+not. None and 1 are the legacy default stream, 2 the per-thread one, a larger number a handle, -1 waits for nothing.\n\
+Nothing is copied, unless copy=True asks for it, or dl_device=(1, 0) for a CUDA tensor on the host: then it is there when\n\
+this returns.\n\
+Pinned memory is exported as such, (3, 0), and with dl_device=(1, 0) as the plain host memory that it is too." =>
+        |gil, tensor, arguments| export::dlpack(gil, tensor, &arguments);
     c"__dlpack_device__", c"__dlpack_device__($self, /)\n--\n\nDLPack's device type and id." =>
         |gil, tensor, arguments| {
             let ([], []) = arguments.parse(gil, "__dlpack_device__", [])?;
@@ -237,78 +240,9 @@ The elements as another dtype, in a new row-major tensor: dlbridge.cast(self, dt
         };
 };
 
-/// `Tensor.__dlpack__`.
-fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
-    let keywords = ["stream", "max_version", "dl_device", "copy"];
-    let ([], [stream, max_version, dl_device, copy]) = arguments.parse(gil, "__dlpack__", keywords)?;
-    let copies = match gil.given(copy) {
-        Some(copy) => gil.truth(copy)?,
-        None => false,
-    };
-    if let Some(wanted) = gil.given(dl_device) {
-        let own = tensor.device();
-        let wanted = gil.pair(wanted, "dl_device")?;
-        if wanted != (own.device_type.0.into(), own.device_id.into()) {
-            return Err(Error::Refused(Refusal::OtherDevice {
-                have: device::Name(own).to_string(),
-                wanted: format!("{wanted:?}"),
-            }));
-        }
-    }
-    if let Some(stream) = gil.given(stream) {
-        check_stream(gil, tensor, stream)?;
-    }
-    let legacy = match gil.given(max_version) {
-        Some(max_version) => !is_modern(gil, max_version)?,
-        None => true,
-    };
-    if copies {
-        let copied = copied_tensor(gil, tensor, Order::C, Options::default())?;
-        return Ok(capsule::of_copy(gil, copied, legacy)?.as_ptr());
-    }
-    Ok(capsule::with_gil(gil, tensor, legacy)?.as_ptr())
-}
-
-/// Whether a consumer that names this `max_version` knows the versioned struct.
-fn is_modern(gil: &Gil, max_version: Object) -> Result<bool> {
-    // A tuple of integers never changes, and a consumer's code passes the same constant every time.
-    if max_version == MODERN.load(Ordering::Relaxed) {
-        return Ok(true);
-    }
-    let modern = gil.pair(max_version, "max_version")?.0 >= 1;
-    if modern {
-        let kept = gil.share(max_version).into_raw();
-        drop(gil.own(MODERN.swap(kept, Ordering::Relaxed)));
-    }
-    Ok(modern)
-}
-
 /// DLPack's device type and id: a new tuple.
 fn device_pair(gil: &Gil, device: DLDevice) -> Object {
     gil.tuple(&[device.device_type.0.into(), device.device_id.into()])
-}
-
-/// Refuses streams for host memory, and those of a device that cannot be waited on from here.
-fn check_stream(gil: &Gil, tensor: &Tensor, stream: Object) -> Result<()> {
-    let value = gil.text(stream);
-    let device = tensor.device();
-    if device::is_host(device) {
-        return Err(Error::Refused(Refusal::Stream {
-            stream: value,
-            why: "host memory has no streams; pass None",
-        }));
-    }
-    match value.as_str() {
-        "1" | "-1" => Ok(()),
-        "0" => Err(Error::Refused(Refusal::Stream {
-            stream: value,
-            why: "0 is ambiguous; pass 1 for the legacy default stream",
-        })),
-        _ => Err(Error::Refused(Refusal::Stream {
-            stream: value,
-            why: "it cannot be waited on; pass None or 1, or -1 and order the streams yourself",
-        })),
-    }
 }
 
 // Slot numbers and flags of the stable ABI.

@@ -1,5 +1,4 @@
-//! `dtype=` and `device=`: read in every spelling that Python users write. A device is confirmed only: it does not ask for
-//! a transfer, which would be a hidden one.
+//! `dtype=` and `device=`: read in every spelling that Python users write.
 
 use super::api::Object;
 use super::gil::{Gil, Owned};
@@ -60,22 +59,6 @@ fn parse_dtype(text: &str) -> Result<DLDataType> {
         }
         read => read,
     }
-}
-
-/// Refuses a device that is not `have`, a device's name.
-pub(super) fn check_device(gil: &Gil, have: &str, wanted: Object) -> Result<()> {
-    // Some of torch's devices have no name in DLPack.
-    if have == gil.text(wanted) {
-        return Ok(());
-    }
-    let wanted = device_of(gil, wanted)?;
-    if device::parse(have) == Some(wanted) {
-        return Ok(());
-    }
-    Err(Error::Refused(Refusal::OtherDevice {
-        have: have.to_owned(),
-        wanted: device::Name(wanted).to_string(),
-    }))
 }
 
 /// A device from its name, from a `torch.device`, or from DLPack's pair.

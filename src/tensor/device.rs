@@ -40,6 +40,11 @@ pub const fn is_host(device: DLDevice) -> bool {
     )
 }
 
+/// Whether it is page-locked memory of the host: plain memory for whoever does not know that.
+pub const fn is_pinned(device: DLDevice) -> bool {
+    matches!(device.device_type, DLDeviceType::CUDAHOST | DLDeviceType::ROCMHOST)
+}
+
 /// Whether `data` is a handle there: no arithmetic on it, positions are kept in `byte_offset`.
 pub const fn has_handles(device: DLDevice) -> bool {
     matches!(

@@ -76,16 +76,6 @@ impl Tensor {
         self.export_as(flags)
     }
 
-    /// [`Tensor::into_export`] of a copy that was made for the consumer: the export says so.
-    ///
-    /// # Safety
-    ///
-    /// Nobody else has the memory.
-    pub(crate) unsafe fn into_copied_export(self) -> Result<NonNull<DLManagedTensorVersioned>> {
-        let flags = self.flags() | DlpackFlags::IS_COPIED;
-        self.export_as(flags)
-    }
-
     /// Exports the tensor in the struct from before DLPack 1.0, which cannot say "read-only": a read-only tensor is
     /// refused.
     ///
@@ -107,8 +97,24 @@ impl Tensor {
         self.clone().export_as(DlpackFlags::empty())
     }
 
+    /// [`Tensor::into_export`] for who has ordered the consumer behind the copies into the memory: this waits for none.
+    /// `copied` says that the memory was made for this export.
+    pub(crate) fn into_ordered_export(self, copied: bool) -> Result<NonNull<DLManagedTensorVersioned>> {
+        let flags = self.flags();
+        self.build(if copied { flags | DlpackFlags::IS_COPIED } else { flags })
+    }
+
+    /// [`Tensor::export_legacy`], as [`Tensor::into_ordered_export`].
+    pub(crate) fn into_ordered_legacy_export(self) -> Result<NonNull<DLManagedTensor>> {
+        self.build(DlpackFlags::empty())
+    }
+
     fn export_as<M: ManagedTensorBase>(self, flags: DlpackFlags) -> Result<NonNull<M>> {
         self.settle(Access::Read)?;
+        self.build(flags)
+    }
+
+    fn build<M: ManagedTensorBase>(self, flags: DlpackFlags) -> Result<NonNull<M>> {
         let ndim = self.ndim();
         let layout = block_layout::<M>(ndim);
         // SAFETY: the layout is never of size 0.
@@ -130,7 +136,7 @@ impl Tensor {
             ..*self.view()
         };
         let mut managed = M::from_parts(view, block.as_ptr().cast(), Some(delete::<M>));
-        // SAFETY: IS_COPIED, the flag that promises something, is never among a tensor's flags: who adds it knows.
+        // SAFETY: IS_COPIED, the flag that promises something, is never among a tensor's flags: who adds it has copied.
         unsafe { managed.set_flags_unchecked(flags) };
         // SAFETY: the block is large and aligned enough for `Export<M>`.
         unsafe { block.as_ptr().write(Export { managed, tensor: self }) };

@@ -152,7 +152,6 @@ impl Tensor {
     /// # Safety
     ///
     /// The handle is a stream of that device, and alive.
-    #[allow(dead_code, reason = "for exports to a stream")]
     pub(crate) unsafe fn settle_on_stream(
         &self,
         access: Access,
@@ -164,8 +163,9 @@ impl Tensor {
         self.pending(access, &mut Lock::take(), &mut after);
         for fence in after {
             // SAFETY: promised by the caller.
-            if !unsafe { fence.wait_on_stream(device, native) } {
-                fence.wait_for_work()?;
+            match unsafe { fence.wait_on_stream(device, native) } {
+                true => fence.failure().map_or(Ok(()), Err)?, // it may be known by now
+                false => fence.wait_for_work()?,
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, Place};
 use super::{MAX_NDIM, Tensor, device, dtype, layout};
-use crate::dlpack::DLDataType;
+use crate::dlpack::{DLDataType, DLDevice};
 use crate::error::{Error, Result};
 use dlpark::DlpackFlags;
 
@@ -263,6 +263,17 @@ impl Tensor {
     pub fn read_only(&self) -> Result<Tensor> {
         let mut place = self.place_at(0)?;
         place.flags |= DlpackFlags::READ_ONLY;
+        Draft::new(self.shape(), Some(self.strides()))?.finish_view(place, self.root())
+    }
+
+    /// Pinned memory as the plain memory of the host that it is too, for consumers that know no other.
+    ///
+    /// Other memory than the host's is refused.
+    pub fn on_host(&self) -> Result<Tensor> {
+        if !device::is_host(self.device()) {
+            return Err(Error::NotHost { device: device::Name(self.device()).to_string() });
+        }
+        let place = Place { device: DLDevice::CPU, ..self.place_at(0)? };
         Draft::new(self.shape(), Some(self.strides()))?.finish_view(place, self.root())
     }
 

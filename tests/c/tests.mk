@@ -1,9 +1,10 @@
 # The C tests: one program per noun, against every build of the library. Programs go to build/c/BUILD/.
 
 .PHONY: test-c test-c-release test-c-debug test-c-static test-c-headers test-c-library \
-    test-c-valgrind test-c-asan
+    test-c-valgrind test-c-asan test-c-driver
 
-C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory stream compare stack python
+C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory pin stream transfer compare stack \
+             python
 C_EXAMPLES := camera own_memory capture
 C_BUILD   := $(ROOT)/build/c
 C_HEADERS := $(wildcard tests/c/*.h) $(wildcard include/*.h include/dlbridge/*.h)
@@ -68,6 +69,13 @@ test-c-valgrind: lib-debug $(call c_programs,debug) $(C_BUILD)/debug/misuse ## t
 	@$(call need,valgrind,valgrind (Debian: apt install valgrind))
 	@tests/c/misuse.sh $(C_BUILD)/debug/misuse $(VALGRIND)
 	$(call c_run,$(call c_programs,debug),CHECK_QUICK=1 $(VALGRIND))
+
+# Those of devices again, with the stand-in for a CUDA driver.
+C_DRIVEN := pin transfer
+test-c-driver: standin $(addprefix $(C_BUILD)/debug/,$(C_DRIVEN)) $(addprefix $(C_BUILD)/asan/,$(C_DRIVEN)) ## C tests of devices on the stand-in for a CUDA driver, plain, under valgrind and AddressSanitizer
+	$(call c_run,$(addprefix $(C_BUILD)/debug/,$(C_DRIVEN)),LD_LIBRARY_PATH=$(ROOT)/$(STANDIN))
+	$(call c_run,$(addprefix $(C_BUILD)/debug/,$(C_DRIVEN)),LD_LIBRARY_PATH=$(ROOT)/$(STANDIN) $(VALGRIND))
+	$(call c_run,$(addprefix $(C_BUILD)/asan/,$(C_DRIVEN)),LD_LIBRARY_PATH=$(ROOT)/$(STANDIN) $(ASAN_ENV))
 
 test-c-asan: lib-asan $(call c_programs,asan) $(C_BUILD)/asan/misuse ## the C tests, C and Rust under AddressSanitizer
 	@$(ASAN_ENV) tests/c/misuse.sh $(C_BUILD)/asan/misuse

@@ -137,4 +137,28 @@ TEST(threads_share_a_pool) {
   EXPECT(pool.stats().held == 0 && pool.stats().allocations == 1600);
 }
 
+TEST(pinned_memory_is_the_hosts_or_the_reason_is_said) {
+  std::vector<float> samples(100000);
+  const DLDevice cuda{kDLCUDA, 0};
+  if (dlb_device_check(cuda) != DLB_OK) {
+    THROWS(DLB_ERROR_UNAVAILABLE, "libcuda", allocator::pinned());
+    THROWS(DLB_ERROR_UNAVAILABLE, "libcuda", allocator::device(cuda));
+    THROWS(DLB_ERROR_UNAVAILABLE, "libcuda", dlbridge::pin(samples.data(), samples.size() * sizeof(float)));
+    return;
+  }
+  const tensor pinned = dlbridge::empty<float>({300, 1000}, allocator::pinned());
+  EXPECT(pinned.device().device_type == kDLCUDAHost);
+  pinned.mutable_data<float>()[299999] = 1;
+  EXPECT(dlbridge::empty<float>({300, 1000}, allocator::device(cuda)).device().device_type == kDLCUDA);
+  dlbridge::pin outer(samples.data(), samples.size() * sizeof(float)), inner(samples.data(), 4), none;
+  none = std::move(outer);
+  EXPECT(none && !outer && inner);
+}
+
+TEST(the_cpu_is_a_device_too) {
+  const DLDevice cpu{kDLCPU, 0};
+  EXPECT(dlbridge::empty<float>({3}, allocator::device(cpu)).device().device_type == kDLCPU);
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "data is NULL", dlbridge::pin(nullptr, 3));
+}
+
 int main() { return harness::run(); }

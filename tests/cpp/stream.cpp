@@ -123,10 +123,58 @@ TEST(handles_are_copied_moved_and_shared) {
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "stream is NULL", on.record());
 }
 
+TEST(a_future_gives_its_tensor_away_when_it_is_done) {
+  const stream on;
+  gate held(on);
+  dlbridge::future later = dlbridge::download(counting(100), on);
+  EXPECT(later.valid() && !later.done());
+  EXPECT(!later.wait_for(std::chrono::milliseconds(5)));
+  held.open();
+  later.wait();
+  EXPECT(later.done() && later.wait_for(std::chrono::hours(1)));
+  const tensor here = later.get();
+  EXPECT(!later.valid() && here.data<float>()[99] == 100);
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "event is NULL", later.get());
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "event is NULL", dlbridge::future().wait());
+}
+
+/** Where there is a driver, or its stand-in, that is the device; a stream of the CPU is one too. */
+DLDevice any_device() {
+  const DLDevice cuda{kDLCUDA, 0};
+  return dlb_device_check(cuda) == DLB_OK ? cuda : DLDevice{kDLCPU, 0};
+}
+
+TEST(there_and_back_again_is_two_copies) {
+  const stream on(any_device());
+  EXPECT(on.device().device_type == any_device().device_type);
+  const auto count = [](const dlb_transfer_counts &counts) {
+    return counts.host_to_host + counts.host_to_device + counts.device_to_host + counts.device_to_device;
+  };
+  const std::uint64_t before = count(dlbridge::transfer_stats());
+  const tensor there = dlbridge::upload(counting(1000), on);
+  dlbridge::future later = dlbridge::download(there, on);
+  EXPECT(count(dlbridge::transfer_stats()) == before + 2);
+  EXPECT(later.get().data<float>()[999] == 1000);
+}
+
+TEST(streams_of_others_are_taken_where_there_are_any) {
+  if (any_device().device_type == kDLCPU) {
+    THROWS(DLB_ERROR_UNSUPPORTED, "no native streams", stream().native());
+    THROWS(DLB_ERROR_UNSUPPORTED, "no native streams", stream::from_native(DLDevice{kDLCPU, 0}, nullptr));
+    THROWS(DLB_ERROR_UNAVAILABLE, "no streams on cuda:0 here", stream::from_native(DLDevice{kDLCUDA, 0}, nullptr));
+    return;
+  }
+  const stream own(any_device()), same = stream::from_native(any_device(), own.native());
+  EXPECT(same.native() == own.native());
+  const tensor there = dlbridge::upload(counting(1000), same);
+  EXPECT(dlbridge::download(there, stream::from_native(any_device(), nullptr)).get().data<float>()[999] == 1000);
+  same.synchronize();  // which lets go of the upload
+}
+
 TEST(what_cannot_be_done_is_refused) {
   const stream on;
-  EXPECT(dlbridge::devices().size() == 1 && dlbridge::devices()[0].device_type == kDLCPU);
-  THROWS(DLB_ERROR_UNAVAILABLE, "no streams on cuda:1 here", stream(DLDevice{kDLCUDA, 1}));
+  EXPECT(!dlbridge::devices().empty() && dlbridge::devices()[0].device_type == kDLCPU);
+  THROWS(DLB_ERROR_UNAVAILABLE, "no streams on cuda:63 here", stream(DLDevice{kDLCUDA, 63}));
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "shape [3]", copy_async(counting(3), zeros(4), on));
   THROWS(DLB_ERROR_READ_ONLY, "read-only", copy_async(counting(3), zeros(3).read_only(), on));
 }

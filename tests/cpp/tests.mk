@@ -3,23 +3,29 @@
 CPP_OUT   := build/cpp
 CPP_FLAGS := -O1 -g -pthread $(C_WARNINGS) $(INCLUDE) -I$(ROOT)/bindings/cpp/include
 CPP_BUILD  = $(CXX) $(CPP_FLAGS) -MMD -MT $@ -MF $@.d $< -o $@
+# With the stand-in for a CUDA driver.
+CPP_DRIVEN = LD_LIBRARY_PATH=$(ROOT)/$(STANDIN)
 CPP_LINK   = -L$(1) -Wl,-rpath,$(1) -ldlbridge
 
 .PHONY: test-cpp test-cpp-asan test-cpp-torch test-libtorch-versions test-cpp-headers
 
-test-cpp: test-cpp-headers $(CPP_OUT)/tensor $(CPP_OUT)/memory $(CPP_OUT)/stream $(CPP_OUT)/stack $(CPP_OUT)/span ## the C++ wrapper
+test-cpp: test-cpp-headers standin $(CPP_OUT)/tensor $(CPP_OUT)/memory $(CPP_OUT)/stream $(CPP_OUT)/stack $(CPP_OUT)/span ## the C++ wrapper
 	$(CPP_OUT)/tensor
 	$(CPP_OUT)/memory
 	$(CPP_OUT)/stream
+	$(CPP_DRIVEN) $(CPP_OUT)/memory
+	$(CPP_DRIVEN) $(CPP_OUT)/stream
 	$(CPP_OUT)/stack
 	$(CPP_OUT)/span
 	@$(if $(CXX_MDSPAN),$(MAKE) --no-print-directory $(CPP_OUT)/mdspan && $(CPP_OUT)/mdspan,\
 	    echo "UNAVAILABLE: no compiler here has <mdspan>; on Debian: apt-get install clang-19 libc++-19-dev libc++abi-19-dev")
 
-test-cpp-asan: $(CPP_OUT)/tensor-asan $(CPP_OUT)/memory-asan $(CPP_OUT)/stream-asan $(CPP_OUT)/stack-asan $(CPP_OUT)/span-asan ## the same, C++ and Rust under AddressSanitizer
+test-cpp-asan: standin $(CPP_OUT)/tensor-asan $(CPP_OUT)/memory-asan $(CPP_OUT)/stream-asan $(CPP_OUT)/stack-asan $(CPP_OUT)/span-asan ## the same, C++ and Rust under AddressSanitizer
 	$(CPP_OUT)/tensor-asan
 	$(CPP_OUT)/memory-asan
 	$(CPP_OUT)/stream-asan
+	$(CPP_DRIVEN) $(CPP_OUT)/memory-asan
+	$(CPP_DRIVEN) $(CPP_OUT)/stream-asan
 	$(CPP_OUT)/stack-asan
 	$(CPP_OUT)/span-asan
 

@@ -119,7 +119,7 @@ fn any_layout_is_copied_to_any_other() {
         };
         let locked = |shape: &[i64]| {
             let tensor = pinned(shape);
-            fill(&tensor, &pattern(tensor.size() as usize, 78));
+            fill(&tensor, &pattern(tensor.size(), 78));
             tensor
         };
         let mut sources = views(pageable);
@@ -189,12 +189,13 @@ fn nothing_is_copied_where_there_is_nothing() {
 
 /// A tensor whose address is somebody's claim.
 fn claimed(data: *mut std::ffi::c_void, device: DLDevice) -> Tensor {
+    let mut shape = [4_i64];
     let description = DLTensor {
         data,
         device,
         ndim: 1,
         dtype: dtype::U32,
-        shape: [4_i64].as_mut_ptr(),
+        shape: shape.as_mut_ptr(),
         strides: null_mut(),
         byte_offset: 0,
     };

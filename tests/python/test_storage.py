@@ -106,11 +106,13 @@ def test_a_hundred_thousand_hand_overs_build_no_chain() -> None:
     assert dlbridge.from_dlpack(array).readonly
 
 
-def test_a_torch_tensor_is_not_moved_in_silence() -> None:
+def test_a_torch_tensor_stays_where_it_was_asked_for() -> None:
     x = torch.ones(2)
     assert dlbridge.to_torch(x, device="cpu") is x
-    with pytest.raises(dlbridge.UnsupportedError, match="cuda:7"):
+    with pytest.raises(dlbridge.UnavailableError, match="cuda:7"):
         dlbridge.to_torch(x, device="cuda:7")
+    with pytest.raises(dlbridge.CopyRequiredError, match="copy=False"):
+        dlbridge.to_torch(x, device="cuda:7", copy=False)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

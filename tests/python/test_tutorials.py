@@ -104,11 +104,13 @@ def test_t10_device_memory_is_never_fetched_behind_your_back() -> None:
     assert tensor.device == "cuda:1"
     assert tensor[1].data_ptr == tensor.data_ptr + 12
     for call in (dlbridge.to_numpy, np.asarray, lambda x: x.numpy()):
-        words = r"the data is on cuda:1 and NumPy reads host memory; call x\.cpu\(\) first"
+        words = r"the data is on cuda:1 and NumPy reads host memory; call dlbridge\.download\(x\)\.result\(\) first"
         with pytest.raises(dlbridge.UnsupportedError, match=words):
             call(tensor)
-    with pytest.raises(dlbridge.UnsupportedError, match="on device cuda:1, not on cpu"):
+    with pytest.raises(dlbridge.UnavailableError, match="no streams on cuda:1 here"):
         dlbridge.from_dlpack(tensor, device="cpu")
+    with pytest.raises(dlbridge.CopyRequiredError, match="copy=False"):
+        dlbridge.from_dlpack(tensor, device="cpu", copy=False)
 
 
 def test_t10_a_copy_of_device_memory_is_not_made_on_the_host() -> None:

@@ -147,7 +147,7 @@ impl Shared {
 impl Work {
     fn carry_out(&mut self) -> Result<()> {
         match self {
-            Work::Nothing | Work::Report => {}
+            Work::Nothing | Work::Keep(_) | Work::Report => {}
             // SAFETY: they were checked, and everything before this that touches the memory is done.
             Work::Copy { source, destination, .. } => unsafe { copy::carry_out(source, destination)? },
             #[cfg(test)]

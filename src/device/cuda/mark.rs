@@ -6,6 +6,7 @@
 use super::context::Device;
 use super::event::Event;
 use super::stream::Lane;
+use super::under_way;
 use crate::dlpack::DLDevice;
 use crate::error::{Driver as Failure, Error, Result};
 use crate::fork::{self, Lock};
@@ -175,10 +176,15 @@ impl Fence for Mark {
         self.reach();
         let settling = |_: &mut Bound| !self.is_over();
         drop(self.changed.wait_while(self.lock(), settling).unwrap_or_else(PoisonError::into_inner));
+        // What comes before on the stream is over as well, and lets go of its tensors.
+        under_way::look_at(&self.lane);
     }
 
     /// The driver has no such function, so it is asked again and again.
     fn wait_timeout(&self, timeout: Duration) -> bool {
+        if self.is_over() || self.is_lost() {
+            return true;
+        }
         let start = Instant::now();
         let mut pause = Duration::from_micros(10);
         while !self.done() {
@@ -186,6 +192,7 @@ impl Fence for Mark {
             std::thread::sleep(left.min(pause));
             pause = (pause * 2).min(Duration::from_millis(1));
         }
+        under_way::look_at(&self.lane);
         true
     }
 

@@ -115,6 +115,9 @@ impl Queued {
             let current = self.device.enter()?;
             let last = Event::new(self.device, &current)?;
             let mut done = self.wait_for(&after).and(self.state_of_things());
+            if let Work::Keep(tensor) = &work {
+                kept.tensors.push(tensor.clone());
+            }
             if let Work::Copy { source, destination, staged } = work {
                 done = done.and_then(|()| {
                     let (device, stream) = (self.device, self.lane.handle());

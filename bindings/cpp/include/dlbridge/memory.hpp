@@ -38,6 +38,21 @@ class allocator {
     return made;
   }
 
+  /** Memory of a device: a pool of that device, which all share; for the CPU the allocator that all share. */
+  static allocator device(DLDevice device) {
+    allocator made;
+    detail::check(dlb_allocator_device(device, &made.raw_));
+    return made;
+  }
+
+  /** Page-locked memory of the host, which a CUDA device copies from and to without help of the CPU: a pool that all
+   * share. Throws DLB_ERROR_UNAVAILABLE where there is no driver, saying why. */
+  static allocator pinned(DLDevice for_device = DLDevice{kDLCUDA, 0}) {
+    allocator made;
+    detail::check(dlb_allocator_pinned(for_device, &made.raw_));
+    return made;
+  }
+
   /** An object of the program, which moves in and is destroyed when the last user of its memory is gone:
    *
    *   void *allocate(std::size_t bytes, std::size_t alignment);    nullptr or an exception where there is none
@@ -100,6 +115,27 @@ class allocator {
 
  private:
   dlb_allocator *raw_;
+};
+
+/** Memory of the program's own, page-locked where it is for as long as this lives: CUDA devices copy from and to it without
+ * help of the CPU. The memory must outlive it. Pinning what is pinned counts: it is unlocked with the last one. Moves, and
+ * is not copied; empty when default-constructed or moved from. */
+class pin {
+ public:
+  pin() noexcept : raw_(nullptr) {}
+  /** Throws where it cannot be pinned, with the reason. */
+  pin(void *data, std::size_t bytes) : raw_(nullptr) { detail::check(dlb_memory_pin(data, bytes, &raw_)); }
+  pin(pin &&other) noexcept : raw_(other.raw_) { other.raw_ = nullptr; }
+  pin &operator=(pin &&other) noexcept {
+    std::swap(raw_, other.raw_);
+    return *this;
+  }
+  ~pin() { dlb_pin_release(raw_); }
+
+  explicit operator bool() const noexcept { return raw_ != nullptr; }
+
+ private:
+  dlb_pin *raw_;
 };
 
 /** A row-major tensor on memory of its own, writable, its values anything, at a multiple of `alignment` bytes (a power

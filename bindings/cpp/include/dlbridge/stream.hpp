@@ -87,11 +87,29 @@ class stream {
   /** A new one. Throws DLB_ERROR_UNAVAILABLE where there is no such device, saying why. */
   explicit stream(DLDevice device = DLDevice{kDLCPU, 0}) : handle_(create(device)) {}
 
+  /** One that somebody else made on the device: a `cudaStream_t`, of torch or of the program, which must outlive the result.
+   * nullptr is CUDA's legacy default stream. What is queued on either is one order. */
+  static stream from_native(DLDevice device, void *handle) {
+    dlb_stream *raw = nullptr;
+    detail::check(dlb_stream_from_native(device, handle, &raw));
+    return stream(raw);
+  }
+
   /** Takes over a reference that a C function gave. */
   static stream adopt(dlb_stream *owned) noexcept { return stream(owned); }
   /** For C functions: borrowed, NULL if empty. */
   dlb_stream *get() const noexcept { return handle_.get(); }
   explicit operator bool() const noexcept { return get() != nullptr; }
+
+  /** Where it works. */
+  DLDevice device() const noexcept { return dlb_stream_device(get()); }
+
+  /** The `cudaStream_t`, for work of the program's own. Throws DLB_ERROR_UNSUPPORTED on the CPU, which has none. */
+  void *native() const {
+    void *handle = nullptr;
+    detail::check(dlb_stream_native(get(), &handle));
+    return handle;
+  }
 
   /** An event that is done when everything queued so far is. */
   event record() const {
@@ -124,6 +142,72 @@ inline event copy_async(const tensor &source, const tensor &destination, const s
   dlb_event *raw = nullptr;
   detail::check(dlb_copy_async(source.get(), destination.get(), on.get(), &raw));
   return event::adopt(raw);
+}
+
+/** A copy under way, whose tensor can be had when it is done, as with std::future. */
+class future {
+ public:
+  future() noexcept = default;
+  future(tensor result, event done) noexcept : result_(std::move(result)), done_(std::move(done)) {}
+
+  /** Whether there is a copy to wait for: false where default-constructed, moved from, or after get(). */
+  bool valid() const noexcept { return static_cast<bool>(done_); }
+
+  /** Whether it is done, or never will be. Never blocks. */
+  bool done() const noexcept { return done_.done(); }
+
+  /** Waits until it is done; throws what failed. */
+  void wait() const { done_.wait(); }
+
+  /** Waits for at most `time`; whether it is done. Throws what failed. */
+  template <class Number, class Period>
+  bool wait_for(std::chrono::duration<Number, Period> time) const {
+    return done_.wait_for(time);
+  }
+
+  /** Waits, and gives the tensor away: once. */
+  tensor get() {
+    done_.wait();
+    done_ = event();
+    return std::move(result_);
+  }
+
+ private:
+  tensor result_;
+  event done_;
+};
+
+namespace detail {
+
+inline tensor empty_for(const tensor &source, DLDevice device) {
+  dlb_tensor *raw = nullptr;
+  check(dlb_tensor_empty_for(source.get(), device, &raw));
+  return tensor::adopt(raw);
+}
+
+}  // namespace detail
+
+/** A copy of `source` in memory of its own on the device of the stream, under way. Returns at once, but as dlb_copy_async()
+ * says of memory that is not pinned. Whoever reaches the elements of the result waits for them. */
+inline tensor upload(const tensor &source, const stream &on) {
+  tensor there = detail::empty_for(source, on.device());
+  copy_async(source, there, on);
+  return there;
+}
+
+/** A copy of `source` in host memory of its own, under way; from a CUDA device in pinned memory. */
+inline future download(const tensor &source, const stream &on) {
+  tensor here = detail::empty_for(source, DLDevice{kDLCPU, 0});
+  event done = copy_async(source, here, on);
+  return future(std::move(here), std::move(done));
+}
+
+/** What was copied so far in this process, by direction. */
+inline dlb_transfer_counts transfer_stats() {
+  dlb_transfer_counts counts = dlb_transfer_counts();
+  counts.struct_size = sizeof counts;
+  detail::check(dlb_transfer_stats(&counts));
+  return counts;
 }
 
 /** The devices that streams can be made on. */

@@ -29,9 +29,19 @@ from ._errors import (
     UnsupportedError,
 )
 from ._explain import Explanation, explain, to
+from ._future import Future, download
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
 from ._loss import LossReport
-from ._memory import MemoryStats, memory_limit, memory_stats, trim
+from ._memory import (
+    MemoryStats,
+    empty_like_pinned,
+    empty_pinned,
+    memory_limit,
+    memory_stats,
+    pin,
+    trim,
+    zeros_pinned,
+)
 from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 
@@ -55,6 +65,7 @@ __all__ = [
     "Error",
     "Event",
     "Explanation",
+    "Future",
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
@@ -77,7 +88,10 @@ __all__ = [
     "cast",
     "cuda_available",
     "devices",
+    "download",
     "empty",
+    "empty_like_pinned",
+    "empty_pinned",
     "equal",
     "explain",
     "from_dlpack",
@@ -88,10 +102,12 @@ __all__ = [
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "pin",
     "stack",
     "to",
     "to_numpy",
     "to_torch",
     "trim",
     "upload",
+    "zeros_pinned",
 ]

@@ -26,11 +26,13 @@ from ._errors import (
     UnsupportedError as UnsupportedError,
 )
 from ._explain import Explanation as Explanation, explain as explain, to as to
+from ._future import Future as Future
 from ._loss import LossReport as LossReport
 from ._memory import (
     MemoryStats as MemoryStats,
     memory_limit as memory_limit,
     memory_stats as memory_stats,
+    pin as pin,
     trim as trim,
 )
 from ._streams import Event as Event, Stream as Stream, cuda_available as cuda_available, devices as devices
@@ -44,6 +46,7 @@ __all__ = [
     "Error",
     "Event",
     "Explanation",
+    "Future",
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
@@ -66,7 +69,10 @@ __all__ = [
     "cast",
     "cuda_available",
     "devices",
+    "download",
     "empty",
+    "empty_like_pinned",
+    "empty_pinned",
     "equal",
     "explain",
     "from_dlpack",
@@ -77,12 +83,14 @@ __all__ = [
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "pin",
     "stack",
     "to",
     "to_numpy",
     "to_torch",
     "trim",
     "upload",
+    "zeros_pinned",
 ]
 
 __version__: str
@@ -120,6 +128,7 @@ class Tensor:
     def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
     def view(self, dtype: Any, /) -> Tensor: ...
     def numpy(self) -> np.ndarray[Any, Any]: ...
+    def to(self, device: Any) -> Tensor: ...
     def torch(self) -> torch.Tensor: ...
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
@@ -163,6 +172,9 @@ def allclose(
     equal_nan: bool = False,
     report: Literal[True],
 ) -> Comparison: ...
+def empty_pinned(shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any) -> Tensor: ...
+def zeros_pinned(shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any) -> Tensor: ...
+def empty_like_pinned(x: Any, /) -> Tensor: ...
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor: ...
 def to_numpy(x: Any, /, *, copy: bool | None = None, dtype: Any = None) -> np.ndarray[Any, Any]: ...
 def to_torch(
@@ -214,6 +226,7 @@ def stack(
     as_: Literal["torch"],
 ) -> torch.Tensor: ...
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Tensor: ...
+def download(x: Any, /, *, stream: Stream | None = None) -> Future: ...
 def get_cmake_dir() -> str: ...
 def get_include() -> str: ...
 def get_library() -> str: ...

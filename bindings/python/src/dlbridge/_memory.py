@@ -1,22 +1,108 @@
-"""What memory of our own costs: the numbers of the pool that `empty` uses, and giving back what it caches."""
+"""Memory of our own: pinned tensors, what memory costs and what was copied, and giving back what is cached."""
 
 from __future__ import annotations
 
 import ctypes
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ._errors import InvalidArgumentError
-from ._library import get_library
+from ._errors import BY_NUMBER, InvalidArgumentError
+from ._library import get_library, native
+from ._streams import _Device
 
 # CDLL, not PyDLL: giving memory back takes a while, and other threads may run meanwhile.
 _c = ctypes.CDLL(get_library())
 _c.dlb_allocator_trim.restype = ctypes.c_size_t
 _c.dlb_allocator_trim.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _c.dlb_allocator_limit.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_c.dlb_error_message.restype = ctypes.c_char_p
+_c.dlb_memory_pin.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(ctypes.c_void_p))
+_c.dlb_pin_release.argtypes = (ctypes.c_void_p,)
+_c.dlb_pin_release.restype = None
+_c.dlb_allocator_stats.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+_c.dlb_transfer_stats.argtypes = (ctypes.c_void_p,)
+_c.dlb_allocator_device.argtypes = _c.dlb_allocator_pinned.argtypes = (_Device, ctypes.POINTER(ctypes.c_void_p))
+
+
+def empty_pinned(shape: Any, /, dtype: Any) -> Any:
+    """`empty(shape, dtype, pinned=True)`: memory that CUDA devices copy from and to without help of the CPU.
+
+    It comes from a pool of its own and goes back there; torch sees it as pinned. Page-locking is the costly part,
+    so keep such tensors, or let the pool do it. `UnavailableError` where there is no CUDA driver.
+
+    >>> batch = dlbridge.empty_pinned((32, 3, 224, 224), "float32")
+    >>> there = dlbridge.upload(batch, "cuda")
+    """
+    return native.empty(shape, dtype, pinned=True)
+
+
+def zeros_pinned(shape: Any, /, dtype: Any) -> Any:
+    """`empty_pinned` with every byte 0. Touches all of it once."""
+    tensor = native.empty(shape, dtype, pinned=True)
+    ctypes.memset(tensor.data_ptr, 0, tensor.nbytes)
+    return tensor
+
+
+def empty_like_pinned(x: Any, /) -> Any:
+    """`empty_pinned` with the shape and the dtype of `x`, any array; row-major, whatever the strides of `x`."""
+    like = native.from_dlpack(x)
+    return native.empty(like.shape, like.dtype, pinned=True)
+
+
+class pin:
+    """Page-locks the memory of an array where it is, until the end of the `with` block: CUDA devices then copy from
+    and to it without help of the CPU. Nothing is copied, and the array stays what it is.
+
+    Whatever shows its memory on the host will do; of a view that has gaps, the gaps are pinned too. Refused:
+    read-only memory (`ReadOnlyError`), memory that is not the host's, an array without elements, and what the
+    driver cannot pin (`OutOfMemoryError`, with how much is pinned and the limit). Pinning what is pinned counts:
+    the memory is unlocked with the last one. The array is kept alive until then. Copies from and to it must be done
+    before the block ends. It costs about as much as writing the memory once, so it pays for buffers that are used
+    again. `release()` instead of a `with` block.
+
+    >>> with dlbridge.pin(frames):
+    ...     for _ in range(1000):
+    ...         grab(frames)
+    ...         use(dlbridge.upload(frames, "cuda"))
+    """
+
+    _handle: int | None = None
+
+    def __init__(self, array: Any, /) -> None:
+        tensor = native.from_dlpack(array)
+        address, size = native._span(tensor)
+        out = ctypes.c_void_p()
+        status = _c.dlb_memory_pin(address, size, ctypes.byref(out))
+        if status:
+            raise BY_NUMBER[status](_c.dlb_error_message().decode())
+        self._handle, self._kept, self._array = out.value, tensor, array
+        self.nbytes: int = size
+
+    def release(self) -> None:
+        """Ends it. Does nothing the second time."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._release(handle)
+        self._kept = self._array = None
+
+    def __enter__(self) -> Any:
+        return self._array
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    # At hand when the interpreter has emptied this module already.
+    _release = _c.dlb_pin_release
+
+    def __del__(self) -> None:
+        if self._handle is not None:
+            self._release(self._handle)
 
 
 class MemoryStats(NamedTuple):
-    """The numbers of the pool; all but the last two are bytes. Printed, it is a table."""
+    """The numbers of the pool, then what was copied in this process. Printed, it is a table.
+
+    The first five are bytes. Copies are counted as they were asked for, however many pieces the driver was given.
+    """
 
     asked: int
     """In use, as it was asked for."""
@@ -32,6 +118,23 @@ class MemoryStats(NamedTuple):
     """Requests that were granted."""
     hits: int
     """Those of them that a cached block served."""
+    copies: int
+    """Copies within the host's memory, which all copies on the CPU device are."""
+    copied_bytes: int
+    uploads: int
+    """Copies from the host to a device."""
+    uploaded_bytes: int
+    downloads: int
+    """Copies from a device to the host."""
+    downloaded_bytes: int
+    device_copies: int
+    """Copies within a device, or from one to another."""
+    device_copied_bytes: int
+
+    @property
+    def transfers(self) -> int:
+        """Copies between the host and a device, or between two: there and back again is two."""
+        return self.uploads + self.downloads
 
     def __str__(self) -> str:
         rows = [(name, f"{value:,}") for name, value in self._asdict().items()]
@@ -39,33 +142,66 @@ class MemoryStats(NamedTuple):
         return "\n".join(f"{name:<{names}}  {value:>{values}}" for name, value in rows)
 
 
-def memory_stats() -> MemoryStats:
-    """What the pool behind `empty` has and did, in this process. It serves tensors of 1 MiB and more.
+def memory_stats(*, device: Any = "cpu", pinned: bool = False) -> MemoryStats:
+    """What a pool has and did, and what was copied, in this process. Costs about a microsecond.
 
-    >>> print(dlbridge.memory_stats())
-    asked        29,491,200
-    held         29,491,200
-    cached                0
-    peak_asked   29,491,200
-    peak_held    29,491,200
-    allocations           1
-    hits                  0
+    By default it is the pool behind `empty`, which serves tensors of 1 MiB and more in the host's memory. `device`
+    and `pinned` name another one, as they do for `empty`. What was copied is the same for all.
+
+    >>> before = dlbridge.memory_stats()
+    >>> dlbridge.download(dlbridge.upload(frame, "cuda")).result()
+    >>> dlbridge.memory_stats().transfers - before.transfers
+    2
     """
-    # A `dlb_pool_stats`: its own size, then the numbers, all of 64 bits.
-    stats = (ctypes.c_uint64 * (1 + len(MemoryStats._fields)))()
+    pool = _numbers(_c.dlb_allocator_stats, 7, _pool(device, pinned))
+    return MemoryStats(*pool, *_numbers(_c.dlb_transfer_stats, 8))
+
+
+def _numbers(ask: Any, count: int, *arguments: int | None) -> list[int]:
+    """The numbers of a struct that begins with its own size, all of 64 bits."""
+    stats = (ctypes.c_uint64 * (1 + count))()
     stats[0] = ctypes.sizeof(stats)
-    _c.dlb_allocator_stats(None, stats)
-    return MemoryStats(*stats[1:])
+    ask(*arguments, stats)
+    return stats[1:]
 
 
-def trim(keep: int = 0) -> int:
-    """Gives back what the pool caches until at most `keep` bytes are left; how many bytes were given back."""
-    return int(_c.dlb_allocator_trim(None, _bytes("keep", keep)))
+def trim(keep: int = 0, *, device: Any = "cpu", pinned: bool = False) -> int:
+    """Gives back what a pool caches until at most `keep` bytes are left; how many bytes were given back.
+
+    The pool is that of `memory_stats`.
+    """
+    return int(_c.dlb_allocator_trim(_pool(device, pinned), _bytes("keep", keep)))
 
 
-def memory_limit(cached: int) -> None:
-    """How many bytes the pool may cache from now on; at first an eighth of the machine's or container's memory."""
-    _c.dlb_allocator_limit(None, _bytes("cached", cached))
+def memory_limit(cached: int, *, device: Any = "cpu", pinned: bool = False) -> None:
+    """How many bytes a pool may cache from now on.
+
+    At first the host's and the pinned one cache an eighth of the machine's or container's memory each, and a
+    device's any amount.
+    """
+    _c.dlb_allocator_limit(_pool(device, pinned), _bytes("cached", cached))
+
+
+# Those asked for so far; they are the library's own, and live as long as the process.
+_pools: dict[tuple[int, int, bool], int | None] = {(1, 0, False): None}
+
+
+def _pool(device: Any, pinned: bool) -> int | None:
+    """The pool of a place; None is the host's."""
+    kind, number = (1, 0) if device == "cpu" else native._device(device)
+    place = kind, number, bool(pinned)
+    if place not in _pools:
+        out = ctypes.c_void_p()
+        if pinned and kind != 1:
+            raise InvalidArgumentError(
+                f"pinned memory is the host's, and device is {device}; leave out one of the two"
+            )
+        ask, where = (_c.dlb_allocator_pinned, (2, 0)) if pinned else (_c.dlb_allocator_device, (kind, number))
+        status = ask(_Device(*where), ctypes.byref(out))
+        if status:
+            raise BY_NUMBER[status](_c.dlb_error_message().decode())
+        _pools[place] = out.value
+    return _pools[place]
 
 
 def _bytes(name: str, value: int) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import threading
 import time
 from types import TracebackType
 from typing import Any
@@ -34,6 +32,8 @@ _Device: Any = type("_Device", (ctypes.Structure,), _FIELDS)
 
 
 _c.dlb_stream_create.argtypes = (_Device, ctypes.POINTER(ctypes.c_void_p))
+_c.dlb_stream_from_native.argtypes = (_Device, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
+_c.dlb_stream_native.argtypes = (ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
 _c.dlb_device_check.argtypes = (_Device,)
 _c.dlb_device_name.argtypes = (_Device, ctypes.c_char_p, ctypes.c_size_t)
 _c.dlb_device_list.argtypes = (ctypes.POINTER(_Device), ctypes.c_size_t)
@@ -46,16 +46,42 @@ def _check(status: int) -> None:
 
 
 def devices() -> list[str]:
-    """The devices that streams can be made on: `['cpu']`."""
+    """The devices that streams can be made on and memory be had of: `['cpu', 'cuda:0']`, or `['cpu']` without a
+    driver.
+    """
     count = _c.dlb_device_list(None, 0)
     found = (_Device * count)()
     _c.dlb_device_list(found, count)
-    names = []
-    for device in found:
-        name = ctypes.create_string_buffer(64)
-        _c.dlb_device_name(device, name, len(name))
-        names.append(name.value.decode())
-    return names
+    return [_name(device) for device in found]
+
+
+def _name(device: Any) -> str:
+    name = ctypes.create_string_buffer(64)
+    _c.dlb_device_name(device, name, len(name))
+    return name.value.decode()
+
+
+def _native_of(stream: Any) -> tuple[int, Any]:
+    """The handle of a foreign stream, and its device."""
+    if isinstance(stream, int) and not isinstance(stream, bool):
+        handle, where = stream, None
+    elif hasattr(stream, "cuda_stream"):  # torch
+        handle, where = stream.cuda_stream, stream.device
+    elif hasattr(stream, "__cuda_stream__"):
+        handle, where = stream.__cuda_stream__()[1], None
+    elif hasattr(stream, "ptr"):  # CuPy
+        handle, where = stream.ptr, None
+    else:
+        kind = type(stream).__name__
+        raise InvalidArgumentError(
+            f"stream is a {kind}; pass a stream of torch or CuPy, or a cudaStream_t as an integer"
+        )
+    number = getattr(stream, "device_id", -1)  # CuPy's; -1 where it stands for any device
+    if where is None:
+        where = f"cuda:{number}" if isinstance(number, int) and number >= 0 else "cuda:0"
+    if not 0 <= handle < 1 << 64:
+        raise InvalidArgumentError(f"stream is {handle}; pass a cudaStream_t, 0 or more")
+    return handle, where
 
 
 def cuda_available() -> bool:
@@ -116,7 +142,8 @@ class Event:
 
 
 class Stream:
-    """An ordered queue of work on a device; on the CPU a thread of the library, which runs no Python code.
+    """An ordered queue of work on a device; on the CPU a thread of the library, which runs no Python code; on CUDA
+    a stream of the driver's, which other libraries take through `__cuda_stream__`.
 
     As a context manager it waits at the end until everything queued is done. Dropping a stream does not wait: what
     is queued is carried out as long as the process lives. A forked child cannot use the streams of its parent
@@ -127,11 +154,43 @@ class Stream:
     """
 
     _handle: int | None = None
+    _foreign: Any = None
 
     def __init__(self, device: Any = "cpu") -> None:
         out = ctypes.c_void_p()
-        _check(_c.dlb_stream_create(_Device(*native._device(device)), ctypes.byref(out)))
+        self._device = _Device(*native._device(device))
+        _check(_c.dlb_stream_create(self._device, ctypes.byref(out)))
         self._handle = out.value
+
+    @classmethod
+    def from_native(cls, stream: Any, device: Any = None) -> Stream:
+        """A stream that somebody else made: of torch, of CuPy, anything with `__cuda_stream__`, or a `cudaStream_t`
+        as an integer (0 or 1 is the legacy default stream, 2 the per-thread one).
+
+        What others queue on it and what is queued through the result is one order. An object is kept alive as long
+        as the result; an integer must stay valid as long. `device` is asked of the object where it is left out, and
+        else `"cuda:0"`.
+
+        >>> copies = dlbridge.Stream.from_native(torch.cuda.current_stream())
+        """
+        handle, where = _native_of(stream)
+        made = cls.__new__(cls)
+        made._device = _Device(*native._device(where if device is None else device))
+        out = ctypes.c_void_p()
+        _check(_c.dlb_stream_from_native(made._device, handle, ctypes.byref(out)))
+        made._handle, made._foreign = out.value, stream
+        return made
+
+    @property
+    def device(self) -> str:
+        """Where it works: 'cpu', 'cuda:0'."""
+        return _name(self._device)
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """NVIDIA's protocol: version 0, and the `cudaStream_t`. `UnsupportedError` on the CPU, which has none."""
+        out = ctypes.c_void_p()
+        _check(_c.dlb_stream_native(self._handle, ctypes.byref(out)))
+        return 0, out.value or 0
 
     def record(self) -> Event:
         """An event that is done when everything queued so far is."""
@@ -169,42 +228,29 @@ class Stream:
             self._release(self._handle)
 
 
-_own: Stream | None = None
-_lock = threading.Lock()
-
-
-def _own_stream() -> Stream:
-    """The stream of who names none."""
-    global _own
-    with _lock:
-        if _own is None:
-            _own = Stream("cpu")
-        return _own
-
-
-def _forget_streams() -> None:
-    """In a child of a fork, whose streams stayed in the parent, as may have who held the lock."""
-    global _own, _lock
-    _own, _lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_streams)
+def handle_of(stream: Any) -> int:
+    """The handle of a stream argument; 0 for None, which stands for the library's own stream of the device."""
+    if stream is None:
+        return 0
+    if not isinstance(stream, Stream):
+        kind = type(stream).__name__
+        raise InvalidArgumentError(
+            f"stream is a {kind}; pass a dlbridge.Stream, as Stream.from_native makes of torch's or CuPy's, or None"
+        )
+    return stream._handle or 0
 
 
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Any:
     """A `Tensor` of its own memory on `device` into which `x` is being copied; returns at once.
 
     Whoever reaches the elements of the result waits for the copy, with the GIL released: `data_ptr`, `numpy()`,
-    `torch()`, `__dlpack__`. `x` is kept alive until then. Do not write to it before: once `stream.record().wait()`
-    or a look at the result has answered, it may be written. Without `stream` the copy is queued on a stream of the
-    library's own.
+    `torch()`, `__dlpack__`; a consumer with a stream has that wait instead. `x` is kept alive until then. Do not
+    write to it before: once `stream.record().wait()` or a look at the result has answered, it may be written. On
+    its way to a CUDA device, what is not pinned has been staged, and may be written again, when this returns.
+    Without `stream` the copy is queued on the library's own stream of the device. It counts as one transfer
+    (`memory_stats`).
 
     >>> dlbridge.upload(numpy.arange(6.0)).numpy()
     array([0., 1., 2., 3., 4., 5.])
     """
-    _check(_c.dlb_device_check(_Device(*native._device(device))))
-    used = _own_stream() if stream is None else stream
-    if not isinstance(used, Stream):
-        raise InvalidArgumentError(f"stream is a {type(used).__name__}; pass a dlbridge.Stream, or None")
-    return native._upload(x, used._handle)
+    return native._upload(x, device, handle_of(stream))

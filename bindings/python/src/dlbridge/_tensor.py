@@ -98,6 +98,16 @@ def _torch(self: Any) -> Any:
     return native.to_torch(self)
 
 
+def _to(self: Any, device: Any) -> Any:
+    """The tensor on `device`: itself where it is there, else a copy under way, which whoever reaches its elements
+    waits for.
+
+    `t.to("cpu")` of pinned memory is the same memory, as plain memory of the host. A copy counts as one transfer
+    (`memory_stats`).
+    """
+    return native.from_dlpack(self, device=device)
+
+
 def _array(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
     """For `numpy.asarray(tensor)` (shares) and `numpy.array(tensor)` (copies)."""
     array = native.to_numpy(self)
@@ -126,6 +136,7 @@ for _name, _method in {
     "__array__": _array,
     "__repr__": _repr,
     "numpy": _numpy,
+    "to": _to,
     "torch": _torch,
 }.items():
     _method.__name__, _method.__qualname__ = _name, f"Tensor.{_name}"

@@ -1,0 +1,110 @@
+"""Downloads: what is on its way to the host, and cannot be touched before it has arrived."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ._errors import Error
+from ._library import native
+from ._streams import Event, Stream, handle_of
+
+_Callback = Callable[["Future"], object]
+
+
+class Future:
+    """A download under way. Made by `download()`; thread-safe.
+
+    The data is reached through `result()` alone, which waits, so it cannot be read too early. A process that exits
+    waits neither for downloads nor for their callbacks. In a forked child what was unfinished raises
+    `UnavailableError`.
+    """
+
+    def __init__(self) -> None:
+        raise TypeError("a future is made by a download; call dlbridge.download(x)")
+
+    @classmethod
+    def _of(cls, tensor: Any, event: Event) -> Future:
+        future = cls.__new__(cls)
+        future._tensor, future._event = tensor, event
+        future._lock, future._callbacks = threading.Lock(), []
+        return future
+
+    _tensor: Any
+    _event: Event
+    _lock: threading.Lock
+    # None once they have been taken to be called: from then on a callback is called where it is added.
+    _callbacks: list[_Callback] | None
+
+    def done(self) -> bool:
+        """Whether `result()` would answer at once. Never blocks."""
+        return self._event.done()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The `Tensor` in host memory, once it is there; `TimedOutError` after `timeout` seconds.
+
+        Raises what failed on the way, each time it is asked. The GIL is released, and Ctrl-C ends the wait.
+        """
+        self._event.wait(timeout)
+        return self._tensor
+
+    def exception(self, timeout: float | None = None) -> Error | None:
+        """What failed on the way, or None; waits as `result()` does."""
+        try:
+            self._event.wait(timeout)
+        except Error as error:
+            if not self.done():
+                raise
+            return error
+        return None
+
+    def add_done_callback(self, callback: _Callback, /) -> None:
+        """Has `callback(future)` called once, when the download is done or has failed.
+
+        On a thread of its own, in the order of adding; on this one, at once, if it is done. What a callback raises
+        is logged to `dlbridge` and goes no further.
+        """
+        with self._lock:
+            late = self._callbacks is None or (not self._callbacks and self.done())
+            if late:
+                self._callbacks = None
+            elif self._callbacks is not None:
+                self._callbacks.append(callback)
+                first = len(self._callbacks) == 1
+        if late:
+            self._call(callback)
+        elif first:
+            threading.Thread(target=self._attend, name="dlbridge callbacks", daemon=True).start()
+
+    def _attend(self) -> None:
+        self.exception()
+        with self._lock:
+            callbacks, self._callbacks = self._callbacks or [], None
+        for callback in callbacks:
+            self._call(callback)
+
+    def _call(self, callback: _Callback) -> None:
+        try:
+            callback(self)
+        except Exception:
+            logging.getLogger("dlbridge").exception("a callback of %s raised", repr(self))
+
+    def __repr__(self) -> str:
+        return f"<dlbridge.Future {'done' if self.done() else 'pending'}>"
+
+
+def download(x: Any, /, *, stream: Stream | None = None) -> Future:
+    """A copy of `x` in host memory of its own, under way: a `Future`; returns at once.
+
+    From a CUDA device it goes into pinned memory, as the driver's copies want it, from a pool. `x` is kept alive
+    until it is done, and may be written again then. Without `stream` the copy is queued on the library's own stream
+    of the device. It counts as one transfer (`memory_stats`).
+
+    >>> future = dlbridge.download(tensor)
+    >>> future.result().numpy()
+    array([0., 1., 2., 3., 4., 5.])
+    """
+    tensor, event = native._download(x, handle_of(stream))
+    return Future._of(tensor, Event._adopt(event))

@@ -1,0 +1,47 @@
+//! Order between streams and tensors, by events: nobody on the host waits.
+
+use super::{Stream, Work};
+use crate::error::Result;
+use crate::fork::Lock;
+use crate::tensor::{Access, Tensor};
+
+impl Stream {
+    /// Has everything queued from now on wait until the elements of `tensor` are there. The caller does not wait, but as
+    /// in [`Stream::wait_event`].
+    pub fn wait_tensor(&self, tensor: &Tensor) -> Result<()> {
+        tensor.look_back()?;
+        let submitted = {
+            let (mut lock, mut after) = (Lock::take(), Vec::new());
+            tensor.pending(Access::Read, &mut lock, &mut after);
+            if after.is_empty() {
+                return Ok(());
+            }
+            self.queue().submit(&mut lock, after, Work::Nothing)?
+        };
+        submitted.carried_out();
+        Ok(())
+    }
+
+    /// Has whoever accesses the elements of `tensor` from now on wait until everything queued so far is done: somebody
+    /// has written them on this stream. The caller does not wait.
+    pub fn writes(&self, tensor: &Tensor) -> Result<()> {
+        tensor.look_back()?;
+        let submitted = {
+            let (mut lock, mut after) = (Lock::take(), Vec::new());
+            tensor.pending(Access::Write, &mut lock, &mut after);
+            let submitted = self.queue().submit(&mut lock, after, Work::Nothing)?;
+            tensor.busy_until(submitted.fence.clone(), Access::Write, &mut lock);
+            submitted
+        };
+        submitted.carried_out();
+        Ok(())
+    }
+
+    /// Keeps a tensor until everything queued so far is done: it is read there by somebody who has let go of it.
+    pub(super) fn keeps(&self, tensor: &Tensor) -> Result<()> {
+        let work = Work::Keep(tensor.clone());
+        let submitted = self.queue().submit(&mut Lock::take(), Vec::new(), work)?;
+        submitted.carried_out();
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+"""Uploads, downloads, `Tensor.to`, `device=`: the elements arrive, and each transfer is counted once."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from place import IS_CUDA, counted, host, needs_cuda, torch_on_device
+
+import dlbridge
+
+ODD = [
+    np.arange(24, dtype=np.int16).reshape(2, 3, 4),
+    np.arange(24, dtype=np.int16).reshape(2, 3, 4).T,
+    np.arange(24, dtype=np.int16).reshape(2, 3, 4)[:, ::-1],
+    np.arange(24, dtype=np.int16).reshape(2, 3, 4)[..., ::2],
+    np.arange(60.0).reshape(5, 12)[1:4, 3:7],
+    np.arange(24, dtype=np.int16).reshape(2, 3, 4)[:, :0],
+    np.array(7, np.complex128),
+    np.arange(5003, dtype=np.uint8)[1:],
+]
+
+
+@pytest.mark.parametrize("array", ODD, ids=lambda array: f"{array.shape} {array.strides}")
+def test_there_and_back(array: Any, device: str) -> None:
+    there = dlbridge.upload(array, device)
+    assert (there.device, there.shape, there.contiguous) == (device, array.shape, True)
+    np.testing.assert_array_equal(host(there), array)
+    np.testing.assert_array_equal(there.to("cpu").numpy(), array)
+
+
+def test_views_on_the_device_come_back(device: str) -> None:
+    array = np.arange(2 * 30 * 41, dtype=np.float32).reshape(2, 30, 41)
+    there = dlbridge.upload(array, device)
+    for view in (
+        (0,),
+        (slice(None), slice(3, 20), slice(5, 17)),
+        (1, slice(None, None, 3)),
+        (..., slice(None, None, 2)),
+    ):
+        np.testing.assert_array_equal(host(there[view]), array[view])
+
+
+def test_a_round_trip_counts_exactly_two(device: str) -> None:
+    array = np.arange(5000.0)
+    before = dlbridge.memory_stats()
+    dlbridge.download(dlbridge.upload(array, device)).result()
+    if IS_CUDA:
+        expected = {"uploads": 1, "uploaded_bytes": 40000, "downloads": 1, "downloaded_bytes": 40000}
+        assert counted(before) == expected
+        assert dlbridge.memory_stats().transfers - before.transfers == 2
+    else:
+        assert counted(before) == {"copies": 2, "copied_bytes": 80000}
+        assert dlbridge.memory_stats().transfers == before.transfers
+
+
+def test_to_the_same_device_is_the_same_tensor_and_counts_nothing(device: str) -> None:
+    there = dlbridge.upload(np.arange(3.0), device)
+    before = dlbridge.memory_stats()
+    assert there.to(device) is there
+    assert dlbridge.from_dlpack(there, device=device) is there
+    assert dlbridge.from_dlpack(there, device=device, copy=False) is there
+    assert counted(before) == {}
+
+
+def test_nothing_else_counts() -> None:
+    array = np.arange(1000.0)
+    before = dlbridge.memory_stats()
+    tensor = dlbridge.from_dlpack(array)
+    dlbridge.to_torch(array)
+    dlbridge.to_numpy(tensor[::2])
+    np.from_dlpack(tensor)
+    assert counted(before) == {}
+
+
+@needs_cuda
+def test_device_moves_what_is_elsewhere_unless_copying_is_forbidden(device: str) -> None:
+    array = np.arange(6.0)
+    before = dlbridge.memory_stats()
+    there = dlbridge.from_dlpack(array, device=device)
+    assert there.device == device
+    assert counted(before) == {"uploads": 1, "uploaded_bytes": 48}
+    back = dlbridge.from_dlpack(there, device="cpu")
+    assert back.numpy().tolist() == array.tolist()
+    assert counted(before)["downloads"] == 1
+    for x, where in ((array, device), (there, "cpu")):
+        with pytest.raises(dlbridge.CopyRequiredError, match="copy=False"):
+            dlbridge.from_dlpack(x, device=where, copy=False)
+    with pytest.raises(dlbridge.CopyRequiredError, match="without a cast"):
+        dlbridge.to_torch(array, device=device, dtype="float32")
+    assert counted(before)["uploads"] == 1, "what is refused moves nothing"
+
+
+@needs_cuda
+def test_the_host_is_never_reached_unasked(device: str) -> None:
+    there = dlbridge.upload(np.arange(6.0), device)
+    for hidden in (dlbridge.to_numpy, there.numpy, np.asarray):
+        before = dlbridge.memory_stats()
+        with pytest.raises(dlbridge.UnsupportedError, match=r"dlbridge\.download\(x\)\.result\(\)"):
+            hidden(*(() if hidden == there.numpy else (there,)))
+        assert counted(before) == {}
+
+
+def test_a_source_that_is_not_pinned_may_be_written_when(device: str) -> None:
+    """On CUDA when the call returns: it has been staged. On the CPU when the event is done."""
+    stream = dlbridge.Stream(device)
+    for size in (10, 1000, 3_000_017):
+        source = np.arange(size, dtype=np.uint32)
+        there = dlbridge.upload(source, device, stream=stream)
+        if not IS_CUDA:
+            stream.record().wait()
+        source[:] = 0xFFFFFFFF
+        assert (host(there) == np.arange(size, dtype=np.uint32)).all()
+
+
+@needs_cuda
+def test_a_pinned_source_may_be_written_at_the_event(device: str) -> None:
+    stream = dlbridge.Stream(device)
+    source = dlbridge.empty_pinned(3_000_017, "uint32")
+    for turn in range(5):
+        source.numpy()[:] = np.arange(turn, turn + source.size, dtype=np.uint32)
+        there = dlbridge.upload(source, device, stream=stream)
+        stream.record().wait(60)
+        source.numpy()[:] = 0xFFFFFFFF
+        assert (host(there) == np.arange(turn, turn + source.size, dtype=np.uint32)).all()
+
+
+def test_streams_are_ordered_by_events_and_not_by_luck(device: str) -> None:
+    one, other = dlbridge.Stream(device), dlbridge.Stream(device)
+    for turn in range(20):
+        array = np.full(100_003, turn, np.int32)
+        there = dlbridge.upload(array, device, stream=one)
+        back = dlbridge.download(there, stream=other)  # of another stream: waits for the upload all the same
+        assert (back.result(60).numpy() == turn).all()
+
+
+def test_stress(device: str) -> None:
+    failures: list[str] = []
+    streams = [dlbridge.Stream(device) for _ in range(4)]
+
+    def work(seed: int) -> None:
+        random = np.random.default_rng(seed)
+        for turn in range(40):
+            array = random.integers(0, 255, random.integers(1, 300_000), dtype=np.uint8)
+            there = dlbridge.upload(array, device, stream=streams[random.integers(4)])
+            futures = [dlbridge.download(there, stream=streams[random.integers(4)]) for _ in range(2)]
+            del there
+            for future in futures:
+                if not np.array_equal(future.result(60).numpy(), array):
+                    failures.append(f"{seed}, {turn}")
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+@needs_cuda
+def test_torch_computes_on_what_was_moved(device: str) -> None:
+    torch = torch_on_device()
+    x, y = (dlbridge.to_torch(np.array(values), device=device) for values in ([1.0, 2, 3], [4.0, 5, 6]))
+    assert (x + y).tolist() == [5, 7, 9]
+    assert x.device == torch.device(device)
+    tensor = dlbridge.from_dlpack(x)
+    assert tensor.data_ptr == x.data_ptr()
+    assert dlbridge.to_torch(tensor).data_ptr() == x.data_ptr()
+    assert host(x * 2).tolist() == [2, 4, 6]
+    assert dlbridge.to_torch(x, device="cpu").tolist() == [1, 2, 3]
+    assert dlbridge.to_torch(torch.ones(3), device=device).sum().item() == 3
