@@ -49,6 +49,11 @@ pub struct FirstLoss {
 }
 
 impl LossReport {
+    /// Of so many elements that are what they were.
+    pub(crate) fn unchanged(elements: usize) -> Self {
+        LossReport { elements, ..Default::default() }
+    }
+
     /// How many elements changed.
     pub const fn lost(&self) -> usize {
         self.inexact + self.overflow + self.underflow + self.nan
@@ -123,11 +128,27 @@ impl fmt::Display for Index<'_> {
 #[allow(missing_docs, reason = "each variant's words are its Display, right below")]
 pub enum Cast {
     /// Values were lost that `casting` does not allow to lose; `allowing` would.
-    Lossy { from: String, to: String, casting: &'static str, allowing: &'static str, report: Box<LossReport> },
-    Kinds { from: String, to: String },
-    Dtype { dtype: String },
-    Casting { given: String },
-    CopyForbidden { from: String, to: String },
+    Lossy {
+        from: String,
+        to: String,
+        casting: &'static str,
+        allowing: &'static str,
+        report: Box<LossReport>,
+    },
+    Kinds {
+        from: String,
+        to: String,
+    },
+    Dtype {
+        dtype: String,
+    },
+    Casting {
+        given: String,
+    },
+    CopyForbidden {
+        from: String,
+        to: String,
+    },
 }
 
 impl Cast {
@@ -158,7 +179,13 @@ impl fmt::Display for Cast {
                 };
                 write!(f, "{lost} of {elements} elements {what} on the way from {from} to {to}")?;
                 if let Some(first) = &report.first {
-                    write!(f, "; the first, at {}, is {} and became {}", Index(&first.index), first.value, first.result)?;
+                    write!(
+                        f,
+                        "; the first, at {}, is {} and became {}",
+                        Index(&first.index),
+                        first.value,
+                        first.result
+                    )?;
                 }
                 write!(
                     f,

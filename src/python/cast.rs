@@ -47,7 +47,9 @@ impl Request {
         let mut report = self.report.then(LossReport::default);
         let work = || match out {
             // SAFETY: Python code was told not to touch either meanwhile.
-            Some(out) => unsafe { copy::cast_into(source, out, self.casting, report.as_mut()) }.map(|()| out.clone()),
+            Some(out) => {
+                unsafe { copy::cast_into(source, out, self.casting, report.as_mut()) }.map(|()| out.clone())
+            }
             // SAFETY: as above.
             None => unsafe { copy::cast(source, dtype, self.casting, report.as_mut()) },
         };
@@ -59,7 +61,12 @@ impl Request {
         if !self.report {
             return Ok(made.into_raw());
         }
-        let report = module::loss_report(gil, &report.unwrap_or_default())?;
+        let report = match report {
+            Some(report) => report,
+            // Nothing was cast, so nothing changed.
+            None => LossReport::unchanged(tensor_from(gil, made.object)?.size()),
+        };
+        let report = module::loss_report(gil, &report)?;
         // SAFETY: the GIL is held; the tuple takes both references over.
         unsafe {
             let pair = gil.own((gil.api.PyTuple_New)(2)).ok_or_else(|| gil.exception())?;

@@ -44,8 +44,7 @@ pub(super) unsafe fn convert<const SATURATE: bool, const NOTES: u8>(
             _ => narrow::<SATURATE, NOTES>(from.cast(), to.cast(), count),
         };
         let (done, noted) = whole.unwrap_or((0, false));
-        noted
-            | convert_body::<f32, F16, SATURATE, NOTES>(from.add(4 * done), to.add(2 * done), count - done)
+        noted | convert_body::<f32, F16, SATURATE, NOTES>(from.add(4 * done), to.add(2 * done), count - done)
     })
 }
 
@@ -87,8 +86,7 @@ unsafe fn narrow<const SATURATE: bool, const NOTES: u8>(
 ) -> Option<(usize, bool)> {
     let (mut nan, mut noted) = (_mm256_setzero_ps(), _mm256_setzero_ps());
     let magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(i32::MAX));
-    let (limit, infinity) =
-        (_mm256_set1_ps(f32::from_bits(F16::BEYOND.0)), _mm256_set1_ps(f32::INFINITY));
+    let (limit, infinity) = (_mm256_set1_ps(f32::from_bits(F16::BEYOND.0)), _mm256_set1_ps(f32::INFINITY));
     let whole = count / 8 * 8;
     for at in (0..whole).step_by(8) {
         // SAFETY: promised by the caller.

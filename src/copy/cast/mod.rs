@@ -3,6 +3,8 @@
 //! - [`scalar`]: the dtypes; [`small`] and [`convert`]: single numbers; [`kernel`]: rows of them, for each instruction set;
 //! - [`recipe`]: blocks in any layout; [`tally`]: what was lost, for the blocks where something was.
 
+#[cfg(target_arch = "x86_64")]
+mod byte;
 mod convert;
 #[cfg(target_arch = "x86_64")]
 mod half;
@@ -167,7 +169,9 @@ pub unsafe fn cast_into(
     let name = |scalar: Scalar| scalar.name().to_owned();
     let tally = if casting == Casting::SameValue { all.changes } else { all.misfits };
     let allowing = match casting {
-        Casting::SameValue if from.kind() <= to.kind() && !tally.has_misfits() => "\"same_kind\" to round them",
+        Casting::SameValue if from.kind() <= to.kind() && !tally.has_misfits() => {
+            "\"same_kind\" to round them"
+        }
         Casting::SameValue if !tally.has_misfits() => "\"unsafe\" to cut off what does not fit",
         _ => "\"saturate\" to clamp them, or \"unsafe\" for what NumPy makes of them",
     };
@@ -246,7 +250,7 @@ impl Work<'_> {
     /// The elements of both are there, in memory that nobody else uses, and the level is this machine's.
     unsafe fn run(&self, saturate: bool) -> Result<Tallies> {
         let all = Mutex::new(Tallies::default());
-        let recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes, self.source.size());
+        let recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes);
         let nest = self.nest();
         let chunks = threads::chunks_for(self.source.size() * (self.from.bytes() + self.to.bytes()));
         let places = Bases(self.bases());
@@ -284,7 +288,6 @@ impl Work<'_> {
                 done += count;
             }
         });
-        recipe.finish();
     }
 
     /// Counts what changed in a block in which something did.

@@ -127,9 +127,15 @@ impl Scalar {
     pub unsafe fn read(self, at: *const u8) -> Value {
         // SAFETY: promised by the caller; complex numbers are two of their parts.
         unsafe {
-            macro_rules! integer { ($type:ty) => { Value::Integer(at.cast::<$type>().read_unaligned().into()) } }
+            macro_rules! integer {
+                ($type:ty) => {
+                    Value::Integer(at.cast::<$type>().read_unaligned().into())
+                };
+            }
             macro_rules! small {
-                ($type:ident) => { Value::real(at.cast::<small::$type>().read_unaligned().widen().into(), true) }
+                ($type:ident) => {
+                    Value::real(at.cast::<small::$type>().read_unaligned().widen().into(), true)
+                };
             }
             match self {
                 Bool => Value::Bool(at.read() != 0),
@@ -149,7 +155,11 @@ impl Scalar {
                 F64 => Value::real(at.cast::<f64>().read_unaligned(), false),
                 C64 | C128 => {
                     let parts = (self.part().read(at), self.part().read(at.add(self.part().bytes())));
-                    Value::Complex { real: parts.0.to_f64(), imaginary: parts.1.to_f64(), single: self == C64 }
+                    Value::Complex {
+                        real: parts.0.to_f64(),
+                        imaginary: parts.1.to_f64(),
+                        single: self == C64,
+                    }
                 }
             }
         }
@@ -162,8 +172,15 @@ pub(super) enum Value {
     Bool(bool),
     Integer(i128),
     /// `single`: no more than float32 has.
-    Real { value: f64, single: bool },
-    Complex { real: f64, imaginary: f64, single: bool },
+    Real {
+        value: f64,
+        single: bool,
+    },
+    Complex {
+        real: f64,
+        imaginary: f64,
+        single: bool,
+    },
 }
 
 impl Value {

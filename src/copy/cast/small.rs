@@ -241,7 +241,13 @@ mod tests {
             for payload in 0..0x400_u16 {
                 let code = sign | 0x7c00 | payload;
                 assert_eq!(F16::narrow(F16(code).widen()).0, code);
-                assert_eq!(F16::narrow(odd(f64::from_bits(u64::from(sign) << 48 | 0x7ff << 52 | u64::from(payload) << 42))).0, code);
+                assert_eq!(
+                    F16::narrow(odd(f64::from_bits(
+                        u64::from(sign) << 48 | 0x7ff << 52 | u64::from(payload) << 42
+                    )))
+                    .0,
+                    code
+                );
             }
             for payload in 0..0x80 {
                 let code = sign | 0x7f80 | payload;
