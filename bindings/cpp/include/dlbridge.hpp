@@ -435,6 +435,7 @@ inline DLDataType parse_dtype(const std::string &name) {
 
 }  // namespace dlbridge
 
+#include "dlbridge/cast.hpp"
 #include "dlbridge/memory.hpp"
 #include "dlbridge/stream.hpp"
 
