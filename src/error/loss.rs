@@ -49,6 +49,11 @@ pub struct FirstLoss {
 }
 
 impl LossReport {
+    /// Of so many elements that are what they were.
+    pub(crate) fn unchanged(elements: usize) -> Self {
+        LossReport { elements, ..Default::default() }
+    }
+
     /// How many elements changed.
     pub const fn lost(&self) -> usize {
         self.inexact + self.overflow + self.underflow + self.nan

@@ -61,7 +61,12 @@ impl Request {
         if !self.report {
             return Ok(made.into_raw());
         }
-        let report = module::loss_report(gil, &report.unwrap_or_default())?;
+        let report = match report {
+            Some(report) => report,
+            // Nothing was cast, so nothing changed.
+            None => LossReport::unchanged(tensor_from(gil, made.object)?.size()),
+        };
+        let report = module::loss_report(gil, &report)?;
         // SAFETY: the GIL is held; the tuple takes both references over.
         unsafe {
             let pair = gil.own((gil.api.PyTuple_New)(2)).ok_or_else(|| gil.exception())?;

@@ -436,6 +436,7 @@ inline DLDataType parse_dtype(const std::string &name) {
 
 }  // namespace dlbridge
 
+#include "dlbridge/cast.hpp"
 #include "dlbridge/compare.hpp"
 #include "dlbridge/memory.hpp"
 #include "dlbridge/stack.hpp"

@@ -114,13 +114,13 @@ macro_rules! wide {
         }
     )*};
 }
-/// Beyond int64 and uint64: what an `as` would clamp to their largest value.
+/// Beyond int64 and uint64: what an `as` would clamp to their largest value, as it does infinities.
 const I64_END: f32 = 9_223_372_036_854_775_808.0;
 const U64_END: f32 = 18_446_744_073_709_551_616.0;
 wide! {
     i32: |v| odd(v.into()), |other| f64::from(v) == f64::from(other);
     i64: |v| odd_integer(v.unsigned_abs()).copysign(if v < 0 { -1.0 } else { 1.0 }),
-        |other| (other as i64 == v) & (other < I64_END);
+        |other| (other as i64 == v) & (other >= -I64_END) & (other < I64_END);
     u64: |v| odd_integer(v), |other| (other as u64 == v) & (other < U64_END);
     f32: |v| v, |other| (other == v) | v.is_nan();
     f64: |v| odd(v), |other| (f64::from(other) == v) | v.is_nan();

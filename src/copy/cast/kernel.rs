@@ -2,10 +2,10 @@
 //! was lost.
 
 use super::convert::{Bool, Load, To};
-#[cfg(target_arch = "x86_64")]
-use super::half;
 use super::scalar::{Kind, Scalar};
 use super::small::{Bf16, E4M3, E5M2, F16};
+#[cfg(target_arch = "x86_64")]
+use super::{byte, half};
 use crate::copy::level::{Level, per_level};
 
 /// Converts `count` elements that lie one after the other, at any alignment; whether what was to be noted happened.
@@ -149,14 +149,23 @@ pub(super) fn convert_row(wide: Scalar, to: Scalar, saturate: bool, notes: Notes
         notes => notes,
     };
     #[cfg(target_arch = "x86_64")]
-    if (wide, to) == (Scalar::F32, Scalar::F16) {
-        return Some(match (saturate, notes) {
-            (false, Notes::Nothing) => half::convert::<false, NOTHING>,
-            (false, Notes::Misfits) => half::convert::<false, MISFITS>,
-            (false, Notes::Changes) => half::convert::<false, CHANGES>,
-            (true, Notes::Nothing) => half::convert::<true, NOTHING>,
-            (true, _) => half::convert::<true, CHANGES>,
-        });
+    {
+        macro_rules! by_hand {
+            ($module:ident) => {
+                return Some(match (saturate, notes) {
+                    (false, Notes::Nothing) => $module::convert::<false, NOTHING>,
+                    (false, Notes::Misfits) => $module::convert::<false, MISFITS>,
+                    (false, Notes::Changes) => $module::convert::<false, CHANGES>,
+                    (true, Notes::Nothing) => $module::convert::<true, NOTHING>,
+                    (true, _) => $module::convert::<true, CHANGES>,
+                })
+            };
+        }
+        match (wide, to) {
+            (Scalar::F32, Scalar::F16) => by_hand!(half),
+            (Scalar::F32, Scalar::U8) => by_hand!(byte),
+            _ => {}
+        }
     }
     macro_rules! row {
         ($($wide:ident($from:ty): {$($wild:ident($to:ty))*} {$($safe:ident($tame:ty))*};)*) => {

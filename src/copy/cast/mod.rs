@@ -3,6 +3,8 @@
 //! - [`scalar`]: the dtypes; [`small`] and [`convert`]: single numbers; [`kernel`]: rows of them, for each instruction set;
 //! - [`recipe`]: blocks in any layout; [`tally`]: what was lost, for the blocks where something was.
 
+#[cfg(target_arch = "x86_64")]
+mod byte;
 mod convert;
 #[cfg(target_arch = "x86_64")]
 mod half;
@@ -253,7 +255,7 @@ impl Work<'_> {
     /// The elements of both are there, in memory that nobody else uses, and the level is this machine's.
     unsafe fn run(&self, saturate: bool) -> Result<Tallies> {
         let all = Mutex::new(Tallies::default());
-        let recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes, self.source.size());
+        let recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes);
         let nest = self.nest();
         let chunks = threads::chunks_for(self.source.size() * (self.from.bytes() + self.to.bytes()));
         let places = Bases(self.bases());
@@ -291,7 +293,6 @@ impl Work<'_> {
                 done += count;
             }
         });
-        recipe.finish();
     }
 
     /// Counts what changed in a block in which something did.

@@ -4,7 +4,6 @@
 use super::kernel::{Notes, Row, convert_row};
 use super::scalar::Scalar;
 use crate::copy::level::Level;
-use crate::copy::stream;
 use std::mem::MaybeUninit;
 use std::ptr::from_mut;
 
@@ -54,19 +53,10 @@ pub(in crate::copy) struct Recipe {
     load: Option<Row>,
     /// From there; `None` where that is the target already.
     convert: Option<Row>,
-    /// Whether packed rows go past the caches: where there is too much of them to stay there.
-    streams: bool,
 }
 
 impl Recipe {
-    pub fn new(
-        level: Level,
-        source: Scalar,
-        target: Scalar,
-        saturate: bool,
-        notes: Notes,
-        size: usize,
-    ) -> Self {
+    pub fn new(level: Level, source: Scalar, target: Scalar, saturate: bool, notes: Notes) -> Self {
         let parts = match (source.is_complex(), target.is_complex()) {
             (false, false) => Parts::None,
             (true, true) => Parts::Pairs,
@@ -76,21 +66,12 @@ impl Recipe {
         let wide = source.part().wide();
         let convert = convert_row(wide, target.part(), saturate, notes);
         let load = (wide != source.part() || convert.is_none()).then(|| source.part().load());
-        // Half of the cache is the most that is worth keeping, as for copies.
-        let streams = size * target.bytes() >= stream::cache_bytes() / 2;
-        Recipe { source, target, level, notes, parts, load, convert, streams }
+        Recipe { source, target, level, notes, parts, load, convert }
     }
 
     /// Bytes that are read at each step of the source.
     fn taken(&self) -> usize {
         if self.parts == Parts::Drop { self.source.part().bytes() } else { self.source.bytes() }
-    }
-
-    /// Makes what was written past the caches visible to other threads.
-    pub fn finish(&self) {
-        if self.streams {
-            stream::finish();
-        }
     }
 
     /// How many elements to give [`Recipe::block`] at most.
@@ -100,7 +81,6 @@ impl Recipe {
             && (self.load.is_none() || self.convert.is_none());
         match (plain, self.notes) {
             (false, _) => BLOCK,
-            (true, _) if self.streams => BLOCK,
             (true, Notes::Nothing) => usize::MAX,
             (true, _) => DIRECT / self.source.bytes(),
         }
@@ -122,8 +102,7 @@ impl Recipe {
         let (gathered, made) = (from_mut(&mut buffers.gathered).cast(), from_mut(&mut buffers.made).cast());
         let (taken, bytes) = (self.taken(), self.target.bytes());
         let mut at = from.cast_const();
-        let packed = steps[1] == bytes as isize && matches!(self.parts, Parts::None | Parts::Pairs);
-        let direct = packed && !self.streams;
+        let direct = steps[1] == bytes as isize && matches!(self.parts, Parts::None | Parts::Pairs);
         let out = if direct { to } else { made };
         // SAFETY: the caller's elements, and buffers with room for a block of any type.
         unsafe {
@@ -141,9 +120,7 @@ impl Recipe {
                 pair(self.target.part().bytes(), at, gathered, count);
                 at = gathered;
             }
-            if packed && self.streams {
-                stream::copy(self.level, at, to, count * bytes);
-            } else if !direct {
+            if !direct {
                 scatter(bytes, at, to, steps[1], count);
             }
             noted

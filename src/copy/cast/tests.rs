@@ -1,1 +1,189 @@
+//! Every pair on every level gives the same bits as one element at a time without vectors, in memory between guards.
 
+use super::*;
+use crate::copy::guarded::{Guarded, Random, Side};
+use crate::copy::level::on_every_level;
+use crate::copy::set_num_threads;
+use crate::error::Kind as ErrorKind;
+
+/// Elements of any bits, with plenty of those at which something happens.
+fn fill(random: &mut Random, scalar: Scalar, memory: &mut [u8]) {
+    for element in memory.chunks_exact_mut(scalar.part().bytes()) {
+        let number = match random.below(4) {
+            0 => random.next() << 16 | random.next(),
+            1 => random.next() % 300,
+            2 => random
+                .pick(&[0.0, -0.0, 1.0, -1.5, 255.0, 65_519.9, 3e9, 1e19, f64::NAN, f64::INFINITY])
+                .to_bits(),
+            _ => u64::from((random.next() as u32 as f32 / 65_536.0).to_bits()),
+        };
+        let number = match (scalar.part(), random.below(3)) {
+            (Scalar::F32, 0) => u64::from((f64::from_bits(number) as f32).to_bits()),
+            (Scalar::F64, 0) => f64::from(f32::from_bits(number as u32)).to_bits(),
+            _ => number,
+        };
+        element.copy_from_slice(&number.to_le_bytes()[..element.len()]);
+    }
+}
+
+/// What one block becomes, in guarded memory beside either guard.
+fn block(
+    level: Level,
+    [from, to]: [Scalar; 2],
+    (saturate, notes): (bool, Notes),
+    source: &[u8],
+    side: Side,
+) -> (Vec<u8>, bool) {
+    let count = source.len() / from.bytes();
+    let [inputs, outputs] = [from, to].map(|scalar| Guarded::new(count * scalar.bytes(), side));
+    inputs.bytes().copy_from_slice(source);
+    outputs.bytes().fill(0x5a);
+    let recipe = Recipe::new(level, from, to, saturate, notes);
+    let steps = [from.bytes() as isize, to.bytes() as isize];
+    let size = recipe.block_size(steps).min(count.max(1));
+    let (mut noted, mut buffers) = (false, Buffers::new());
+    for at in (0..count).step_by(size) {
+        let places = [inputs.at(at * from.bytes()), outputs.at(at * to.bytes())];
+        // SAFETY: elements of the guarded memory, no more than a block of them; the level is available.
+        noted |= unsafe { recipe.block(places, steps, size.min(count - at), &mut buffers) };
+    }
+    (outputs.bytes().to_vec(), noted)
+}
+
+#[test]
+fn every_level_gives_the_bits_of_single_elements() {
+    let mut random = Random::new(5);
+    let ways = [
+        (false, Notes::Nothing),
+        (false, Notes::Misfits),
+        (false, Notes::Changes),
+        (true, Notes::Nothing),
+        (true, Notes::Changes),
+    ];
+    for from in Scalar::ALL {
+        for to in Scalar::ALL {
+            for count in [0, 1, 45, 601] {
+                let mut source = vec![0; count * from.bytes()];
+                fill(&mut random, from, &mut source);
+                for way in ways {
+                    let mut expected = (Vec::new(), false);
+                    for element in source.chunks_exact(from.bytes()).take(45) {
+                        let (bytes, noted) = block(Level::Portable, [from, to], way, element, Side::Right);
+                        expected.0.extend(bytes);
+                        expected.1 |= noted;
+                    }
+                    let known = expected.0.len();
+                    on_every_level(|level| {
+                        for side in [Side::Left, Side::Right] {
+                            let (bytes, noted) = block(level, [from, to], way, &source, side);
+                            let where_at =
+                                format!("{from:?} to {to:?}, {way:?}, {count}, {level:?}, {side:?}");
+                            assert_eq!(bytes[..known], expected.0, "{where_at}");
+                            let portable = block(Level::Portable, [from, to], way, &source, side);
+                            assert!((bytes, noted) == portable, "{where_at}");
+                            assert!(
+                                known < source.len() / from.bytes() * to.bytes() || noted == expected.1,
+                                "{where_at}"
+                            );
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_noted_is_what_the_tally_finds() {
+    let mut random = Random::new(6);
+    for from in Scalar::ALL {
+        for to in Scalar::ALL {
+            let mut source = vec![0; 60 * from.bytes()];
+            fill(&mut random, from, &mut source);
+            for element in source.chunks_exact(from.bytes()) {
+                for saturate in [false, true] {
+                    let way = (saturate, Notes::Changes);
+                    let (made, noted) = block(level(), [from, to], way, element, Side::Right);
+                    // SAFETY: one element each.
+                    let (value, made) = unsafe { (from.read(element.as_ptr()), to.read(made.as_ptr())) };
+                    let change = tally::change(value, made, to);
+                    assert_eq!(
+                        noted,
+                        change.is_some(),
+                        "{from:?} {value} to {to:?} {made}, saturate {saturate}"
+                    );
+                    if from.kind() <= to.kind() && !saturate {
+                        let (_, misfits) =
+                            block(level(), [from, to], (false, Notes::Misfits), element, Side::Left);
+                        let expected = change.is_some_and(|change| change >= Change::Overflow);
+                        assert_eq!(misfits, expected, "{from:?} {value} to {to:?} {made}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn of<T: crate::tensor::Element>(values: Vec<T>, shape: &[i64]) -> Tensor {
+    Tensor::from_vec(values, shape).unwrap()
+}
+
+#[test]
+fn reports_are_the_same_with_any_number_of_threads() {
+    let mut random = Random::new(7);
+    let values: Vec<f64> = (0..1_000_000).map(|_| random.next() as f64 / 7.0 - 1e13).collect();
+    let source = of(values, &[1000, 1000]).permute(&[1, 0]).unwrap().slice(0, None, None, -1).unwrap();
+    let mut reports = Vec::new();
+    for threads in [1, 2, 5] {
+        set_num_threads(threads);
+        let mut report = LossReport::default();
+        // SAFETY: the vector is ours.
+        unsafe { cast(&source, dtype::F32, Casting::Unsafe, Some(&mut report)) }.unwrap();
+        // SAFETY: as above.
+        let error = unsafe { cast(&source, dtype::F16, Casting::SameKind, None) }.unwrap_err();
+        reports.push((report, error.to_string()));
+    }
+    set_num_threads(0);
+    assert!(reports[0].0.inexact > 900_000 && reports[0].0.first.is_some());
+    assert!(reports.iter().all(|report| *report == reports[0]));
+}
+
+#[test]
+fn a_destination_in_any_layout_knows_where_its_elements_are() {
+    let source = of((0..24).map(|n| if n == 13 { 1e300 } else { f64::from(n) }).collect(), &[2, 3, 4]);
+    let memory = of(vec![0_f32; 48], &[4, 2, 6]);
+    let destination = memory.permute(&[1, 2, 0]).unwrap().slice(1, None, None, -2).unwrap();
+    let destination = destination.slice(2, None, None, -1).unwrap();
+    // SAFETY: both are ours.
+    let error = unsafe { cast_into(&source, &destination, Casting::SameKind, None) }.unwrap_err();
+    let Error::Cast(Cast::Lossy { report, .. }) = error else { panic!("{error}") };
+    let first = report.first.unwrap();
+    assert_eq!((report.overflow, first.flat, &first.index[..]), (1, 13, &[1, 0, 1][..]));
+    let values = memory.into_vec::<f32>();
+    drop(destination);
+    // Views were alive; the memory was spoilt where they see it.
+    assert!(values.is_err());
+}
+
+#[test]
+fn what_is_refused_leaves_the_destination_alone() {
+    let source = of(vec![1.0_f64, 2.5], &[2]);
+    let destination = of(vec![7_i32, 7], &[2]);
+    let kinds = |error: Error| error.kind();
+    // SAFETY: both are ours.
+    unsafe {
+        let refuse =
+            |source: &Tensor, to: &Tensor, casting| kinds(cast_into(source, to, casting, None).unwrap_err());
+        assert_eq!(refuse(&source, &destination, Casting::SameKind), ErrorKind::InvalidArgument);
+        assert_eq!(
+            refuse(&source, &destination.slice(0, None, Some(1), 1).unwrap(), Casting::Unsafe),
+            ErrorKind::InvalidArgument
+        );
+        assert_eq!(refuse(&destination, &destination, Casting::Unsafe), ErrorKind::Unsupported);
+        assert_eq!(destination.as_slice::<i32>().unwrap(), [7, 7]);
+        assert_eq!(refuse(&source, &destination, Casting::SameValue), ErrorKind::Lossy);
+        assert_eq!(destination.as_slice::<i32>().unwrap(), [i32::MIN; 2]);
+        cast_into(&source, &destination, Casting::Saturate, None).unwrap();
+        assert_eq!(destination.as_slice::<i32>().unwrap(), [1, 2]);
+    }
+}
