@@ -68,7 +68,9 @@ pub(crate) struct Movement {
 }
 
 /// From how many bytes on transposes go past the caches: sooner than copies, for their lines are far apart.
-const STREAMED_TRANSPOSE: usize = 4 << 20;
+const STREAMED_TRANSPOSE: usize = 8 << 20;
+/// From how many bytes on plain copies are shared out: below it one thread is done before another has come.
+const SHARED_COPY: usize = 4 << 20;
 
 /// Runs up to this length are turned round by shuffles within a register.
 const REVERSED_RUN: usize = 8;
@@ -166,6 +168,7 @@ impl Movement {
     pub fn chunks(&self) -> usize {
         match self.kernel {
             Kernel::Nothing | Kernel::Bits { .. } => 1,
+            Kernel::Contiguous if self.bytes() < SHARED_COPY => 1,
             _ => threads::chunks_for(self.bytes()),
         }
     }
@@ -247,7 +250,11 @@ unsafe fn move_items(
             Kernel::Transposed { column } => {
                 let (rows, columns) = (nest.take_inner(), nest.take(column));
                 with_item!(item, T => nest.each(ends, &mut |[from, to]| {
-                    transposed::transpose::<T>(level, Plane::new(from, to, columns, rows), streaming);
+                    let plane = Plane::new(from, to, columns, rows);
+                    match streaming {
+                        true => transposed::transpose::<T, true>(level, plane),
+                        false => transposed::transpose::<T, false>(level, plane),
+                    }
                 }));
             }
             Kernel::Split { channel } => {

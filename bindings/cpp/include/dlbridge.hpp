@@ -374,6 +374,16 @@ class tensor {
   /** The same memory, not to be written to. */
   tensor read_only() const { return made_by(dlb_tensor_read_only, raw_); }
 
+  /** A tensor of its own with the same elements, writable and without gaps; `order` is one of DLB_ORDER_C, _F, _A, _K.
+   * Nobody may write this one meanwhile. */
+  tensor copy(std::int32_t order = DLB_ORDER_C) const {
+    dlb_copy_options options{};
+    options.struct_size = sizeof options;
+    options.order = order;
+    return made_by(dlb_tensor_copy, static_cast<const dlb_tensor *>(raw_), static_cast<const dlb_copy_options *>(&options),
+                   static_cast<dlb_copy_report *>(nullptr));
+  }
+
  private:
   explicit tensor(dlb_tensor *owned) noexcept : raw_(owned) {}
 

@@ -9,6 +9,7 @@ True
 Importing this package imports neither NumPy nor torch.
 """
 
+from ._copy import get_num_threads, set_num_threads, simd_level
 from ._errors import (
     ClosedError,
     CopyRequiredError,
@@ -33,6 +34,7 @@ from ._memory import MemoryStats, memory_limit, memory_stats, trim
 from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 
+copy = native.copy
 empty = native.empty
 from_dlpack = native.from_dlpack
 to_numpy = native.to_numpy
@@ -63,6 +65,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "copy",
     "cuda_available",
     "devices",
     "empty",
@@ -71,10 +74,13 @@ __all__ = [
     "get_cmake_dir",
     "get_include",
     "get_library",
+    "get_num_threads",
     "live_exports",
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "set_num_threads",
+    "simd_level",
     "to",
     "to_numpy",
     "to_torch",
