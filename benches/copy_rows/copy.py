@@ -122,13 +122,13 @@ def steps() -> Iterator[Row]:
         yield moved(f"[:, ::-1] {dtype} 4096^2", square[:, ::-1], 1.5, flips)
         yield moved(f"[::2, ::2] {dtype} 4096^2", square[::2, ::2], 1.5)
         yield moved(f"[:, :4000] {dtype} 4096^2", square[:, :4000], None)
-    swapped = numbers((16 * MIB,), "float32")
+    swapped = numbers((16 * MIB,), "int32")
     out = np.zeros_like(swapped)
     yield Row(
-        "byte order float32 64 MiB",
-        Contestant(lambda: dlbridge.copy(swapped.view(">f4"), out=out)),
-        {"np.copyto": Contestant(lambda: np.copyto(out, swapped.view(">f4"))), "a.byteswap()": Contestant(lambda: swapped.byteswap())},
-        lambda: swapped.view(">f4").astype("<f4"),
+        "byte order int32 64 MiB",
+        Contestant(lambda: dlbridge.copy(swapped.view(">i4"), out=out)),
+        {"np.copyto": Contestant(lambda: np.copyto(out, swapped.view(">i4"))), "a.byteswap()": Contestant(lambda: swapped.byteswap())},
+        lambda: swapped.view(">i4").astype("<i4"),
         None,
         swapped.nbytes,
     )

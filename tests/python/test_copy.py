@@ -185,7 +185,7 @@ def test_torch_tensors_are_copied_from_and_to() -> None:
     assert torch.equal(made, source.permute(2, 0, 1)) and made.data_ptr() != source.data_ptr()
     assert made.stride() == source.permute(2, 0, 1).clone().stride()
     float8 = source.to(torch.float8_e4m3fn)
-    assert torch.equal(dlbridge.to_torch(dlbridge.copy(float8)).float(), source.float())
+    assert torch.equal(dlbridge.to_torch(dlbridge.copy(float8)).float(), float8.float())
     leaf = torch.ones(3, requires_grad=True)
     assert dlbridge.to_torch(leaf, copy=True).grad_fn is not None
     array = np.zeros((3, 2), "f4")
