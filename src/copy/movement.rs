@@ -95,6 +95,16 @@ impl Movement {
         movement
     }
 
+    /// So many bytes that are one run on both sides, and too few to be shared out; `None` where they are not.
+    pub fn of_run(bytes: usize) -> Option<Movement> {
+        let nest = Nest { axes: Vec::new(), offsets: [0; 2] };
+        (1..SHARED_COPY).contains(&bytes).then_some(Movement {
+            kernel: Kernel::Contiguous,
+            item: bytes,
+            nest,
+        })
+    }
+
     /// Elements that do not fill bytes, packed on both sides.
     pub fn of_bits(bits: usize) -> Movement {
         let nest = Nest { axes: Vec::new(), offsets: [0; 2] };
@@ -169,6 +179,8 @@ impl Movement {
         match self.kernel {
             Kernel::Nothing | Kernel::Bits { .. } => 1,
             Kernel::Contiguous if self.bytes() < SHARED_COPY => 1,
+            // Long runs of rows, which are read and written in whole lines.
+            Kernel::Transposed { .. } => threads::chunks_for(self.bytes()).min(4 * threads::num_threads()),
             _ => threads::chunks_for(self.bytes()),
         }
     }
@@ -187,6 +199,8 @@ impl Movement {
         match self.kernel {
             Kernel::Split { channel } => Some(channel),
             Kernel::Merged { .. } => Some(self.nest.axes.len() - 1),
+            // It would do with a part, but each row of the source is to be read in one go.
+            Kernel::Transposed { column } => Some(column),
             // A run that is turned round.
             Kernel::Reversed if self.nest.inner().steps[0] > 0 => Some(self.nest.axes.len() - 1),
             _ => None,
@@ -273,7 +287,8 @@ unsafe fn move_items(
             }
             Kernel::Reversed if nest.inner().steps[0] > 0 => {
                 let (run, turns) = (nest.take_inner().extent * item, nest.take_inner());
-                nest.each(ends, &mut |[from, to]| reversed::runs(level, from, to, turns.extent, run));
+                let outer = nest.take_inner();
+                nest.each(ends, &mut |[from, to]| reversed::runs(level, from, to, outer, turns.extent, run));
             }
             Kernel::Reversed | Kernel::Repeated | Kernel::Stepped => {
                 let (inner, outer) = (nest.take_inner(), nest.take_inner());
