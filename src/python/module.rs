@@ -79,10 +79,11 @@ macro_rules! functions {
 static FUNCTIONS: &[MethodDef] = functions! {
     c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None)\n--\n\n\
 The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
-Copies nothing, and the owner stays alive as long as the tensor or anything made from it. Where `device` ('cpu', 'cuda:0',\n\
-a torch.device, a DLPack pair) is another one than the data is on, the result is a copy under way there, which whoever\n\
-reaches its elements waits for (see upload); copy=False raises CopyRequiredError instead. A producer on a CUDA device is\n\
-asked to have the library's stream wait for its work; nothing waits on the host.\n\n\
+The owner stays alive as long as the tensor or anything made from it. Never copies, unless copy=True asks for it, the same\n\
+as dlbridge.copy(x); or `device` ('cpu', 'cuda:0', a torch.device, a DLPack pair) is another one than the data is on: then\n\
+the result is a copy under way there, which whoever reaches its elements waits for (see upload), or with copy=False a\n\
+CopyRequiredError. A producer on a CUDA device is asked to have the library's stream wait for its work; nothing waits on\n\
+the host.\n\n\
 Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\

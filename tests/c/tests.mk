@@ -3,7 +3,7 @@
 .PHONY: test-c test-c-release test-c-debug test-c-static test-c-headers test-c-library \
     test-c-valgrind test-c-asan test-c-driver
 
-C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory pin stream transfer cast compare stack \
+C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory pin stream transfer copy cast compare stack \
              python
 C_EXAMPLES := camera own_memory capture
 C_BUILD   := $(ROOT)/build/c

@@ -1,33 +1,25 @@
 # The C++ tests and example, and the headers by themselves. What is made lies in build/cpp.
 
 CPP_OUT   := build/cpp
+# One program per noun, in C++11; those of devices run again with the stand-in for a CUDA driver.
+CPP_TESTS   := tensor memory copy stack stream
+CPP_DEVICES := memory stream
 CPP_FLAGS := -O1 -g -pthread $(C_WARNINGS) $(INCLUDE) -I$(ROOT)/bindings/cpp/include
 CPP_BUILD  = $(CXX) $(CPP_FLAGS) -MMD -MT $@ -MF $@.d $< -o $@
-# With the stand-in for a CUDA driver.
 CPP_DRIVEN = LD_LIBRARY_PATH=$(ROOT)/$(STANDIN)
 CPP_LINK   = -L$(1) -Wl,-rpath,$(1) -ldlbridge
 
 .PHONY: test-cpp test-cpp-asan test-cpp-torch test-libtorch-versions test-cpp-headers
 
-test-cpp: test-cpp-headers standin $(CPP_OUT)/tensor $(CPP_OUT)/memory $(CPP_OUT)/stream $(CPP_OUT)/stack $(CPP_OUT)/span ## the C++ wrapper
-	$(CPP_OUT)/tensor
-	$(CPP_OUT)/memory
-	$(CPP_OUT)/stream
-	$(CPP_DRIVEN) $(CPP_OUT)/memory
-	$(CPP_DRIVEN) $(CPP_OUT)/stream
-	$(CPP_OUT)/stack
-	$(CPP_OUT)/span
+test-cpp: test-cpp-headers standin $(CPP_TESTS:%=$(CPP_OUT)/%) $(CPP_OUT)/span ## the C++ wrapper
+	@set -e; for test in $(CPP_TESTS) span; do $(CPP_OUT)/$$test; done
+	@set -e; for test in $(CPP_DEVICES); do $(CPP_DRIVEN) $(CPP_OUT)/$$test; done
 	@$(if $(CXX_MDSPAN),$(MAKE) --no-print-directory $(CPP_OUT)/mdspan && $(CPP_OUT)/mdspan,\
 	    echo "UNAVAILABLE: no compiler here has <mdspan>; on Debian: apt-get install clang-19 libc++-19-dev libc++abi-19-dev")
 
-test-cpp-asan: standin $(CPP_OUT)/tensor-asan $(CPP_OUT)/memory-asan $(CPP_OUT)/stream-asan $(CPP_OUT)/stack-asan $(CPP_OUT)/span-asan ## the same, C++ and Rust under AddressSanitizer
-	$(CPP_OUT)/tensor-asan
-	$(CPP_OUT)/memory-asan
-	$(CPP_OUT)/stream-asan
-	$(CPP_DRIVEN) $(CPP_OUT)/memory-asan
-	$(CPP_DRIVEN) $(CPP_OUT)/stream-asan
-	$(CPP_OUT)/stack-asan
-	$(CPP_OUT)/span-asan
+test-cpp-asan: standin $(CPP_TESTS:%=$(CPP_OUT)/%-asan) $(CPP_OUT)/span-asan ## the same, C++ and Rust under AddressSanitizer
+	@set -e; for test in $(CPP_TESTS) span; do $(CPP_OUT)/$$test-asan; done
+	@set -e; for test in $(CPP_DEVICES); do $(CPP_DRIVEN) $(CPP_OUT)/$$test-asan; done
 
 test-cpp-torch: $(CPP_OUT)/torch ## the libtorch door, with the torch of .venv
 	$(CPP_OUT)/torch
@@ -53,10 +45,10 @@ test-cpp-headers: | $(CPP_OUT)
 $(CPP_OUT):
 	@mkdir -p $@
 
-$(CPP_OUT)/tensor $(CPP_OUT)/memory $(CPP_OUT)/stream $(CPP_OUT)/stack: $(CPP_OUT)/%: tests/cpp/%.cpp | lib $(CPP_OUT)
+$(CPP_TESTS:%=$(CPP_OUT)/%): $(CPP_OUT)/%: tests/cpp/%.cpp | lib $(CPP_OUT)
 	@$(CPP_BUILD) -std=c++11 $(call CPP_LINK,$(LIB_RELEASE))
 
-$(CPP_OUT)/tensor-asan $(CPP_OUT)/memory-asan $(CPP_OUT)/stream-asan $(CPP_OUT)/stack-asan: $(CPP_OUT)/%-asan: tests/cpp/%.cpp | lib-asan $(CPP_OUT)
+$(CPP_TESTS:%=$(CPP_OUT)/%-asan): $(CPP_OUT)/%-asan: tests/cpp/%.cpp | lib-asan $(CPP_OUT)
 	@$(CPP_BUILD) -std=c++11 $(ASAN) $(call CPP_LINK,$(LIB_ASAN))
 
 $(CPP_OUT)/span: tests/cpp/span.cpp | lib $(CPP_OUT)

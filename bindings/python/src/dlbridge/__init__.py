@@ -10,6 +10,7 @@ Importing this package imports neither NumPy nor torch.
 """
 
 from ._compare import Comparison, Difference, Worst
+from ._copy import get_num_threads, set_num_threads, simd_level
 from ._errors import (
     ClosedError,
     CopyRequiredError,
@@ -47,6 +48,7 @@ from ._tensor import Tensor
 
 allclose = native.allclose
 cast = native.cast
+copy = native.copy
 empty = native.empty
 equal = native.equal
 from_dlpack = native.from_dlpack
@@ -86,6 +88,7 @@ __all__ = [
     "__version__",
     "allclose",
     "cast",
+    "copy",
     "cuda_available",
     "devices",
     "download",
@@ -98,11 +101,14 @@ __all__ = [
     "get_cmake_dir",
     "get_include",
     "get_library",
+    "get_num_threads",
     "live_exports",
     "live_tensors",
     "memory_limit",
     "memory_stats",
     "pin",
+    "set_num_threads",
+    "simd_level",
     "stack",
     "to",
     "to_numpy",

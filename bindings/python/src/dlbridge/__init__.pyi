@@ -1,12 +1,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from types import EllipsisType
-from typing import Any, Literal, NoReturn, SupportsFloat, SupportsIndex, final, overload
+from typing import Any, Literal, NoReturn, SupportsFloat, SupportsIndex, TypeVar, final, overload
 
 import numpy as np
 import torch
 from typing_extensions import CapsuleType
 
 from ._compare import Comparison as Comparison, Difference as Difference, Worst as Worst
+from ._copy import (
+    get_num_threads as get_num_threads,
+    set_num_threads as set_num_threads,
+    simd_level as simd_level,
+)
 from ._errors import (
     ClosedError as ClosedError,
     CopyRequiredError as CopyRequiredError,
@@ -67,6 +72,7 @@ __all__ = [
     "__version__",
     "allclose",
     "cast",
+    "copy",
     "cuda_available",
     "devices",
     "download",
@@ -79,11 +85,14 @@ __all__ = [
     "get_cmake_dir",
     "get_include",
     "get_library",
+    "get_num_threads",
     "live_exports",
     "live_tensors",
     "memory_limit",
     "memory_stats",
     "pin",
+    "set_num_threads",
+    "simd_level",
     "stack",
     "to",
     "to_numpy",
@@ -96,6 +105,8 @@ __all__ = [
 __version__: str
 
 _Casting = Literal["same_kind", "same_value", "unsafe", "saturate"]
+_Out = TypeVar("_Out")
+_Order = Literal["C", "F", "A", "K"]
 _Index = SupportsIndex | slice | EllipsisType | None
 
 @final
@@ -117,6 +128,8 @@ class Tensor:
     @property
     def nbytes(self) -> int: ...
     @property
+    def copied(self) -> bool: ...
+    @property
     def readonly(self) -> bool: ...
     @property
     def contiguous(self) -> bool: ...
@@ -126,6 +139,7 @@ class Tensor:
     def __contains__(self, item: object) -> NoReturn: ...
     def __iter__(self) -> Iterator[Tensor]: ...
     def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
+    def copy(self, *, order: _Order = "C") -> Tensor: ...
     def view(self, dtype: Any, /) -> Tensor: ...
     def numpy(self) -> np.ndarray[Any, Any]: ...
     def to(self, device: Any) -> Tensor: ...
@@ -143,6 +157,10 @@ class Tensor:
 
     __dlpack_c_exchange_api__: CapsuleType
 
+@overload
+def copy(x: Any, /, *, out: None = None, order: _Order = "C") -> Tensor: ...
+@overload
+def copy(x: Any, /, *, out: _Out, order: _Order = "C") -> _Out: ...
 def empty(
     shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any, *, device: Any = "cpu", pinned: bool = False
 ) -> Tensor: ...
