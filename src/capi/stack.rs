@@ -46,12 +46,13 @@ pub struct dlb_stack_options {
 ///
 /// All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
 /// tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a
-/// destination of another shape, an unknown constant, as many numbers as there are neither channels nor one, scale or bias
-/// to a dtype that is no real floating-point number), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, dtypes
-/// that are not cast like this, shared memory), `DLB_ERROR_READ_ONLY`, and with `DLB_ERROR_LOSSY` where a value is refused:
-/// then all of the destination is set to one value that nobody takes for a result (NaN, the smallest of the signed
-/// integers, the largest of the unsigned ones, true). Waits for asynchronous copies. Nobody else may touch the destination
-/// or write to the tensors meanwhile.
+/// destination of another shape, an unknown constant, dtypes that are not cast like this, as many numbers as there are
+/// neither channels nor one, scale or bias to a dtype that is no real floating-point number), `DLB_ERROR_UNSUPPORTED`
+/// (memory that the host cannot read, dtypes that are never cast, sub-byte elements, memory that is shared, a destination
+/// whose indices share elements), `DLB_ERROR_READ_ONLY`, and with `DLB_ERROR_LOSSY` where a value is refused: then all of
+/// the destination is set to one value that nobody takes for a result (NaN, the smallest of the signed integers, the largest
+/// of the unsigned ones, true). Waits for asynchronous copies. Thread-safe; nobody else may touch the destination or write
+/// to the tensors meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_stack(
     tensors: *const *const dlb_tensor,
