@@ -19,8 +19,8 @@
 //! # Ok::<(), dlbridge::Error>(())
 //! ```
 //!
-//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`device`], then `interop`, `python`
-//! and `capi`.
+//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`device`], [`staging`],
+//! then `interop`, `python` and `capi`.
 //! A layer uses only the ones below it.
 
 pub mod capi;
@@ -32,10 +32,10 @@ mod guard;
 pub mod interop;
 pub mod memory;
 pub mod python;
-
+pub mod staging;
 pub mod tensor;
 
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
-pub use error::{Allocation, Driver, Error, Kind, Refusal, Result, Transfer};
+pub use error::{Allocation, Driver, Error, Kind, Refusal, Result, Staging, Transfer};
 pub use tensor::Tensor;

@@ -193,6 +193,11 @@ impl Event {
         self.outcome(Transfer::Timeout { nanoseconds })
     }
 
+    /// What stands for it where memory is to be given back behind it.
+    pub(crate) fn fence(&self) -> Arc<dyn Fence> {
+        self.0.clone()
+    }
+
     /// What became of it; `unfinished` where it is not done and nothing failed.
     fn outcome(&self, unfinished: Transfer) -> Result<()> {
         let done = self.0.done();
@@ -251,7 +256,7 @@ impl Event {
 /// through tensors that share it: not through another description of it, a slice, or an export from before. An export of
 /// `source` from meanwhile does not wait either, and is only read until then.
 pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<Event> {
-    check(source, destination, stream)?;
+    check(source, destination, stream.device())?;
     // Queueing and noting it on both tensors is one step: otherwise two threads could make two copies wait for each
     // other.
     let mut lock = Lock::take();
@@ -266,13 +271,27 @@ pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream)
     Ok(Event(fence))
 }
 
+/// Copies the elements of `source` to `destination`, of the same shape and dtype, on this thread.
+///
+/// # Safety
+///
+/// Nobody writes to the memory of `source` meanwhile, and nobody reaches that of `destination`.
+pub(crate) unsafe fn copy(source: &Tensor, destination: &Tensor) -> Result<()> {
+    check(source, destination, DLDevice::CPU)?;
+    source.settle(Access::Read)?;
+    destination.settle(Access::Read)?;
+    destination.settle(Access::Write)?;
+    // SAFETY: checked, and promised by the caller.
+    unsafe { cpu::copy(source, destination) };
+    Ok(())
+}
+
 /// Refuses what cannot be copied.
-fn check(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<()> {
+fn check(source: &Tensor, destination: &Tensor, stream: DLDevice) -> Result<()> {
     let refuse = |transfer| Err(Error::Transfer(transfer));
     for (what, tensor) in [("source", source), ("destination", destination)] {
         if !device::is_host(tensor.device()) {
-            let [device, stream] =
-                [tensor.device(), stream.device()].map(|each| device::Name(each).to_string());
+            let [device, stream] = [tensor.device(), stream].map(|each| device::Name(each).to_string());
             return refuse(Transfer::Device { what, device, stream });
         }
     }

@@ -3,11 +3,13 @@
 mod allocation;
 mod driver;
 mod refusal;
+mod staging;
 mod transfer;
 
 pub use allocation::Allocation;
 pub use driver::Driver;
 pub use refusal::Refusal;
+pub use staging::Staging;
 pub use transfer::Transfer;
 
 use std::borrow::Cow;
@@ -135,6 +137,8 @@ pub enum Error {
     Transfer(Transfer),
     // What a driver cannot do, or could not
     Driver(Driver),
+    // What a staging ring does not give
+    Staging(Staging),
     Python { who: &'static str, words: String },
     Panic { words: String },
 }
@@ -190,6 +194,7 @@ impl Error {
             Refused(refusal) => refusal.kind(),
             Transfer(transfer) => transfer.kind(),
             Driver(driver) => driver.kind(),
+            Staging(staging) => staging.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
         }
@@ -381,6 +386,7 @@ impl fmt::Display for Error {
             Refused(refusal) => refusal.fmt(f),
             Transfer(transfer) => transfer.fmt(f),
             Driver(driver) => driver.fmt(f),
+            Staging(staging) => staging.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }

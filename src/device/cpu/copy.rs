@@ -34,7 +34,7 @@ struct Axis {
 /// Both lie in host memory and have the same shape and dtype; where its elements do not fill bytes, both are packed
 /// in row-major order. They share no memory, no two indices of the destination share an element, and nobody else
 /// accesses either.
-pub(super) unsafe fn copy(source: &Tensor, destination: &Tensor) {
+pub(in crate::device) unsafe fn copy(source: &Tensor, destination: &Tensor) {
     if source.size() == 0 {
         return;
     }

@@ -4,5 +4,6 @@ mod copy;
 mod event;
 mod queue;
 
+pub(super) use copy::copy;
 pub(super) use event::is_stream_thread;
 pub(super) use queue::Threaded;
