@@ -155,6 +155,12 @@ impl Stream {
         done
     }
 
+    /// Queues any code, for tests: a kernel that takes its time.
+    #[cfg(test)]
+    pub(crate) fn call(&self, body: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Event> {
+        self.0.queue.submit(&mut Lock::take(), Vec::new(), Work::Call(Box::new(body))).map(Event)
+    }
+
     /// The handle as a pointer; [`Stream::from_raw`] takes it back.
     pub(crate) fn into_raw(self) -> *mut c_void {
         Arc::into_raw(self.0).cast_mut().cast()

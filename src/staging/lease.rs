@@ -62,11 +62,12 @@ impl Buffer {
     }
 }
 
-/// Makes room in `buffers` for tensors like `leaves`.
+/// Makes room in `buffers` for tensors like `leaves`; smaller ones go once what is queued on them, `used`, is done.
 pub(super) fn grow(
     buffers: &mut Vec<Buffer>,
     leaves: &[Leaf<'_>],
     allocator: Option<&Arc<dyn Allocator>>,
+    used: Option<&Event>,
 ) -> Result<()> {
     for (index, leaf) in leaves.iter().enumerate() {
         let bytes = packed_bytes(leaf.shape, leaf.dtype)?;
@@ -75,7 +76,10 @@ pub(super) fn grow(
         }
         let buffer = Buffer { block: Block::new(allocator, bytes, 0)?, initialised: AtomicBool::new(false) };
         match buffers.get_mut(index) {
-            Some(smaller) => *smaller = buffer,
+            Some(place) => {
+                let smaller = std::mem::replace(place, buffer);
+                smaller.block.release_after(used.map(Event::fence).into_iter().collect());
+            }
             None => buffers.push(buffer),
         }
     }

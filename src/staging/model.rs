@@ -133,9 +133,10 @@ impl Model {
         };
         let waiting =
             (State::consumer_waits as fn(&mut State, Who), State::consumer_leaves as fn(&mut State, Who));
-        let (inner, ticket) = self.wait(&self.ready, who, ask, waiting);
+        let (mut inner, ticket) = self.wait(&self.ready, who, ask, waiting);
         let ticket = ticket?;
         let set = inner.place[ticket as usize];
+        inner.state.copied(ticket);
         drop(inner);
         self.read(ticket, set);
         Ok(ticket)
@@ -189,13 +190,13 @@ fn two_producers_and_a_consumer_in_either_order() {
             let model = Model::new(1, 0, order);
             let threads = [1, 2].map(|who| {
                 let model = model.clone();
-                thread::spawn(move || model.produce(who).unwrap())
+                thread::spawn(move || assert!(model.produce(who).is_ok()))
             });
             for number in 0..2 {
                 assert_eq!(model.next(3, false), Ok(number));
                 model.give_back(number);
             }
-            threads.map(|thread| thread.join().unwrap());
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
     }
 }
@@ -215,7 +216,7 @@ fn two_consumers_get_every_batch_once_and_both_see_the_end() {
                 got
             })
         });
-        (0..2).for_each(|_| drop(model.produce(3).unwrap()));
+        (0..2).for_each(|number| assert_eq!(model.produce(3), Ok(number)));
         model.change(|inner| inner.state.close());
         assert_eq!(consumers.map(|thread| thread.join().unwrap()).iter().sum::<i32>(), 2);
     });
@@ -267,7 +268,7 @@ fn an_abort_reaches_a_producer_that_waits_and_a_consumer_that_waits() {
             thread::spawn(move || assert_eq!(ask(), Err(Over::Aborted)))
         });
         model.change(|inner| inner.state.abort());
-        threads.map(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         model.give_back(0);
     });
 }

@@ -5,7 +5,7 @@ use super::lease::{Lease, Set, grow};
 use super::slot::{Filled, Leaf, Slot};
 use super::state::{Answer, Given, State, Who};
 use super::{MAX_LEAVES, Options};
-use crate::device::{Stream, device_allocator, pinned_allocator};
+use crate::device::{Event, Stream, device_allocator, pinned_allocator};
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Result, Staging};
 use crate::fork::{self, Guarded, Lock};
@@ -60,6 +60,9 @@ impl Upload {
     }
 }
 
+/// How long a thread waits before it looks again which copies are done.
+const SLICE: Duration = Duration::from_millis(2);
+
 /// What handles, slots and batches share.
 pub(super) struct Shared {
     generation: u64,
@@ -75,8 +78,24 @@ pub(super) struct Inner {
     free: Vec<Set>,
     /// What is ready, by number.
     filled: BTreeMap<u64, Filled>,
+    /// Batches that were handed out before the copies that make them were done.
+    copies: Vec<(u64, Event)>,
     reason: Option<String>,
     totals: Totals,
+}
+
+impl Inner {
+    /// Looks which copies are done: until then their batches are held by the copy, whatever consumers do.
+    fn look(&mut self) {
+        let Inner { state, copies, .. } = self;
+        copies.retain(|(ticket, copy)| {
+            let done = copy.done();
+            if done {
+                state.copied(*ticket);
+            }
+            !done
+        });
+    }
 }
 
 /// What a ring has done.
@@ -133,6 +152,7 @@ impl Ring {
                 state: State::new(slots, keep, order),
                 free: Vec::new(),
                 filled: BTreeMap::new(),
+                copies: Vec::new(),
                 reason: None,
                 totals: Totals::default(),
             }),
@@ -167,16 +187,15 @@ impl Ring {
         // From here on the slot gives back what it has, whatever fails.
         let mut taken = Taken { shared: self.0.clone(), ticket, set: Some(set) };
         let (target, set) = (&self.0.target, taken.set.get_or_insert_default());
-        grow(&mut set.host, leaves, target.host.as_ref())?;
+        // What was copied out of the host's buffers, or used in them where they were the batch: done long ago, unless
+        // nobody looked at the batch. Whether it failed was told to others.
+        let busy = if target.upload.is_some() { set.uploaded.take() } else { set.used.take() };
+        if let Some(busy) = busy {
+            let _ = busy.wait();
+        }
+        grow(&mut set.host, leaves, target.host.as_ref(), None)?;
         if let Some(upload) = &target.upload {
-            grow(&mut set.device, leaves, Some(&upload.allocator))?;
-            if let Some(uploaded) = set.uploaded.take() {
-                // Done long ago, unless the consumer did not look at the batch. That it failed was told to others.
-                let _ = uploaded.wait();
-            }
-        } else if let Some(used) = set.used.take() {
-            // Here the producer writes to the very memory.
-            let _ = used.wait();
+            grow(&mut set.device, leaves, Some(&upload.allocator), set.used.as_ref())?;
         }
         let set = taken.set.take().unwrap_or_default();
         let lease = Lease::new(self.0.clone(), ticket, set);
@@ -241,6 +260,11 @@ impl Ring {
     /// The batches, by number, that consumers have or keep.
     pub fn held(&self) -> Vec<u64> {
         self.0.inner.get(&mut Lock::take()).state.held()
+    }
+
+    #[cfg(test)]
+    pub(super) fn target(&self) -> &Target {
+        &self.0.target
     }
 
     /// The handle as a pointer; [`Ring::from_raw`] takes it back.
@@ -337,6 +361,10 @@ impl Shared {
             return Err(Error::Staging(Staging::NoBatch { nanoseconds: nanoseconds(timeout) }));
         };
         let Some(filled) = inner.filled.remove(&ticket) else { unreachable!("ready means filled") };
+        match filled.lease.ready() {
+            Some(copy) => inner.copies.push((ticket, copy)),
+            None => inner.state.copied(ticket),
+        }
         inner.totals.handed += 1;
         inner.totals.bytes += filled.bytes();
         Ok((ticket, filled))
@@ -356,6 +384,7 @@ impl Shared {
         let mut lock = Lock::take();
         let answer = loop {
             let inner = self.inner.get(&mut lock);
+            inner.look();
             let answer = ask(inner);
             self.tell(inner);
             if !matches!(answer, Answer::Wait) {
@@ -371,7 +400,9 @@ impl Shared {
             if left == Some(Duration::ZERO) {
                 break answer;
             }
-            lock = lock.wait(condition, left);
+            // Nobody wakes for a copy that is done while the consumer keeps the batch.
+            let slice = (!inner.copies.is_empty()).then_some(SLICE);
+            lock = lock.wait(condition, left.into_iter().chain(slice).min());
         };
         let inner = self.inner.get(&mut lock);
         let waited = start.map_or(Duration::ZERO, |start| start.elapsed());
@@ -403,12 +434,16 @@ impl Shared {
 
     /// The consumer says that it is done with a batch.
     pub fn release(&self, ticket: u64) {
-        self.change(|inner| inner.state.release(ticket));
+        self.change(|inner| {
+            inner.look();
+            inner.state.release(ticket);
+        });
     }
 
     /// Nobody has a set any more; without one its memory is lost.
     pub fn give_back(&self, ticket: u64, set: Option<Set>) {
         let excess = self.change(|inner| {
+            inner.copies.retain(|(each, _)| *each != ticket);
             let keep = inner.state.give_back(ticket);
             match set {
                 Some(set) if keep => inner.free.push(set),

@@ -17,7 +17,13 @@ pub(super) type Who = u64;
 enum Stage {
     Filling,
     Ready,
-    Handed(Who),
+    /// To whom, and whether the copy that makes it is done.
+    Handed {
+        who: Who,
+        copied: bool,
+    },
+    /// The consumer is done with it, and the copy that made it is not: it comes back by itself.
+    Leaving,
     /// `settled` once its consumer has asked for batches after it: until then its last tensor may be about to go.
     Kept {
         settled: bool,
@@ -104,7 +110,7 @@ impl State {
 
     /// The batches that consumers have.
     pub fn held(&self) -> Vec<u64> {
-        let held = |stage: &Stage| matches!(stage, Stage::Handed(_) | Stage::Kept { .. });
+        let held = |stage: &Stage| !matches!(stage, Stage::Filling | Stage::Ready);
         self.stages.iter().filter(|(_, stage)| held(stage)).map(|(&ticket, _)| ticket).collect()
     }
 
@@ -129,7 +135,8 @@ impl State {
         self.is_dry()
             && self.free == 0
             && self.stages.values().all(|stage| match stage {
-                Stage::Handed(consumer) => waits(consumer),
+                Stage::Handed { who, .. } => waits(who),
+                Stage::Leaving => false,
                 _ => true,
             })
     }
@@ -173,7 +180,7 @@ impl State {
         self.settle();
         if let Some(ticket) = self.candidate() {
             self.arrived.retain(|&each| each != ticket);
-            self.stages.insert(ticket, Stage::Handed(who));
+            self.stages.insert(ticket, Stage::Handed { who, copied: false });
             // The batch behind it may be ready too, for another consumer.
             self.wake.consumers = true;
             return Answer::Go(ticket);
@@ -208,23 +215,35 @@ impl State {
         }
     }
 
+    /// The copy that makes a batch is done, or there is none. Called for each batch that was handed out.
+    pub fn copied(&mut self, ticket: u64) {
+        match self.stages.get_mut(&ticket) {
+            Some(Stage::Handed { copied, .. }) => *copied = true,
+            Some(stage @ Stage::Leaving) => {
+                *stage = Stage::Kept { settled: false };
+                self.wake = Wake { producers: true, consumers: true };
+            }
+            _ => {}
+        }
+    }
+
     /// The consumer is done with a batch, whatever else keeps its memory.
     pub fn release(&mut self, ticket: u64) {
-        if let Some(stage @ Stage::Handed(_)) = self.stages.get_mut(&ticket) {
-            *stage = Stage::Kept { settled: false };
-            self.wake = Wake { producers: true, consumers: true };
+        let Some(stage) = self.stages.get_mut(&ticket) else { return };
+        match *stage {
+            Stage::Handed { copied: true, .. } => *stage = Stage::Kept { settled: false },
+            Stage::Handed { copied: false, .. } => *stage = Stage::Leaving,
+            _ => return,
         }
+        self.wake = Wake { producers: true, consumers: true };
     }
 
     /// `who` is done with all batches it was given: what asking for the next one means where nobody says more.
     pub fn release_all(&mut self, who: Who) {
         self.settle();
-        let own: Vec<u64> = self
-            .stages
-            .iter()
-            .filter(|(_, stage)| **stage == Stage::Handed(who))
-            .map(|(&ticket, _)| ticket)
-            .collect();
+        let own = |stage: &Stage| matches!(stage, Stage::Handed { who: owner, .. } if *owner == who);
+        let own: Vec<u64> =
+            self.stages.iter().filter(|(_, stage)| own(stage)).map(|(&ticket, _)| ticket).collect();
         own.into_iter().for_each(|ticket| self.release(ticket));
     }
 
