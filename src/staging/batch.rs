@@ -1,6 +1,6 @@
 //! A batch: tensors that a consumer has, and the memory under them until the last of them is gone.
 
-use super::ring::Shared;
+use super::shared::Shared;
 use super::slot::Filled;
 use crate::device::Stream;
 use crate::error::Result;

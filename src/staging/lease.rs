@@ -1,6 +1,6 @@
 //! The memory of one batch, and who has it.
 
-use super::ring::Shared;
+use super::shared::Shared;
 use crate::device::{Event, Stream};
 use crate::dlpack::DLTensor;
 use crate::error::Result;

@@ -64,8 +64,10 @@
 mod batch;
 mod lease;
 mod ring;
+mod shared;
 mod slot;
 mod state;
+mod target;
 
 #[cfg(test)]
 mod model;
@@ -73,7 +75,8 @@ mod model;
 mod tests;
 
 pub use batch::Batch;
-pub use ring::{Ring, Totals};
+pub use ring::Ring;
+pub use shared::Totals;
 pub use slot::{Leaf, Slot};
 
 use crate::dlpack::DLDevice;

@@ -1,4 +1,4 @@
-use super::ring::{Target, Upload};
+use super::target::{Target, Upload};
 use super::{Batch, Leaf, Options, Order, Ring};
 use crate::device::{Stream, device_allocator};
 use crate::dlpack::DLDevice;
@@ -23,7 +23,11 @@ fn uploading(options: Options, careless: bool) -> Ring {
 }
 
 fn put(ring: &Ring, values: &[i32]) -> Result<u64> {
-    let mut slot = ring.acquire(&[Leaf::new("values", &[values.len() as i64], dtype::I32)], SOON)?;
+    put_within(ring, values, SOON)
+}
+
+fn put_within(ring: &Ring, values: &[i32], timeout: Option<Duration>) -> Result<u64> {
+    let mut slot = ring.acquire(&[Leaf::new("values", &[values.len() as i64], dtype::I32)], timeout)?;
     slot.get_mut::<i32>(0)?.copy_from_slice(values);
     let number = slot.number();
     slot.submit().map(|()| number)
@@ -72,12 +76,12 @@ fn a_batch_that_is_kept_is_never_overwritten() {
         let ring = if upload { uploading(options, false) } else { Ring::new(options).unwrap() };
         let mut kept = Vec::new();
         for number in 0..5 {
-            put(&ring, &[number; 100]).unwrap();
+            put_within(&ring, &[number; 100], PATIENT).unwrap();
             let batch = ring.next(None, SOON).unwrap();
             // A view and an export, as other frameworks have them.
             kept.push((batch.tensors()[0].select(0, 3).unwrap(), batch.tensors()[0].export().unwrap()));
         }
-        let error = put(&ring, &[5; 100]).unwrap_err();
+        let error = put_within(&ring, &[5; 100], PATIENT).unwrap_err();
         assert_eq!(error, Error::Staging(Staging::Held { batches: vec![0, 1, 2, 3, 4], most: 5 }));
         for (number, (view, export)) in kept.drain(..).enumerate() {
             // SAFETY: an export that is deleted once, and elements that nobody writes.
@@ -86,8 +90,8 @@ fn a_batch_that_is_kept_is_never_overwritten() {
                 drop(crate::Tensor::import(export).unwrap());
             }
         }
-        put(&ring, &[6; 3]).unwrap();
-        put(&ring, &[7; 3]).unwrap();
+        put_within(&ring, &[6; 3], PATIENT).unwrap();
+        put_within(&ring, &[7; 3], PATIENT).unwrap();
         assert_eq!(kind(put(&ring, &[8; 3])), Kind::Timeout, "as many as slots again");
         assert_eq!(values(&ring.next(None, SOON).unwrap()), [6; 3]);
     }
