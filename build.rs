@@ -24,7 +24,10 @@ fn generate_header() {
     ));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("dlbridge.h");
     // One file per noun, in the order in which the header introduces them.
-    let nouns = ["status", "dtype", "device", "tensor", "view", "memory", "event", "stream", "python"];
+    let nouns = [
+        "status", "dtype", "device", "tensor", "view", "memory", "event", "stream", "staging", "slot",
+        "batch", "python",
+    ];
     let sources = nouns.map(|noun| root.join(format!("src/capi/{noun}.rs")));
     let builder = sources.into_iter().fold(cbindgen::Builder::new(), cbindgen::Builder::with_src);
     builder.with_config(config).generate().expect("src/capi can be described in C").write_to_file(out);

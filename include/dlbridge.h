@@ -51,6 +51,16 @@
 #define DLB_WAIT_FOREVER UINT64_MAX
 
 /**
+ * Batches come out in the order in which their slots were acquired.
+ */
+#define DLB_ORDER_KEPT 0
+
+/**
+ * Batches come out as they were submitted.
+ */
+#define DLB_ORDER_FIRST_COME 1
+
+/**
  * Who gives memory and takes it back: the host's allocator, a pool, or functions of the program.
  *
  * Opaque. Reference-counted: `dlb_allocator_retain()` adds a reference, `dlb_allocator_release()` drops one; every
@@ -59,12 +69,42 @@
 typedef struct dlb_allocator dlb_allocator;
 
 /**
+ * A batch, on the ring's device: a few tensors.
+ *
+ * Opaque. One owner, who ends it with `dlb_batch_release()`; any number of threads may read it meanwhile.
+ */
+typedef struct dlb_batch dlb_batch;
+
+/**
  * A point in a stream: done once everything queued before it is.
  *
  * Opaque. Reference-counted: `dlb_event_retain()` adds a reference, `dlb_event_release()` drops one. Any thread may use
  * an event while it holds a reference. It does not keep the stream or any tensor.
  */
 typedef struct dlb_event dlb_event;
+
+/**
+ * An empty slot of a ring, to be filled by the thread that has it.
+ *
+ * Opaque. One owner, who ends it with `dlb_slot_submit()` or `dlb_slot_release()`; not thread-safe by itself, but any
+ * thread may be the one.
+ */
+typedef struct dlb_slot dlb_slot;
+
+/**
+ * A ring of slots between producers and consumers, so that loading and computing overlap.
+ *
+ * A producer acquires an empty slot, fills its tensors and submits it; a consumer gets it as a batch. On the CPU the
+ * memory that was filled is the batch: nothing is copied. For another device a slot has a pinned buffer and one of the
+ * device, and submitting it starts the copy. A batch that is kept is never overwritten: its memory goes back to the ring
+ * when the last tensor on it is gone (the batch's own, views, exports), behind what is queued then on the stream that
+ * it is used on.
+ *
+ * Opaque. Reference-counted: `dlb_staging_retain()` adds a reference, `dlb_staging_release()` drops one; slots, batches
+ * and their tensors hold what they need of it. Any thread may use it. In a child of `fork()` the rings made before it
+ * answer `DLB_ERROR_UNAVAILABLE`.
+ */
+typedef struct dlb_staging dlb_staging;
 
 /**
  * An ordered queue of work on one device: what is queued is done in that order, while the caller goes on.
@@ -230,6 +270,66 @@ typedef struct {
 } dlb_pool_stats;
 
 /**
+ * What a ring is like. Set `struct_size` to `sizeof(dlb_staging_options)` and the rest to zero first.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_staging_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Where the batches are to be; all zero for the host.
+   */
+  DLDevice device;
+  /**
+   * How many batches may be on their way, being filled and being used; 0 for 2.
+   */
+  size_t slots;
+  /**
+   * How many more there may be memory for while consumers keep batches; 0 for none.
+   */
+  size_t keep;
+  /**
+   * `DLB_ORDER_KEPT` or `DLB_ORDER_FIRST_COME`.
+   */
+  int32_t order;
+} dlb_staging_options;
+
+/**
+ * What a ring has done. Set `struct_size` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_staging_totals)`.
+   */
+  size_t struct_size;
+  /**
+   * Batches that were submitted.
+   */
+  uint64_t submitted;
+  /**
+   * Batches that were handed out.
+   */
+  uint64_t handed;
+  /**
+   * Bytes of those.
+   */
+  uint64_t bytes;
+  /**
+   * Sets of buffers that were made: as many as slots, and more where batches were kept.
+   */
+  uint64_t sets;
+  /**
+   * Nanoseconds that threads waited for a slot, summed over them.
+   */
+  uint64_t slot_wait_ns;
+  /**
+   * Nanoseconds that threads waited for a batch, summed over them.
+   */
+  uint64_t batch_wait_ns;
+} dlb_staging_totals;
+
+/**
  * Success.
  */
 #define DLB_OK 0
@@ -285,7 +385,7 @@ typedef struct {
 #define DLB_ERROR_TIMEOUT 10
 
 /**
- * The other side has shut down. No function of this version returns it.
+ * The other side has shut down: a ring was closed or aborted.
  */
 #define DLB_ERROR_CLOSED 11
 
@@ -797,6 +897,161 @@ dlb_status dlb_copy_async(const dlb_tensor *source,
                           dlb_tensor *destination,
                           dlb_stream *stream,
                           dlb_event **out_done);
+
+/**
+ * Makes a ring. It has no memory yet: slots get it as they are first used, exactly as much as their batches need.
+ *
+ * `options` is borrowed; NULL for the host, 2 slots, 16 batches to keep and their order. `*out` is owned by the caller:
+ * `dlb_staging_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small, too many
+ * slots, an order or a device that does not exist) and `DLB_ERROR_UNAVAILABLE` (no such device here). Thread-safe.
+ */
+dlb_status dlb_staging_create(const dlb_staging_options *options,
+                              dlb_staging **out);
+
+/**
+ * Adds a reference and returns `staging`. NULL gives NULL. Thread-safe.
+ */
+dlb_staging *dlb_staging_retain(dlb_staging *staging);
+
+/**
+ * Drops a reference. It closes nothing: who waits holds a reference. NULL is a no-op. Thread-safe.
+ */
+void dlb_staging_release(dlb_staging *staging);
+
+/**
+ * Waits for an empty slot for a batch of `count` tensors, for at most `timeout_ns` nanoseconds: 0 only asks,
+ * `DLB_WAIT_FOREVER` has no limit.
+ *
+ * Of `tensors` only shape, ndim and dtype are read; the slot's are row-major. `names` may be NULL, and so may each of
+ * them: a tensor without a name is called by its position, `"0"`. Both are borrowed for the call.
+ *
+ * `*out` is owned by the caller, who ends it with `dlb_slot_submit()` or `dlb_slot_release()`. Fails with
+ * `DLB_ERROR_TIMEOUT`, `DLB_ERROR_CLOSED` (closed or aborted; then the message has the reason), `DLB_ERROR_OUT_OF_MEMORY`
+ * (also where all memory that the ring may have is held by batches that only this thread could let go; the message has
+ * their numbers), `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, a shape or dtype that cannot be) and
+ * `DLB_ERROR_UNAVAILABLE` (made before a fork). Thread-safe.
+ */
+dlb_status dlb_staging_acquire(dlb_staging *staging,
+                               const DLTensor *tensors,
+                               const char *const *names,
+                               int32_t count,
+                               uint64_t timeout_ns,
+                               dlb_slot **out);
+
+/**
+ * Waits for the next batch, for at most `timeout_ns` nanoseconds: 0 only asks, `DLB_WAIT_FOREVER` has no limit.
+ *
+ * What is queued on `stream` after this finds the batch complete; only the device waits. On the host `stream` may be
+ * NULL. `*out` is owned by the caller: `dlb_batch_release()`. Fails with `DLB_ERROR_TIMEOUT`, `DLB_ERROR_CLOSED` (closed and
+ * nothing left, or aborted; then the message has the reason), `DLB_ERROR_OUT_OF_MEMORY` (consumers that wait here hold
+ * all batches that the ring may have memory for; the message has their numbers, and nothing is lost),
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL, a stream of another device, or none where one is needed) and
+ * `DLB_ERROR_UNAVAILABLE` (made before a fork). Thread-safe.
+ */
+dlb_status dlb_staging_next(dlb_staging *staging,
+                            dlb_stream *stream,
+                            uint64_t timeout_ns,
+                            dlb_batch **out);
+
+/**
+ * Lets consumers have what is submitted and being filled, and nothing after it: then both sides get `DLB_ERROR_CLOSED`.
+ * NULL is a no-op. Thread-safe.
+ */
+void dlb_staging_close(dlb_staging *staging);
+
+/**
+ * Ends it for both sides: whoever waits or asks gets `DLB_ERROR_CLOSED`, with `reason` in the message. What nobody has
+ * asked for is dropped; batches that were handed out stay what they are. Of several reasons the first counts. NULL for
+ * `staging` is a no-op, for `reason` no reason. Thread-safe.
+ */
+void dlb_staging_abort(dlb_staging *staging,
+                       const char *reason);
+
+/**
+ * What the ring has done so far.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, a `struct_size` that is too small). Thread-safe.
+ */
+dlb_status dlb_staging_stats(const dlb_staging *staging, dlb_staging_totals *out);
+
+/**
+ * A tensor of the slot, in host memory, by its position: borrowed, valid until the slot is submitted or released. NULL
+ * where there is none, or `slot` is NULL.
+ *
+ * Fill it through `dlb_tensor_mutable_data()`, or with `dlb_copy_async()` and a wait for its event. What was retained or
+ * exported of it may live longer, but nobody writes to it any more once the slot is submitted.
+ */
+dlb_tensor *dlb_slot_tensor(const dlb_slot *slot,
+                            size_t index);
+
+/**
+ * Copies the elements of `source`, of the same shape and dtype and with any strides, into a tensor of the slot, on this
+ * thread.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no such tensor, another shape or dtype) and `DLB_ERROR_UNSUPPORTED` (memory
+ * that the host cannot read, sub-byte elements that are not packed row-major). Nobody writes to `source` meanwhile.
+ */
+dlb_status dlb_slot_fill(dlb_slot *slot,
+                         size_t index,
+                         const dlb_tensor *source);
+
+/**
+ * The number of the batch that the slot becomes, counted from 0 as slots are acquired; 0 for NULL.
+ */
+uint64_t dlb_slot_number(const dlb_slot *slot);
+
+/**
+ * Gives the batch to the consumers; for another device this queues the copy and returns. Consumes `slot`, also on
+ * failure.
+ *
+ * Fails with `DLB_ERROR_CLOSED` (the ring was aborted; the batch is dropped), and with the error of a copy that cannot be
+ * queued, which aborts the ring. NULL is `DLB_ERROR_INVALID_ARGUMENT`.
+ */
+dlb_status dlb_slot_submit(dlb_slot *slot);
+
+/**
+ * Gives the slot back without a batch: consumers do not wait for it. Consumes `slot`; NULL is a no-op.
+ */
+void dlb_slot_release(dlb_slot *slot);
+
+/**
+ * How many tensors the batch has; 0 for NULL.
+ */
+size_t dlb_batch_count(const dlb_batch *batch);
+
+/**
+ * The number of the batch, counted from 0 as slots were acquired; slots that were given up leave gaps. 0 for NULL.
+ */
+uint64_t dlb_batch_number(const dlb_batch *batch);
+
+/**
+ * The name of a tensor, by its position: borrowed from the batch. NULL where there is none, or `batch` is NULL.
+ */
+const char *dlb_batch_name(const dlb_batch *batch,
+                           size_t index);
+
+/**
+ * A tensor of the batch, by its position: borrowed from the batch. NULL where there is none, or `batch` is NULL.
+ *
+ * What is retained, viewed or exported of it keeps the memory of the whole batch, also after `dlb_batch_release()`.
+ */
+dlb_tensor *dlb_batch_tensor(const dlb_batch *batch,
+                             size_t index);
+
+/**
+ * A tensor of the batch, by its name: borrowed from the batch. NULL where there is none, or an argument is NULL.
+ */
+dlb_tensor *dlb_batch_find(const dlb_batch *batch,
+                           const char *name);
+
+/**
+ * Says that the consumer is done with the batch, and that its last use is what is queued on `stream` by now; NULL for
+ * the stream of `dlb_staging_next()`, and on the host for none. Consumes `batch`; NULL is a no-op.
+ *
+ * The memory goes back to the ring once no tensor on it is alive, behind what is queued then on that stream.
+ */
+void dlb_batch_release(dlb_batch *batch,
+                       dlb_stream *stream);
 
 /**
  * Takes a tensor over from a Python object: anything with `__dlpack__` (NumPy, PyTorch, JAX, ...), or a DLPack

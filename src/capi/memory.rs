@@ -106,7 +106,7 @@ pub struct dlb_pool_stats {
 /// # Safety
 ///
 /// `given` begins with its size.
-unsafe fn check_size<T>(given: *const T, what: &'static str) -> Result<*const T> {
+pub(super) unsafe fn check_size<T>(given: *const T, what: &'static str) -> Result<*const T> {
     // SAFETY: promised by the caller.
     let (size, least) = (unsafe { given.cast::<usize>().read() }, size_of::<T>());
     if size < least {
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn dlb_tensor_empty(
 }
 
 /// A device that is left out.
-const UNSET: DLDevice = DLDevice { device_type: DLDeviceType(0), device_id: 0 };
+pub(super) const UNSET: DLDevice = DLDevice { device_type: DLDeviceType(0), device_id: 0 };
 
 /// The host's allocator, which caches nothing: the C library's below 2 MiB, from there on mappings with huge pages.
 ///

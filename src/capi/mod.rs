@@ -8,11 +8,14 @@
     reason = "each comment is the C contract: who owns what, what may be NULL"
 )]
 
+pub mod batch;
 pub mod device;
 pub mod dtype;
 pub mod event;
 pub mod memory;
 pub mod python;
+pub mod slot;
+pub mod staging;
 pub mod status;
 pub mod stream;
 pub mod tensor;

@@ -9,6 +9,8 @@ use std::fmt;
 #[allow(missing_docs, reason = "each variant's words are its Display, right below")]
 pub enum Staging {
     Slots { slots: usize, keep: usize },
+    Order { order: i32 },
+    NotUtf8 { index: usize },
     NoTensors,
     TooMany { count: usize, limit: usize },
     Index { index: usize, count: usize },
@@ -29,6 +31,8 @@ impl Staging {
         use Staging::*;
         match self {
             Slots { .. }
+            | Order { .. }
+            | NotUtf8 { .. }
             | NoTensors
             | TooMany { .. }
             | Index { .. }
@@ -64,6 +68,12 @@ impl fmt::Display for Staging {
                 f,
                 "{slots} slots and {keep} batches to keep are asked for; pass 1 to 65536 slots (2 overlap loading with computing) and at most 65536 batches"
             ),
+            Order { order } => {
+                write!(f, "{order} is no order; pass DLB_ORDER_KEPT or DLB_ORDER_FIRST_COME")
+            }
+            NotUtf8 { index } => {
+                write!(f, "the name of tensor {index} is not UTF-8; pass UTF-8, or NULL for its position")
+            }
             NoTensors => f.write_str("a batch of no tensors is asked for; describe at least one"),
             TooMany { count, limit } => {
                 write!(f, "a batch of {count} tensors is asked for; pass at most {limit}")

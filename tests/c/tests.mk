@@ -3,8 +3,8 @@
 .PHONY: test-c test-c-release test-c-debug test-c-static test-c-headers test-c-library \
     test-c-valgrind test-c-asan
 
-C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory stream python
-C_EXAMPLES := camera own_memory capture
+C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory stream staging python
+C_EXAMPLES := camera own_memory capture overlap
 C_BUILD   := $(ROOT)/build/c
 C_HEADERS := $(wildcard tests/c/*.h) $(wildcard include/*.h include/dlbridge/*.h)
 C_FLAGS   := -std=c11 -D_DEFAULT_SOURCE -O1 -g $(C_WARNINGS) $(INCLUDE) -pthread
