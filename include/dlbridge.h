@@ -914,7 +914,8 @@ dlb_status dlb_staging_create(const dlb_staging_options *options,
 dlb_staging *dlb_staging_retain(dlb_staging *staging);
 
 /**
- * Drops a reference. It closes nothing: who waits holds a reference. NULL is a no-op. Thread-safe.
+ * Drops a reference. With the last one the batches go that nobody asked for, and slots that are out cannot be submitted
+ * any more; batches that were handed out stay. NULL is a no-op. Thread-safe.
  */
 void dlb_staging_release(dlb_staging *staging);
 

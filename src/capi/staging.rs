@@ -130,7 +130,8 @@ pub unsafe extern "C" fn dlb_staging_retain(staging: *mut dlb_staging) -> *mut d
     staging
 }
 
-/// Drops a reference. It closes nothing: who waits holds a reference. NULL is a no-op. Thread-safe.
+/// Drops a reference. With the last one the batches go that nobody asked for, and slots that are out cannot be submitted
+/// any more; batches that were handed out stay. NULL is a no-op. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_staging_release(staging: *mut dlb_staging) {
     if !staging.is_null() {

@@ -20,7 +20,17 @@ use std::time::Duration;
 /// Whoever waits holds no lock. A thread that panics while it has a [`Slot`] or a [`Batch`] aborts the ring, so that
 /// nobody waits for it. In a child of `fork()` the rings of the parent are [`Unavailable`](crate::Kind::Unavailable).
 #[derive(Clone)]
-pub struct Ring(Arc<Shared>);
+pub struct Ring(Arc<Handle>);
+
+/// What handles share. Slots and batches have the part in it only, so that batches which nobody can ask for any more do
+/// not keep the ring that keeps them.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.abort("nobody has a handle to it any more");
+    }
+}
 
 impl Ring {
     /// A ring without any memory yet: slots get it as they are first used.
@@ -34,12 +44,12 @@ impl Ring {
         if slots == 0 || slots > MOST || keep > MOST {
             return Err(Error::Staging(Staging::Slots { slots, keep }));
         }
-        Ok(Ring(Shared::new(target, slots, keep, order)))
+        Ok(Ring(Arc::new(Handle(Shared::new(target, slots, keep, order)))))
     }
 
     /// Where the batches are.
     pub fn device(&self) -> DLDevice {
-        self.0.target.device
+        self.0.0.target.device
     }
 
     /// An empty slot with host memory for tensors like `leaves`, row-major, their values anything. Waits until there is
@@ -59,10 +69,10 @@ impl Ring {
         for leaf in leaves {
             packed_bytes(leaf.shape, leaf.dtype)?;
         }
-        let (ticket, set) = self.0.wait_for_slot(timeout)?;
+        let (ticket, set) = self.0.0.wait_for_slot(timeout)?;
         // From here on the slot gives back what it has, whatever fails.
-        let mut taken = Taken { shared: self.0.clone(), ticket, set: Some(set) };
-        let (target, set) = (&self.0.target, taken.set.get_or_insert_default());
+        let mut taken = Taken { shared: self.0.0.clone(), ticket, set: Some(set) };
+        let (target, set) = (&self.0.0.target, taken.set.get_or_insert_default());
         // What was copied out of the host's buffers, or used in them where they were the batch: done long ago, unless
         // nobody looked at the batch. Whether it failed was told to others.
         let busy = if target.upload.is_some() { set.uploaded.take() } else { set.used.take() };
@@ -74,7 +84,7 @@ impl Ring {
             grow(&mut set.device, leaves, Some(&upload.allocator), set.used.as_ref())?;
         }
         let set = taken.set.take().unwrap_or_default();
-        let lease = Lease::new(self.0.clone(), ticket, set);
+        let lease = Lease::new(self.0.0.clone(), ticket, set);
         Slot::new(lease, leaves)
     }
 
@@ -96,7 +106,7 @@ impl Ring {
     }
 
     fn next_batch(&self, stream: Option<&Stream>, timeout: Option<Duration>, release: bool) -> Result<Batch> {
-        let target = &self.0.target;
+        let target = &self.0.0.target;
         let refuse = |staging| Err(Error::Staging(staging));
         match stream {
             None if !device::is_host(target.device) => {
@@ -109,8 +119,8 @@ impl Ring {
             }
             _ => {}
         }
-        let (ticket, filled) = self.0.wait_for_batch(timeout, release)?;
-        let batch = Batch::new(self.0.clone(), ticket, filled);
+        let (ticket, filled) = self.0.0.wait_for_batch(timeout, release)?;
+        let batch = Batch::new(self.0.0.clone(), ticket, filled);
         if let Some(stream) = stream {
             batch.ready_on(stream)?;
         }
@@ -119,28 +129,28 @@ impl Ring {
 
     /// Lets consumers have what is submitted and being filled, and nothing after it.
     pub fn close(&self) {
-        self.0.close();
+        self.0.0.close();
     }
 
     /// Ends it for both sides: whoever waits or asks from now on gets `reason`, and what nobody has asked for is dropped.
     /// Batches that were handed out stay what they are. Of several reasons the first counts.
     pub fn abort(&self, reason: &str) {
-        self.0.abort(reason);
+        self.0.0.abort(reason);
     }
 
     /// What it has done so far.
     pub fn totals(&self) -> Totals {
-        self.0.totals()
+        self.0.0.totals()
     }
 
     /// The batches, by number, that consumers have or keep.
     pub fn held(&self) -> Vec<u64> {
-        self.0.held()
+        self.0.0.held()
     }
 
     #[cfg(test)]
     pub(super) fn target(&self) -> &Target {
-        &self.0.target
+        &self.0.0.target
     }
 
     /// The handle as a pointer; [`Ring::from_raw`] takes it back.
@@ -153,7 +163,7 @@ impl Ring {
     /// `raw` came from [`Ring::into_raw`], and the handle is taken back once.
     pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Ring {
         // SAFETY: promised by the caller.
-        Ring(unsafe { Arc::from_raw(raw.cast::<Shared>()) })
+        Ring(unsafe { Arc::from_raw(raw.cast::<Handle>()) })
     }
 }
 
