@@ -6,6 +6,7 @@ use super::convert;
 use super::gil::Gil;
 use super::memory;
 use super::object;
+use super::staging;
 use super::transfer;
 use crate::error::{Error, Refusal, Result};
 use std::ffi::{CStr, c_void};
@@ -86,6 +87,13 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
 (29491200, 0)" => memory::empty;
     c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
     c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
+    c"_staging_create", c"_staging_create(device, slots, keep, first_come, /)\n--\n\nA ring's handle." => staging::create;
+    c"_staging_end", c"_staging_end(ring, reason, /)\n--\n\nCloses a ring, or with a reason aborts it." => staging::end;
+    c"_staging_drop", c"_staging_drop(ring, /)\n--\n\nGives a ring's handle back." => staging::drop_ring;
+    c"_staging_totals", c"_staging_totals(ring, /)\n--\n\nWhat a ring has done." => staging::totals;
+    c"_staging_acquire", c"_staging_acquire(ring, tensors, /)\n--\n\nA slot for tensors like these." => staging::acquire;
+    c"_staging_submit", c"_staging_submit(slot, tensors, /)\n--\n\nFills a slot and submits it." => staging::submit;
+    c"_staging_next", c"_staging_next(ring, timeout, /)\n--\n\nThe next batch." => staging::next;
 };
 
 /// A new module object with the functions and the `Tensor` type. `exceptions` is the tuple of exception classes.

@@ -33,7 +33,7 @@ impl Gil {
     }
 
     /// Runs `body` with the GIL released; held on the thread that shuts the interpreter down, where nobody wants it.
-    fn without<T>(&self, body: impl FnOnce() -> T) -> T {
+    pub(super) fn without<T>(&self, body: impl FnOnce() -> T) -> T {
         if is_finalizing(self.api) {
             return body();
         }

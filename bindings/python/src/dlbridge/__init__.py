@@ -30,8 +30,10 @@ from ._errors import (
 from ._explain import Explanation, explain, to
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
 from ._memory import MemoryStats, memory_limit, memory_stats, trim
+from ._staging import Stager
 from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
+from ._timeline import StagerStats
 
 empty = native.empty
 from_dlpack = native.from_dlpack
@@ -57,6 +59,8 @@ __all__ = [
     "OutOfRangeError",
     "ProducerError",
     "ReadOnlyError",
+    "Stager",
+    "StagerStats",
     "Stream",
     "Tensor",
     "TimedOutError",

@@ -1,0 +1,175 @@
+//! What the package's `Stager` needs: a ring, slots and batches as integers that it looks after, and tensors. Waiting and
+//! copying are done with the GIL released.
+
+use super::api::Object;
+use super::builtin::Arguments;
+use super::gil::Gil;
+use super::object;
+use super::wanted::device_of;
+use crate::error::{Error, Kind, Refusal, Result};
+use crate::staging::{Leaf, Options, Order, Ring, Slot};
+use crate::tensor::Tensor;
+use std::mem::ManuallyDrop;
+use std::time::{Duration, Instant};
+
+/// How long a wait lasts before Python may handle its signals: Ctrl-C is not to feel slow.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// `_staging_create(device, slots, keep, first_come)`: a ring's handle.
+pub(super) fn create(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([device, slots, keep, first_come], []) = arguments.parse(gil, "_staging_create", [])?;
+    let size = |value| gil.index(value).map(|value| usize::try_from(value).unwrap_or(usize::MAX));
+    let order = if gil.truth(first_come)? { Order::FirstCome } else { Order::Kept };
+    let device = device_of(gil, device)?;
+    let ring = Ring::new(Options { device, slots: size(slots)?, keep: size(keep)?, order })?;
+    Ok(gil.handle(ring.into_raw()))
+}
+
+/// `_staging_end(ring, reason)`: closes a ring, or with a reason that is not None aborts it.
+pub(super) fn end(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([ring, reason], []) = arguments.parse(gil, "_staging_end", [])?;
+    let ring = ring_of(gil, ring)?;
+    match gil.given(reason) {
+        None => ring.close(),
+        Some(reason) => {
+            // Batches that nobody asked for go here; they are memory of the library's own.
+            ring.abort(&gil.text(reason));
+        }
+    }
+    gil.none()
+}
+
+/// `_staging_drop(ring)`: gives the handle back.
+pub(super) fn drop_ring(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([ring], []) = arguments.parse(gil, "_staging_drop", [])?;
+    drop(ManuallyDrop::into_inner(ring_of(gil, ring)?));
+    gil.none()
+}
+
+/// `_staging_totals(ring)`: submitted, handed, bytes, sets, nanoseconds waited for slots, for batches.
+pub(super) fn totals(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([ring], []) = arguments.parse(gil, "_staging_totals", [])?;
+    let totals = ring_of(gil, ring)?.totals();
+    let waits = [totals.slot_wait, totals.batch_wait].map(|wait| wait.as_nanos() as i64);
+    let counts = [totals.submitted, totals.handed, totals.bytes, totals.sets].map(|count| count as i64);
+    Ok(gil.tuple(&[counts[0], counts[1], counts[2], counts[3], waits[0], waits[1]]))
+}
+
+/// `_staging_acquire(ring, tensors)`: waits for a slot for tensors like these; its handle, number and set.
+pub(super) fn acquire(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([ring, tensors], []) = arguments.parse(gil, "_staging_acquire", [])?;
+    let ring = (*ring_of(gil, ring)?).clone();
+    let tensors = tensors_of(gil, tensors)?;
+    let leaves: Vec<Leaf<'_>> =
+        tensors.iter().map(|tensor| Leaf::new("", tensor.shape(), tensor.dtype())).collect();
+    let slot = gil.without(|| ring.acquire(&leaves, None))?;
+    let (number, set) = (slot.number() as i64, slot.set() as i64);
+    let handle = Box::into_raw(Box::new(slot)) as usize as i64;
+    Ok(gil.tuple(&[handle, number, set]))
+}
+
+/// `_staging_submit(slot, tensors)`: fills a slot with the elements of tensors, and gives it to the consumers. The handle
+/// is used up, whatever comes of it; with None for the tensors the slot goes back empty.
+pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([slot, tensors], []) = arguments.parse(gil, "_staging_submit", [])?;
+    let slot = gil.index(slot)? as usize as *mut Slot;
+    if slot.is_null() {
+        return Err(Error::Null { what: "slot" });
+    }
+    // SAFETY: the package passes what `acquire` gave, once.
+    let mut slot = *unsafe { Box::from_raw(slot) };
+    let Some(tensors) = gil.given(tensors) else { return gil.none() };
+    let tensors = tensors_of(gil, tensors)?;
+    gil.without(move || {
+        for (index, tensor) in tensors.iter().enumerate() {
+            // SAFETY: whoever yields an array is asked for another only after this.
+            unsafe { slot.fill(index, tensor) }?;
+        }
+        slot.submit()
+    })?;
+    gil.none()
+}
+
+/// `_staging_next(ring, timeout)`: the next batch within so many nanoseconds (negative: however long it takes), as a tuple
+/// of its number, its set and its tensors. This thread is done with what it was given before.
+pub(super) fn next(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([ring, timeout], []) = arguments.parse(gil, "_staging_next", [])?;
+    let ring = (*ring_of(gil, ring)?).clone();
+    let limit = u64::try_from(gil.index(timeout)?).ok().map(Duration::from_nanos);
+    let start = Instant::now();
+    let batch = loop {
+        let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+        let slice = left.map_or(SLICE, |left| left.min(SLICE));
+        match gil.without(|| ring.next_releasing(None, Some(slice))) {
+            Err(error) if error.kind() == Kind::Timeout && left != Some(slice) => {}
+            result => break result?,
+        }
+        // SAFETY: the GIL is held.
+        if unsafe { (gil.api.PyErr_CheckSignals)() } != 0 {
+            return Err(gil.exception());
+        }
+    };
+    let (number, set) = (batch.number(), batch.set());
+    let mut items = vec![gil.integer(number as i64), gil.integer(set as i64)];
+    for tensor in batch.into_tensors() {
+        items.push(object::wrap(gil, tensor)?);
+    }
+    gil.tuple_of(&items)
+}
+
+/// The ring behind a handle, borrowed.
+fn ring_of(gil: &Gil, handle: Object) -> Result<ManuallyDrop<Ring>> {
+    let handle = gil.index(handle)?;
+    if handle == 0 {
+        return Err(Error::Null { what: "ring" });
+    }
+    // SAFETY: the package passes the handle of a ring that it holds meanwhile.
+    Ok(ManuallyDrop::new(unsafe { Ring::from_raw(handle as usize as *mut _) }))
+}
+
+/// The tensors in a tuple of `Tensor`s.
+fn tensors_of(gil: &Gil, tuple: Object) -> Result<Vec<Tensor>> {
+    if gil.type_of(tuple) != gil.api.PyTuple_Type {
+        let words = "tensors is no tuple".to_owned();
+        return Err(Error::Refused(Refusal::Signature { words }));
+    }
+    // SAFETY: the GIL is held, and it is a tuple.
+    let count = unsafe { (gil.api.PyTuple_Size)(tuple) };
+    // SAFETY: as above; borrowed references, which the tuple keeps.
+    (0..count)
+        .map(|index| unsafe { object::tensor_in(gil, (gil.api.PyTuple_GetItem)(tuple, index)) }.cloned())
+        .collect()
+}
+
+impl Gil {
+    /// None.
+    fn none(&self) -> Result<Object> {
+        Ok(self.share(self.api._Py_NoneStruct).into_raw())
+    }
+
+    /// A Python int.
+    fn integer(&self, value: i64) -> Object {
+        // SAFETY: the GIL is held.
+        unsafe { (self.api.PyLong_FromLongLong)(value) }
+    }
+
+    /// An address as a Python int.
+    fn handle(&self, address: *mut std::ffi::c_void) -> Object {
+        self.integer(address as usize as i64)
+    }
+
+    /// A tuple that takes its items over.
+    fn tuple_of(&self, items: &[Object]) -> Result<Object> {
+        // SAFETY: the GIL is held; the tuple takes each reference over, also where it fails. What is left behind then is
+        // leaked, at the end of all memory.
+        unsafe {
+            let tuple = (self.api.PyTuple_New)(items.len() as isize);
+            for (&item, index) in items.iter().zip(0..) {
+                if tuple.is_null() || (self.api.PyTuple_SetItem)(tuple, index, item) != 0 {
+                    return Err(self.exception());
+                }
+            }
+            Ok(tuple)
+        }
+    }
+}
