@@ -6,7 +6,7 @@ use super::builtin::Arguments;
 use super::gil::Gil;
 use super::object;
 use super::wanted::device_of;
-use crate::error::{Error, Kind, Refusal, Result};
+use crate::error::{Error, Kind, Refusal, Result, Staging};
 use crate::staging::{Leaf, Options, Order, Ring, Slot};
 use crate::tensor::Tensor;
 use std::mem::ManuallyDrop;
@@ -97,11 +97,18 @@ pub(super) fn next(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ring = (*ring_of(gil, ring)?).clone();
     let limit = u64::try_from(gil.index(timeout)?).ok().map(Duration::from_nanos);
     let start = Instant::now();
+    let mut first = true;
     let batch = loop {
         let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
         let slice = left.map_or(SLICE, |left| left.min(SLICE));
-        match gil.without(|| ring.next_releasing(None, Some(slice))) {
-            Err(error) if error.kind() == Kind::Timeout && left != Some(slice) => {}
+        let ask = if std::mem::take(&mut first) { Ring::next_releasing } else { Ring::next_again };
+        match gil.without(|| ask(&ring, None, Some(slice))) {
+            Err(error) if error.kind() == Kind::Timeout => {
+                if let Some(limit) = limit.filter(|_| left == Some(slice)) {
+                    let nanoseconds = limit.as_nanos() as u64; // it was given as one
+                    return Err(Error::Staging(Staging::NoBatch { nanoseconds }));
+                }
+            }
             result => break result?,
         }
         // SAFETY: the GIL is held.

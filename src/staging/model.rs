@@ -124,10 +124,10 @@ impl Model {
     }
 
     fn next(&self, who: Who, release: bool) -> Result<u64, Over> {
-        let release = std::cell::Cell::new(release);
+        let first = std::cell::Cell::new(true);
         let ask = |inner: &mut Inner| {
-            if release.take() {
-                inner.state.release_all(who);
+            if first.take() {
+                inner.state.asks(who, release);
             }
             inner.state.next(who)
         };

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::lease::{Lease, Set, grow};
-use super::shared::{Shared, Totals};
+use super::shared::{Before, Shared, Totals};
 use super::slot::{Leaf, Slot};
 use super::target::Target;
 use super::{MAX_LEAVES, Options};
@@ -96,16 +96,26 @@ impl Ring {
     /// wait here, it is [`OutOfMemory`](crate::Kind::OutOfMemory); nothing is lost, and after some were dropped the next
     /// call succeeds.
     pub fn next(&self, stream: Option<&Stream>, timeout: Option<Duration>) -> Result<Batch> {
-        self.next_batch(stream, timeout, false)
+        self.next_batch(stream, timeout, Some(Before::Separate))
     }
 
     /// [`Ring::next`] for a loop that is done with its batch when it asks for another: what this thread was given before
     /// is released first.
     pub fn next_releasing(&self, stream: Option<&Stream>, timeout: Option<Duration>) -> Result<Batch> {
-        self.next_batch(stream, timeout, true)
+        self.next_batch(stream, timeout, Some(Before::Released))
     }
 
-    fn next_batch(&self, stream: Option<&Stream>, timeout: Option<Duration>, release: bool) -> Result<Batch> {
+    /// Goes on with a call of the two above that ran out of time.
+    pub(crate) fn next_again(&self, stream: Option<&Stream>, timeout: Option<Duration>) -> Result<Batch> {
+        self.next_batch(stream, timeout, None)
+    }
+
+    fn next_batch(
+        &self,
+        stream: Option<&Stream>,
+        timeout: Option<Duration>,
+        before: Option<Before>,
+    ) -> Result<Batch> {
         let target = &self.0.0.target;
         let refuse = |staging| Err(Error::Staging(staging));
         match stream {
@@ -119,7 +129,7 @@ impl Ring {
             }
             _ => {}
         }
-        let (ticket, filled) = self.0.0.wait_for_batch(timeout, release)?;
+        let (ticket, filled) = self.0.0.wait_for_batch(timeout, before)?;
         let batch = Batch::new(self.0.0.clone(), ticket, filled);
         if let Some(stream) = stream {
             batch.ready_on(stream)?;

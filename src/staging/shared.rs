@@ -14,6 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
+/// What a consumer that asks for a batch says of those it was given before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It is done with them.
+    Released,
+    /// That is said otherwise.
+    Separate,
+}
+
 /// How long a thread waits before it looks again which copies are done.
 const SLICE: Duration = Duration::from_millis(2);
 
@@ -156,14 +165,14 @@ impl Shared {
         Ok((ticket, set))
     }
 
-    /// The next batch; with `release`, this thread is done with those it was given before.
-    pub fn wait_for_batch(&self, timeout: Option<Duration>, release: bool) -> Result<(u64, Filled)> {
+    /// The next batch. `before` says what becomes of those that this thread was given before; `None` where that was said.
+    pub fn wait_for_batch(&self, timeout: Option<Duration>, before: Option<Before>) -> Result<(u64, Filled)> {
         let who = this_thread();
         // Released and asked in one step: between the two a producer would find that everything is held.
-        let mut release = release;
+        let mut first = before;
         let ask = |inner: &mut Inner| {
-            if std::mem::take(&mut release) {
-                inner.state.release_all(who);
+            if let Some(before) = first.take() {
+                inner.state.asks(who, before == Before::Released);
             }
             inner.state.next(who)
         };

@@ -172,12 +172,11 @@ impl State {
         true
     }
 
-    /// Asks for a batch.
+    /// Asks for a batch, once or again after a wait; [`State::asks`] comes first.
     pub fn next(&mut self, who: Who) -> Answer<u64> {
         if self.end == Some(End::Aborted) {
             return Answer::Aborted;
         }
-        self.settle();
         if let Some(ticket) = self.candidate() {
             self.arrived.retain(|&each| each != ticket);
             self.stages.insert(ticket, Stage::Handed { who, copied: false });
@@ -205,16 +204,6 @@ impl State {
         }
     }
 
-    /// Whoever asks for a batch has had the time to drop the ones before.
-    fn settle(&mut self) {
-        for stage in self.stages.values_mut() {
-            if *stage == (Stage::Kept { settled: false }) {
-                *stage = Stage::Kept { settled: true };
-                self.wake.producers = true;
-            }
-        }
-    }
-
     /// The copy that makes a batch is done, or there is none. Called for each batch that was handed out.
     pub fn copied(&mut self, ticket: u64) {
         match self.stages.get_mut(&ticket) {
@@ -238,13 +227,20 @@ impl State {
         self.wake = Wake { producers: true, consumers: true };
     }
 
-    /// `who` is done with all batches it was given: what asking for the next one means where nobody says more.
-    pub fn release_all(&mut self, who: Who) {
-        self.settle();
-        let own = |stage: &Stage| matches!(stage, Stage::Handed { who: owner, .. } if *owner == who);
-        let own: Vec<u64> =
-            self.stages.iter().filter(|(_, stage)| own(stage)).map(|(&ticket, _)| ticket).collect();
-        own.into_iter().for_each(|ticket| self.release(ticket));
+    /// `who` is about to ask for a batch: it has had the time to drop those it released before. With `release` it is done
+    /// with all that it was given.
+    pub fn asks(&mut self, who: Who, release: bool) {
+        for stage in self.stages.values_mut() {
+            if *stage == (Stage::Kept { settled: false }) {
+                *stage = Stage::Kept { settled: true };
+                self.wake.producers = true;
+            }
+        }
+        if release {
+            let own = |stage: &Stage| matches!(stage, Stage::Handed { who: owner, .. } if *owner == who);
+            let own = self.stages.iter().filter(|(_, stage)| own(stage)).map(|(&ticket, _)| ticket);
+            own.collect::<Vec<u64>>().into_iter().for_each(|ticket| self.release(ticket));
+        }
     }
 
     /// Nobody reaches the memory of a set any more. Whether it is to be kept for another batch.

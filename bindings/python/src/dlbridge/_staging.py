@@ -46,7 +46,9 @@ class _Work:
         self.left = workers
         self.count = 0
         self.first: list[tuple[str, tuple[int, ...], str]] | None = None
-        self.rests: dict[int, tuple[Any, int]] = {}  # by number of the batch: what was around its arrays, and since when
+        self.rests: dict[
+            int, tuple[Any, int]
+        ] = {}  # by number of the batch: what was around its arrays, and since when
         self.timeline = Timeline()
         self.times = {"source": 0, "copy": 0, "slot": 0, "compute": 0, "batch": 0}
         self.begun = self.ended = _clock()
@@ -120,7 +122,9 @@ class _Work:
             raise InvalidArgumentError(f"batch {number} has the arrays {have} and batch 0 had {had}{advice}")
         for (path, shape, dtype), (_, shape0, dtype0) in zip(found, first):
             if shape != shape0:
-                raise InvalidArgumentError(f"batch {number}{_at(path)} has shape {shape} and batch 0 had {shape0}{advice}")
+                raise InvalidArgumentError(
+                    f"batch {number}{_at(path)} has shape {shape} and batch 0 had {shape0}{advice}"
+                )
             if dtype != dtype0:
                 raise InvalidArgumentError(f"batch {number}{_at(path)} is {dtype} and batch 0 was {dtype0}{advice}")
 
@@ -222,7 +226,12 @@ class Stager:
                 return self._work
             self.close()
             self._make_ring()
-        work = self._work = _Work(self._ring, iter(self._batches), self._workers, self._ragged)
+        source = iter(self._batches)
+        if source is self._batches:
+            # An iterator, which ends with this pass: a generator is closed when its last reference goes.
+            self._batches = ()
+        work = self._work = _Work(self._ring, source, self._workers, self._ragged)
+        del source
         names = [""] if self._workers == 1 else [str(number) for number in range(self._workers)]
         threads = [
             threading.Thread(target=work.run, args=(name,), name=f"dlbridge stager {name}".rstrip(), daemon=True)
