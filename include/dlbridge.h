@@ -969,6 +969,11 @@ void dlb_staging_abort(dlb_staging *staging,
                        const char *reason);
 
 /**
+ * Whether the ring was aborted, rather than closed; false for NULL. Thread-safe.
+ */
+bool dlb_staging_aborted(const dlb_staging *staging);
+
+/**
  * What the ring has done so far.
  *
  * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, a `struct_size` that is too small). Thread-safe.

@@ -249,6 +249,13 @@ pub unsafe extern "C" fn dlb_staging_abort(staging: *mut dlb_staging, reason: *c
     });
 }
 
+/// Whether the ring was aborted, rather than closed; false for NULL. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_staging_aborted(staging: *const dlb_staging) -> bool {
+    // SAFETY: the caller gives NULL or a live ring.
+    unsafe { borrowed_ring(staging) }.is_ok_and(|ring| ring.is_aborted())
+}
+
 /// What the ring has done so far.
 ///
 /// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, a `struct_size` that is too small). Thread-safe.

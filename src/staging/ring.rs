@@ -148,6 +148,11 @@ impl Ring {
         self.0.0.abort(reason);
     }
 
+    /// Whether it was aborted.
+    pub fn is_aborted(&self) -> bool {
+        self.0.0.is_aborted()
+    }
+
     /// What it has done so far.
     pub fn totals(&self) -> Totals {
         self.0.0.totals()

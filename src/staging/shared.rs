@@ -115,6 +115,10 @@ impl Shared {
         self.inner.get(&mut Lock::take()).state.held()
     }
 
+    pub fn is_aborted(&self) -> bool {
+        self.inner.get(&mut Lock::take()).reason.is_some()
+    }
+
     pub fn close(&self) {
         self.change(|inner| inner.state.close());
     }

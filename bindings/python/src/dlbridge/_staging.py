@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 import warnings
@@ -91,7 +92,7 @@ class _Work:
             # In order: slots are acquired as the source yields.
             slot, ticket, chosen = native._staging_acquire(self.ring.handle, tensors)
         filling = _clock()
-        self.rests[ticket] = (rest, filling)
+        self.rests[ticket] = rest
         native._staging_submit(slot, tensors)
         end = _clock()
         add = self.timeline.add
@@ -150,7 +151,7 @@ def _shut(work: _Work, threads: list[threading.Thread]) -> None:
             thread.join(max(end - time.monotonic(), 0.0))
             if thread.is_alive():
                 warnings.warn(
-                    f"the source of a closed Stager has not returned for {_PATIENCE:.0f} s; its thread ends when it does",
+                    f"the source of a closed Stager does not return; its thread ends when it does",
                     ResourceWarning,
                     stacklevel=2,
                 )
@@ -160,22 +161,23 @@ def _shut(work: _Work, threads: list[threading.Thread]) -> None:
 class Stager:
     """Double buffering over any iterable of batches: while the loop computes on one, the next is being loaded.
 
-    A batch is an array of any framework, or tuples, lists, dicts and dataclasses of arrays (numbers, strings and None come
-    along as they are); the loop gets the same structure with `Tensor`s, or what `as_` names, on `device`. Each array is
-    copied once, into a slot of memory that is used again and again: but never while a tensor, an array or a view on it
-    is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then `OutOfMemoryError` says which.
+    A batch is an array of any framework, or tuples, lists, dicts and dataclasses of arrays (numbers, strings and
+    None come along as they are); the loop gets the same structure with `Tensor`s, or what `as_` names, on `device`. Each
+    array is copied once, into a slot of memory that is used again and again: but never while a tensor, an array or a view
+    on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
+    `OutOfMemoryError` says which.
 
-    workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one the
-        source may yield the same array again and again; with more it must not change what it has yielded.
+    workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one
+        the source may yield the same array again and again; with more it must not change what it has yielded.
     as_: "torch", "numpy", "jax" or another framework, or None for `Tensor`.
     timeout: how many seconds the loop waits for a batch before `TimedOutError`; None for any.
     order: "kept", or "first" for batches as they get ready.
     ragged: whether batches may differ from the first in shape, dtype and structure.
     progress: a bar by tqdm.
 
-    What the source raises is raised by the loop, with its traceback, after the batches before it. However the loop ends,
-    closing (`with`, `close()`, garbage collection, the end of the interpreter) ends the threads. A source that can be
-    iterated again starts anew with each `for`. Several threads may iterate: each batch goes to one of them.
+    What the source raises is raised by the loop, with its traceback, after the batches before it. However the loop
+    ends, closing (`with`, `close()`, garbage collection, the end of the interpreter) ends the threads. A source that
+    can be iterated again starts anew with each `for`. Several threads may iterate: each batch goes to one of them.
 
     >>> with dlbridge.Stager(batches) as stager:
     ...     for images, labels in stager:
@@ -214,9 +216,6 @@ class Stager:
         self._work: _Work | None = None
         self._close: Any = None
         self._loops = threading.local()
-        self._make_ring()
-
-    def _make_ring(self) -> None:
         self._ring = _Ring(*self._ring_options)
 
     def _start(self) -> _Work:
@@ -225,7 +224,7 @@ class Stager:
             if not self._work.over or self._work.rests:
                 return self._work
             self.close()
-            self._make_ring()
+            self._ring = _Ring(*self._ring_options)
         source = iter(self._batches)
         if source is self._batches:
             # An iterator, which ends with this pass: a generator is closed when its last reference goes.
@@ -277,8 +276,7 @@ class Stager:
             if error is not None:
                 raise error from None
             raise StopIteration from None
-        rest, _ = work.rests.pop(number)
-        batch = put_together(rest, [self._convert(tensor) for tensor in tensors])
+        batch = put_together(work.rests.pop(number), [self._convert(tensor) for tensor in tensors])
         given = _clock()
         with work.lock:
             work.times["batch"] += work.timeline.add("consumer", "wait for batch", number, asked, given)
@@ -323,8 +321,7 @@ class Stager:
         )
 
     def trace(self, path: Any) -> None:
-        """Writes the timeline of this pass for ui.perfetto.dev or chrome://tracing: a lane for each producer, copy, slot
-        and for the consumer."""
+        """Writes the timeline of this pass for ui.perfetto.dev: lanes for producers, copies, slots and the loop."""
         (self._work.timeline if self._work else Timeline()).write(path)
 
     def plot(self, path: Any) -> None:
@@ -339,16 +336,15 @@ class Stager:
 def _converter(as_: Any) -> Callable[[Any], Any]:
     if as_ is None:
         return lambda tensor: tensor
-    if as_ == "torch":
-        return native.to_torch  # type: ignore[no-any-return]
-    if as_ == "numpy":
-        return native.to_numpy  # type: ignore[no-any-return]
+    direct: dict[Any, Callable[[Any], Any]] = {"torch": native.to_torch, "numpy": native.to_numpy}
+    if isinstance(as_, str) and as_ in direct:
+        return direct[as_]
     return lambda tensor: to(tensor, as_)
 
 
 def _progress(batches: Any) -> Any:
     try:
-        from tqdm.auto import tqdm
+        tqdm = importlib.import_module("tqdm.auto").tqdm
     except ImportError as missing:
         raise UnavailableError("tqdm is not installed; run pip install tqdm, or leave progress out") from missing
     return tqdm(total=len(batches) if hasattr(batches, "__len__") else None)

@@ -1,4 +1,4 @@
-"""Batches as people write them: an array, or tuples, lists, dicts and dataclasses of arrays, taken apart and put together."""
+"""Batches as people write them: an array, or tuples, lists, dicts and dataclasses of them, taken apart and back."""
 
 from __future__ import annotations
 
