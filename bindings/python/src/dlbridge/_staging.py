@@ -151,7 +151,7 @@ def _shut(work: _Work, threads: list[threading.Thread]) -> None:
             thread.join(max(end - time.monotonic(), 0.0))
             if thread.is_alive():
                 warnings.warn(
-                    f"the source of a closed Stager does not return; its thread ends when it does",
+                    "the source of a closed Stager does not return; its thread ends when it does",
                     ResourceWarning,
                     stacklevel=2,
                 )
@@ -162,9 +162,9 @@ class Stager:
     """Double buffering over any iterable of batches: while the loop computes on one, the next is being loaded.
 
     A batch is an array of any framework, or tuples, lists, dicts and dataclasses of arrays (numbers, strings and
-    None come along as they are); the loop gets the same structure with `Tensor`s, or what `as_` names, on `device`. Each
-    array is copied once, into a slot of memory that is used again and again: but never while a tensor, an array or a view
-    on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
+    None come along as they are); the loop gets the same structure with `Tensor`s, or what `as_` names, on `device`.
+    Each array is copied once, into a slot of memory that is used again and again: but never while a tensor, an array
+    or a view on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
     `OutOfMemoryError` says which.
 
     workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one
