@@ -46,6 +46,65 @@
 #define DLB_SLICE_END INT64_MIN
 
 /**
+ * Row-major: the last dimension packed.
+ */
+#define DLB_ORDER_C 0
+
+/**
+ * Column-major: the first dimension packed.
+ */
+#define DLB_ORDER_F 1
+
+/**
+ * Column-major where the source is, row-major where not.
+ */
+#define DLB_ORDER_A 2
+
+/**
+ * As near to the source as is possible without gaps.
+ */
+#define DLB_ORDER_K 3
+
+/**
+ * NumPy's kinds: bool, unsigned, signed, floating-point, complex, and no way back. Rounds; a value out of range is an error.
+ */
+#define DLB_CASTING_SAME_KIND 0
+
+/**
+ * Any dtypes; a value that would not be the same is an error. A NaN may become another NaN, and -0 becomes 0 where the
+ * target has none.
+ */
+#define DLB_CASTING_SAME_VALUE 1
+
+/**
+ * Any dtypes and values, with NumPy's results on x86-64. Integers wrap around. Floating-point numbers without an int32
+ * become -2^31, which wraps around, on the way to integers of 8 and 16 bits and int32; without an int64, -2^63. To uint32 and
+ * uint64 negative ones wrap around, those too large become 0, NaN and those too small for the signed type its smallest
+ * value. Finite numbers out of range become infinite, and NaN in float8_e4m3fn.
+ */
+#define DLB_CASTING_UNSAFE 2
+
+/**
+ * Any dtypes and values: what is out of range becomes the nearest in range, and NaN becomes the integer 0.
+ */
+#define DLB_CASTING_SATURATE 3
+
+/**
+ * The axes of the arrays stay as they are.
+ */
+#define DLB_LAYOUT_SAME 0
+
+/**
+ * Height, width, channels become channels, height, width.
+ */
+#define DLB_LAYOUT_CHW 1
+
+/**
+ * Channels, height, width become height, width, channels.
+ */
+#define DLB_LAYOUT_HWC 2
+
+/**
  * For `dlb_event_wait()`: however long it takes.
  */
 #define DLB_WAIT_FOREVER UINT64_MAX
@@ -53,12 +112,12 @@
 /**
  * Batches come out in the order in which their slots were acquired.
  */
-#define DLB_ORDER_KEPT 0
+#define DLB_STAGING_IN_ORDER 0
 
 /**
  * Batches come out as they were submitted.
  */
-#define DLB_ORDER_FIRST_COME 1
+#define DLB_STAGING_FIRST_COME 1
 
 /**
  * Who gives memory and takes it back: the host's allocator, a pool, or functions of the program.
@@ -270,6 +329,235 @@ typedef struct {
 } dlb_pool_stats;
 
 /**
+ * How `dlb_copy()` copies. Set `struct_size` to `sizeof(dlb_copy_options)` and the rest to zero, or pass NULL.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_copy_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Not 0 to put the bytes of every element (of a complex one: of each part) in the other order.
+   */
+  int32_t swap_bytes;
+  /**
+   * Of a new tensor, for `dlb_tensor_copy()`: one of `DLB_ORDER_C`, `_F`, `_A`, `_K`.
+   */
+  int32_t order;
+} dlb_copy_options;
+
+/**
+ * What a copy did, or would do. Set `struct_size` to `sizeof(dlb_copy_report)` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_copy_report)`.
+   */
+  size_t struct_size;
+  /**
+   * What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
+   * "reversed", "byte-swapped", "packed bits" or "nothing"; later versions may have more. Static.
+   */
+  const char *kernel;
+  /**
+   * Bytes that are written to the destination.
+   */
+  size_t bytes;
+  /**
+   * Bytes of the temporary that source and destination need where they share memory, else 0.
+   */
+  size_t temporary;
+  /**
+   * How often the elements are moved: 2 through a temporary, 0 where there is nothing to do, else 1.
+   */
+  int32_t passes;
+  /**
+   * How many threads share the work at most.
+   */
+  int32_t threads;
+} dlb_copy_report;
+
+/**
+ * How `dlb_cast()` casts. Set `struct_size` to `sizeof(dlb_cast_options)` and the rest to zero, or pass NULL.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_cast_options)`.
+   */
+  size_t struct_size;
+  /**
+   * One of `DLB_CASTING_*`.
+   */
+  int32_t casting;
+} dlb_cast_options;
+
+/**
+ * What a cast changed. Set `struct_size` to `sizeof(dlb_loss_report)` before the call.
+ *
+ * Every changed element is counted once, as the first of these that is true of it: `nan`, `overflow`, `underflow`, `inexact`.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_loss_report)`.
+   */
+  size_t struct_size;
+  /**
+   * How many elements were cast.
+   */
+  size_t elements;
+  /**
+   * Rounded, cut off, or without their imaginary part.
+   */
+  size_t inexact;
+  /**
+   * Beyond the range of the target: infinite, NaN, wrapped around or clamped.
+   */
+  size_t overflow;
+  /**
+   * Not zero, and zero in a floating-point target.
+   */
+  size_t underflow;
+  /**
+   * NaN that the target cannot say.
+   */
+  size_t nan;
+  /**
+   * The largest distance between a value and what became of it, where both are finite.
+   */
+  double max_absolute_error;
+  /**
+   * The largest such distance in units of the value.
+   */
+  double max_relative_error;
+  /**
+   * Where the first changed element is in row-major order; -1 where there is none.
+   */
+  int64_t first;
+  /**
+   * Its value: the real and the imaginary part, rounded to double.
+   */
+  double first_value[2];
+  /**
+   * What became of it.
+   */
+  double first_result[2];
+} dlb_loss_report;
+
+/**
+ * How `dlb_equal()` and `dlb_allclose()` compare. Set `struct_size` to `sizeof(dlb_compare_options)` and the rest to
+ * zero; every field counts as it is, a tolerance of 0 too.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_compare_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Not 0: NaN equals NaN.
+   */
+  int32_t equal_nan;
+  /**
+   * Not 0: `dlb_equal()` asks for the same dtype too.
+   */
+  int32_t strict;
+  /**
+   * What `dlb_allclose()` allows in proportion to `b`; NumPy's is 1e-5.
+   */
+  double rtol;
+  /**
+   * What it always allows; NumPy's is 1e-8.
+   */
+  double atol;
+} dlb_compare_options;
+
+/**
+ * Two elements with the same indices.
+ */
+typedef struct {
+  /**
+   * Their place in row-major order, in the shape that both tensors broadcast to; -1 where there are no such elements,
+   * and then the rest is 0.
+   */
+  int64_t place;
+  /**
+   * `|a - b|` or `|a - b| / |b|`, whichever is the largest here.
+   */
+  double error;
+  /**
+   * Real and imaginary part of the element of `a`, as doubles: a 64-bit integer beyond 2^53 is rounded.
+   */
+  double a[2];
+  /**
+   * The same of `b`.
+   */
+  double b[2];
+} dlb_difference;
+
+/**
+ * What a comparison found. Set `struct_size` to `sizeof(dlb_comparison)` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_comparison)`.
+   */
+  size_t struct_size;
+  /**
+   * Pairs of elements that were compared: none where the shapes of `dlb_equal()` differ.
+   */
+  uint64_t compared;
+  /**
+   * Those that do not count as one.
+   */
+  uint64_t differing;
+  /**
+   * The first of those, with its absolute error.
+   */
+  dlb_difference first;
+  /**
+   * The largest absolute error of all pairs. NaN does not take part.
+   */
+  dlb_difference absolute;
+  /**
+   * The largest relative error of all pairs.
+   */
+  dlb_difference relative;
+} dlb_comparison;
+
+/**
+ * What `dlb_stack()` does on the way. Set `struct_size` to `sizeof(dlb_stack_options)` and the rest to zero first.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_stack_options)`.
+   */
+  size_t struct_size;
+  /**
+   * What a cast may do to values, those before `scale` and `bias`: a constant `DLB_CASTING_*`.
+   */
+  int32_t casting;
+  /**
+   * How the axes are turned: a constant `DLB_LAYOUT_*`. A picture of two axes has one channel.
+   */
+  int32_t layout;
+  /**
+   * What values are multiplied by: `scale_count` numbers, borrowed. 1 for all, or one for each channel; 0 for none.
+   */
+  const double *scale;
+  /**
+   * How many.
+   */
+  size_t scale_count;
+  /**
+   * What is added then: `bias_count` numbers, borrowed.
+   */
+  const double *bias;
+  /**
+   * How many.
+   */
+  size_t bias_count;
+} dlb_stack_options;
+
+/**
  * What a ring is like. Set `struct_size` to `sizeof(dlb_staging_options)` and the rest to zero first.
  */
 typedef struct {
@@ -290,7 +578,7 @@ typedef struct {
    */
   size_t keep;
   /**
-   * `DLB_ORDER_KEPT` or `DLB_ORDER_FIRST_COME`.
+   * `DLB_STAGING_IN_ORDER` or `DLB_STAGING_FIRST_COME`.
    */
   int32_t order;
 } dlb_staging_options;
@@ -789,6 +1077,168 @@ dlb_status dlb_allocator_stats(const dlb_allocator *allocator,
                                dlb_pool_stats *out);
 
 /**
+ * Copies the elements of `source` to where `destination`, of the same shape and dtype, has those of the same indices.
+ *
+ * Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
+ * memory the elements go through a temporary, unless they are one packed run: the destination is what it would be if they
+ * did not. Waits for asynchronous copies into either, and out of the destination. Bytes between elements are left alone.
+ * From about 1 MiB on the threads of `dlb_threads_set()` share the work.
+ *
+ * `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write
+ * the source, nor access the destination. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes, a struct
+ * size that is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices of the destination share an element;
+ * sub-byte elements that are not packed row-major; memory that the host cannot reach), `DLB_ERROR_OUT_OF_MEMORY` (for the
+ * temporary), and with the error of an earlier copy into either that failed. Nothing is written then. Thread-safe.
+ */
+dlb_status dlb_copy(const dlb_tensor *source,
+                    dlb_tensor *destination,
+                    const dlb_copy_options *options,
+                    dlb_copy_report *report);
+
+/**
+ * Says in `*report` what `dlb_copy()` with these arguments would do, and moves nothing. Fails as `dlb_copy()` does, but
+ * for memory. Thread-safe.
+ */
+dlb_status dlb_copy_plan(const dlb_tensor *source,
+                         const dlb_tensor *destination,
+                         const dlb_copy_options *options,
+                         dlb_copy_report *report);
+
+/**
+ * Makes a tensor of its own with the elements of `source`: writable host memory as `dlb_tensor_empty()` gives it, from
+ * 1 MiB on from the shared pool, without gaps, in the order that `options` says (row-major where it is NULL).
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. `report` may be NULL. Fails as `dlb_copy()` and
+ * `dlb_tensor_empty()` do. Thread-safe.
+ */
+dlb_status dlb_tensor_copy(const dlb_tensor *source,
+                           const dlb_copy_options *options,
+                           dlb_copy_report *report,
+                           dlb_tensor **out);
+
+/**
+ * How many threads share the work of one large call, the caller's among them: what `dlb_threads_set()` said, else the
+ * environment variable `DLB_NUM_THREADS`, else as many as processors that this process may use. Thread-safe.
+ */
+size_t dlb_threads_get(void);
+
+/**
+ * Changes that for the calls from now on, of all threads; at most 1024, 1 for no others, 0 for what the environment or the
+ * machine says.
+ *
+ * The threads are started when first needed, sleep between calls, and block the program's signals. A child of `fork()`
+ * starts its own. Thread-safe.
+ */
+void dlb_threads_set(size_t count);
+
+/**
+ * The instructions that copies use: "portable", "avx2" or "avx512", the best that the processor has or what the
+ * environment variable `DLB_SIMD` asked for. The bits are the same with all. Static, never NULL. Thread-safe.
+ */
+const char *dlb_simd_level(void);
+
+/**
+ * Casts the elements of `source` into `destination`, of the same shape and in any layout, as its dtype: bool, int8 to int64,
+ * uint8 to uint64, float16 to float64, bfloat16, float8_e4m3fn, float8_e5m2, complex64 and complex128, each to each.
+ *
+ * Rounds to the nearest, ties to even, and cuts off the fraction on the way to an integer. Anything but 0, NaN included, is
+ * true. A real type drops the imaginary part. NaNs keep their sign and as much of their payload as there is room for.
+ * Threads help from about 1 MiB on (`dlb_threads_set()`); results and reports do not depend on how many, nor on the
+ * instructions used. Waits for asynchronous copies into either, and out of the destination.
+ *
+ * `options` is borrowed and may be NULL: `DLB_CASTING_SAME_KIND`. `report` may be NULL, which is faster where much is
+ * rounded; it is written on success and with `DLB_ERROR_LOSSY`. Meanwhile nobody else may write the source, nor access the
+ * destination.
+ *
+ * Fails with `DLB_ERROR_LOSSY` where values do not allow this casting: then every element of `destination` is NaN, the
+ * smallest of the signed integers, the largest of the unsigned ones, or true. All other errors leave it as it is:
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes, dtypes that this casting does not allow, no casting, a struct size that
+ * is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination share an element; both
+ * share memory; memory that the host cannot reach), and the error of an earlier copy into either that failed. Thread-safe.
+ */
+dlb_status dlb_cast(const dlb_tensor *source,
+                    dlb_tensor *destination,
+                    const dlb_cast_options *options,
+                    dlb_loss_report *report);
+
+/**
+ * Makes a row-major tensor of its own with the elements of `source` as another dtype, as `dlb_cast()` does it: writable host
+ * memory as `dlb_tensor_empty()` gives it.
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. Fails as `dlb_cast()` and `dlb_tensor_empty()` do; then there is no
+ * tensor. Thread-safe.
+ */
+dlb_status dlb_tensor_cast(const dlb_tensor *source,
+                           DLDataType dtype,
+                           const dlb_cast_options *options,
+                           dlb_loss_report *report,
+                           dlb_tensor **out);
+
+/**
+ * The name of a casting, as Python takes it: "same_kind", "same_value", "unsafe", "saturate"; "unknown" for any other number.
+ * Static, never NULL. Thread-safe.
+ */
+const char *dlb_casting_name(int32_t casting);
+
+/**
+ * Whether both tensors have the same shape and the same values: NumPy's `array_equal`, in one pass without a temporary.
+ *
+ * They may have any dtypes of whole bytes and one lane, and any strides. Dtypes that differ are compared as NumPy promotes
+ * them: integers exactly, a 64-bit integer beside a float as float64. Without a report the first difference ends it. From
+ * 1 MiB on several threads share the work.
+ *
+ * All are borrowed. `options` may be NULL: NaN differs from NaN, and dtypes may differ. `report` may be NULL; otherwise
+ * every element is looked at. `*out` becomes 1 or 0. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `a`, `b` or `out`, a
+ * `struct_size` that is too small), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, sub-byte elements, several
+ * lanes), and with the error of an asynchronous copy into either that failed. Waits for such copies. Thread-safe; nobody may
+ * write to the elements meanwhile.
+ */
+dlb_status dlb_equal(const dlb_tensor *a,
+                     const dlb_tensor *b,
+                     const dlb_compare_options *options,
+                     dlb_comparison *report,
+                     int32_t *out);
+
+/**
+ * Whether `|a - b| <= atol + rtol * |b|` everywhere: NumPy's `allclose`, in one pass without a temporary.
+ *
+ * The shapes broadcast as NumPy's do. Each step is rounded as there: to the promoted dtype for the difference, to that of
+ * `b` for what is allowed; integers, bfloat16 and float8 are reckoned in float64. Infinities are close to themselves only,
+ * NaN to nothing, or with `equal_nan` to NaN.
+ *
+ * As `dlb_equal()`, but for `options`: NULL stands for rtol 1e-5 and atol 1e-8. Fails besides with
+ * `DLB_ERROR_INVALID_ARGUMENT` (shapes that do not broadcast, a tolerance that is NaN).
+ */
+dlb_status dlb_allclose(const dlb_tensor *a,
+                        const dlb_tensor *b,
+                        const dlb_compare_options *options,
+                        dlb_comparison *report,
+                        int32_t *out);
+
+/**
+ * Writes `count` tensors of one shape to `destination`, one behind the other along its first axis; cast to its dtype,
+ * turned to `layout` and as `x * scale + bias` on the way, in one pass over each.
+ *
+ * The destination has the shape `{count, ...}` of the turned tensors, any strides, and memory that no tensor shares;
+ * `dlb_tensor_empty()` makes it. `x * scale + bias` is reckoned in float64 where the destination is, else in float32, and
+ * each step is rounded, so that all processors give the same bits; the channels are the last axis, with
+ * `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
+ *
+ * All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
+ * tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a
+ * destination of another shape, an unknown constant, as many numbers as there are neither channels nor one, scale or bias
+ * to a dtype that is no real floating-point number), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, dtypes
+ * that are not cast like this, shared memory), `DLB_ERROR_READ_ONLY`, and with `DLB_ERROR_LOSSY` where a value is refused:
+ * then all of the destination is set to one value that nobody takes for a result (NaN, the smallest of the signed
+ * integers, the largest of the unsigned ones, true). Waits for asynchronous copies. Nobody else may touch the destination
+ * or write to the tensors meanwhile.
+ */
+dlb_status dlb_stack(const dlb_tensor *const *tensors,
+                     size_t count,
+                     dlb_tensor *destination,
+                     const dlb_stack_options *options);
+
+/**
  * Adds a reference and returns `event`. NULL gives NULL. Thread-safe.
  */
 dlb_event *dlb_event_retain(dlb_event *event);
@@ -1096,7 +1546,7 @@ dlb_status dlb_python_capsule(const dlb_tensor *tensor,
  * `dlb_python_import()`.
  *
  * `exceptions` is a borrowed tuple of 16 exception classes: by status code, then those for objects that are no arrays
- * and for indices outside. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
+ * and for indices outside; behind them the function that makes a `LossReport`. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
  * `DLB_ERROR_PYTHON`.
  */

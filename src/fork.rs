@@ -85,7 +85,7 @@ pub(crate) struct Guarded<T>(UnsafeCell<T>);
 unsafe impl<T: Send> Sync for Guarded<T> {}
 
 impl<T> Guarded<T> {
-    pub fn new(value: T) -> Self {
+    pub const fn new(value: T) -> Self {
         Guarded(UnsafeCell::new(value))
     }
 

@@ -19,12 +19,13 @@
 //! # Ok::<(), dlbridge::Error>(())
 //! ```
 //!
-//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`device`], [`staging`],
-//! then `interop`, `python` and `capi`.
+//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`mod@copy`], [`device`],
+//! [`staging`], then `interop`, `python` and `capi`.
 //! A layer uses only the ones below it.
 
 pub mod capi;
 
+pub mod copy;
 pub mod device;
 mod error;
 mod fork;
@@ -35,7 +36,8 @@ pub mod python;
 pub mod staging;
 pub mod tensor;
 
+pub use copy::copy;
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
-pub use error::{Allocation, Driver, Error, Kind, Refusal, Result, Staging, Transfer};
+pub use error::{Allocation, Cast, Compare, Driver, Error, Kind, Refusal, Result, Stack, Staging, Transfer};
 pub use tensor::Tensor;

@@ -9,12 +9,16 @@
 )]
 
 pub mod batch;
+pub mod cast;
+pub mod compare;
+pub mod copy;
 pub mod device;
 pub mod dtype;
 pub mod event;
 pub mod memory;
 pub mod python;
 pub mod slot;
+pub mod stack;
 pub mod staging;
 pub mod status;
 pub mod stream;

@@ -62,7 +62,7 @@ pub unsafe extern "C" fn dlb_python_capsule(
 /// `dlb_python_import()`.
 ///
 /// `exceptions` is a borrowed tuple of 16 exception classes: by status code, then those for objects that are no arrays
-/// and for indices outside. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
+/// and for indices outside; behind them the function that makes a `LossReport`. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
 /// `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
 /// `DLB_ERROR_PYTHON`.
 #[unsafe(no_mangle)]

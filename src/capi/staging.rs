@@ -15,9 +15,9 @@ use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 /// Batches come out in the order in which their slots were acquired.
-pub const DLB_ORDER_KEPT: i32 = 0;
+pub const DLB_STAGING_IN_ORDER: i32 = 0;
 /// Batches come out as they were submitted.
-pub const DLB_ORDER_FIRST_COME: i32 = 1;
+pub const DLB_STAGING_FIRST_COME: i32 = 1;
 
 /// A ring of slots between producers and consumers, so that loading and computing overlap.
 ///
@@ -46,7 +46,7 @@ pub struct dlb_staging_options {
     pub slots: usize,
     /// How many more there may be memory for while consumers keep batches; 0 for none.
     pub keep: usize,
-    /// `DLB_ORDER_KEPT` or `DLB_ORDER_FIRST_COME`.
+    /// `DLB_STAGING_IN_ORDER` or `DLB_STAGING_FIRST_COME`.
     pub order: i32,
 }
 
@@ -109,8 +109,8 @@ pub unsafe extern "C" fn dlb_staging_create(
             made.slots = if given.slots == 0 { made.slots } else { given.slots };
             made.keep = given.keep;
             made.order = match given.order {
-                DLB_ORDER_KEPT => Order::Kept,
-                DLB_ORDER_FIRST_COME => Order::FirstCome,
+                DLB_STAGING_IN_ORDER => Order::Kept,
+                DLB_STAGING_FIRST_COME => Order::FirstCome,
                 order => return Err(Error::Staging(crate::Staging::Order { order })),
             };
         }

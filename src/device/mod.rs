@@ -32,10 +32,11 @@ pub use memory::{device_allocator, pinned_allocator};
 pub use pin::{Pin, pin};
 pub use transfers::{Count, Transfers, transfers};
 
+use crate::copy;
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Result, Transfer};
 use crate::fork::Lock;
-use crate::tensor::{Access, Fence, Tensor, device, dtype};
+use crate::tensor::{Access, Fence, Tensor, device};
 use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;
@@ -262,7 +263,7 @@ impl Event {
 /// through tensors that share it: not through another description of it, a slice, or an export from before. An export of
 /// `source` from meanwhile does not wait either, and is only read until then.
 pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<Event> {
-    check(source, destination, stream.device())?;
+    check(source, destination, stream)?;
     // Queueing and noting it on both tensors is one step: otherwise two threads could make two copies wait for each
     // other.
     let mut lock = Lock::take();
@@ -277,45 +278,17 @@ pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream)
     Ok(Event(fence))
 }
 
-/// Copies the elements of `source` to `destination`, of the same shape and dtype, on this thread.
-///
-/// # Safety
-///
-/// Nobody writes to the memory of `source` meanwhile, and nobody reaches that of `destination`.
-pub(crate) unsafe fn copy(source: &Tensor, destination: &Tensor) -> Result<()> {
-    check(source, destination, DLDevice::CPU)?;
-    source.settle(Access::Read)?;
-    destination.settle(Access::Read)?;
-    destination.settle(Access::Write)?;
-    // SAFETY: checked, and promised by the caller.
-    unsafe { cpu::copy(source, destination) };
-    Ok(())
-}
-
 /// Refuses what cannot be copied.
-fn check(source: &Tensor, destination: &Tensor, stream: DLDevice) -> Result<()> {
+fn check(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<()> {
     let refuse = |transfer| Err(Error::Transfer(transfer));
     for (what, tensor) in [("source", source), ("destination", destination)] {
         if !device::is_host(tensor.device()) {
-            let [device, stream] = [tensor.device(), stream].map(|each| device::Name(each).to_string());
+            let [device, stream] =
+                [tensor.device(), stream.device()].map(|each| device::Name(each).to_string());
             return refuse(Transfer::Device { what, device, stream });
         }
     }
-    if source.shape() != destination.shape() {
-        let [source, destination] = [source, destination].map(|tensor| tensor.shape().to_vec());
-        return refuse(Transfer::Shapes { source, destination });
-    }
-    let dtype = source.dtype();
-    if dtype != destination.dtype() {
-        let [source, destination] =
-            [source, destination].map(|tensor| dtype::Name(tensor.dtype()).to_string());
-        return refuse(Transfer::Dtypes { source, destination });
-    }
-    destination.check_mutable()?;
-    let packed = source.is_row_major() && destination.is_row_major();
-    if dtype::item_bytes(dtype).is_none() && !packed {
-        return refuse(Transfer::SubByte { dtype: dtype::Name(dtype).to_string() });
-    }
+    copy::check(source, destination)?;
     let (from, to) = (source.addresses(), destination.addresses());
     if from.0 < to.1 && to.0 < from.1 {
         return refuse(Transfer::Overlap { source: from, destination: to });

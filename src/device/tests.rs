@@ -3,6 +3,7 @@
 use super::*;
 use crate::dlpack::{DLDataType, DLDataTypeCode};
 use crate::error::Kind;
+use crate::tensor::dtype;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};

@@ -1,14 +1,20 @@
 //! What can go wrong, and the words for it: what is wrong, with the values, then the call that mends it.
 
 mod allocation;
+mod compare;
 mod driver;
+mod loss;
 mod refusal;
+mod stack;
 mod staging;
 mod transfer;
 
 pub use allocation::Allocation;
+pub use compare::Compare;
 pub use driver::Driver;
+pub use loss::{Cast, FirstLoss, LossReport};
 pub use refusal::Refusal;
+pub use stack::Stack;
 pub use staging::Staging;
 pub use transfer::Transfer;
 
@@ -135,10 +141,11 @@ pub enum Error {
     Refused(Refusal),
     // What a stream, an event or an asynchronous copy cannot do
     Transfer(Transfer),
-    // What a driver cannot do, or could not
     Driver(Driver),
-    // What a staging ring does not give
     Staging(Staging),
+    Compare(Compare),
+    Stack(Stack),
+    Cast(Cast),
     Python { who: &'static str, words: String },
     Panic { words: String },
 }
@@ -195,6 +202,9 @@ impl Error {
             Transfer(transfer) => transfer.kind(),
             Driver(driver) => driver.kind(),
             Staging(staging) => staging.kind(),
+            Compare(compare) => compare.kind(),
+            Stack(stack) => stack.kind(),
+            Cast(cast) => cast.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
         }
@@ -387,6 +397,9 @@ impl fmt::Display for Error {
             Transfer(transfer) => transfer.fmt(f),
             Driver(driver) => driver.fmt(f),
             Staging(staging) => staging.fmt(f),
+            Compare(compare) => compare.fmt(f),
+            Stack(stack) => stack.fmt(f),
+            Cast(cast) => cast.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }

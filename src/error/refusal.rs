@@ -36,9 +36,9 @@ pub enum Refusal {
     // What would need work that was not asked for
     NotHostNumpy { device: String },
     OtherDevice { have: String, wanted: String },
-    NoCopy { remedy: &'static str },
     NoCast { have: String, wanted: String },
     CopyForbidden,
+    UnknownOrder { given: String },
 }
 
 impl Refusal {
@@ -50,11 +50,12 @@ impl Refusal {
             | NoConstructor
             | Signature { .. }
             | UnknownReadOnly { .. }
+            | UnknownOrder { .. }
             | UnknownDevice { .. }
             | UnclearDtype { .. }
             | Stream { .. } => Kind::InvalidArgument,
             ReadOnlyTorch | ReadOnlyLegacy => Kind::ReadOnly,
-            NoCopy { .. } | NoCast { .. } | CopyForbidden => Kind::CopyRequired,
+            NoCast { .. } | CopyForbidden => Kind::CopyRequired,
             _ => Kind::Unsupported,
         }
     }
@@ -139,7 +140,7 @@ impl fmt::Display for Refusal {
             CopyForbidden => f.write_str(
                 "readonly=\"copy\" would copy this read-only source, which copy=False forbids; drop one of the two",
             ),
-            NoCopy { remedy } => write!(f, "copy=True is not handled here; {remedy}"),
+            UnknownOrder { given } => write!(f, "order is {given:?}; pass \"C\", \"F\", \"A\" or \"K\""),
             NoCast { have, wanted } => {
                 // NumPy knows the names of ml_dtypes only once somebody has imported it.
                 let foreign = wanted.starts_with("bfloat") || wanted.contains('_');

@@ -69,7 +69,7 @@ impl fmt::Display for Staging {
                 "{slots} slots and {keep} batches to keep are asked for; pass 1 to 65536 slots (2 overlap loading with computing) and at most 65536 batches"
             ),
             Order { order } => {
-                write!(f, "{order} is no order; pass DLB_ORDER_KEPT or DLB_ORDER_FIRST_COME")
+                write!(f, "{order} is no order; pass DLB_STAGING_IN_ORDER or DLB_STAGING_FIRST_COME")
             }
             NotUtf8 { index } => {
                 write!(f, "the name of tensor {index} is not UTF-8; pass UTF-8, or NULL for its position")

@@ -13,6 +13,7 @@ pub enum Transfer {
     Device { what: &'static str, device: String, stream: String },
     Overlap { source: (usize, usize), destination: (usize, usize) },
     SubByte { dtype: String },
+    SwapBytes { dtype: String },
     NativeStream { device: String },
     Timeout { nanoseconds: u64 },
     OwnThread,
@@ -28,7 +29,9 @@ impl Transfer {
         use Transfer::*;
         match self {
             Shapes { .. } | Dtypes { .. } | OwnThread => Kind::InvalidArgument,
-            Device { .. } | Overlap { .. } | SubByte { .. } | NativeStream { .. } => Kind::Unsupported,
+            Device { .. } | Overlap { .. } | SubByte { .. } | SwapBytes { .. } | NativeStream { .. } => {
+                Kind::Unsupported
+            }
             Timeout { .. } => Kind::Timeout,
             NoThread { .. } | NoDevice { .. } | StreamBeforeFork | EventBeforeFork => Kind::Unavailable,
         }
@@ -59,6 +62,10 @@ impl fmt::Display for Transfer {
             SubByte { dtype } => write!(
                 f,
                 "elements of {dtype} do not lie on bytes, so only packed row-major tensors of them are copied; make both contiguous"
+            ),
+            SwapBytes { dtype } => write!(
+                f,
+                "the parts of {dtype} have no byte order that can be turned round; copy without swapping bytes"
             ),
             NativeStream { device } => write!(
                 f,

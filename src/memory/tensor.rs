@@ -36,6 +36,20 @@ impl Tensor {
 
     /// [`Tensor::empty`] with another alignment, or from an allocator that is named.
     pub fn empty_with(shape: &[i64], dtype: DLDataType, options: Options<'_>) -> Result<Self> {
+        Self::empty_flagged(shape, dtype, options, DlpackFlags::empty())
+    }
+
+    /// [`Tensor::empty`] for a copy, which [`Tensor::is_copied`] tells.
+    pub(crate) fn empty_copied(shape: &[i64], dtype: DLDataType) -> Result<Self> {
+        Self::empty_flagged(shape, dtype, Options::default(), DlpackFlags::IS_COPIED)
+    }
+
+    fn empty_flagged(
+        shape: &[i64],
+        dtype: DLDataType,
+        options: Options<'_>,
+        flags: DlpackFlags,
+    ) -> Result<Self> {
         let bytes = packed_bytes(shape, dtype)?;
         let Options { alignment, allocator } = options;
         if bytes == 0 {
@@ -43,9 +57,9 @@ impl Tensor {
             let device = allocator.map_or(DLDevice::CPU, |allocator| allocator.device());
             let description = describe(shape, dtype, device, null_mut());
             // SAFETY: no elements, so no memory.
-            return unsafe { Tensor::wrap_foreign(&description, DlpackFlags::empty(), None, null_mut()) };
+            return unsafe { Tensor::wrap_foreign(&description, flags, None, null_mut()) };
         }
-        Self::from_block(Block::new(allocator, bytes, alignment)?, shape, dtype)
+        Self::from_block_flagged(Block::new(allocator, bytes, alignment)?, shape, dtype, flags)
     }
 
     /// [`Tensor::empty`] with every byte 0. Touches all of it once.
@@ -72,13 +86,22 @@ impl Tensor {
 
     /// A row-major tensor that owns a block, which must be large enough. On failure the block is given back.
     pub fn from_block(block: Block, shape: &[i64], dtype: DLDataType) -> Result<Self> {
+        Self::from_block_flagged(block, shape, dtype, DlpackFlags::empty())
+    }
+
+    fn from_block_flagged(
+        block: Block,
+        shape: &[i64],
+        dtype: DLDataType,
+        flags: DlpackFlags,
+    ) -> Result<Self> {
         let bytes = packed_bytes(shape, dtype)?;
         if bytes > block.bytes() {
             return Err(Error::Allocation(Allocation::SmallBlock { have: block.bytes(), need: bytes }));
         }
         // SAFETY: the block is memory for this shape, writable, and its owner's until the release function runs.
         own(block, shape, dtype, |description, release, context| unsafe {
-            Tensor::wrap_foreign(description, DlpackFlags::empty(), Some(release), context)
+            Tensor::wrap_foreign(description, flags, Some(release), context)
         })
     }
 }

@@ -173,6 +173,7 @@ symbols! {
     PyLong_FromVoidPtr: unsafe extern "C" fn(*mut c_void) -> Object,
     PyBool_FromLong: unsafe extern "C" fn(c_long) -> Object,
     PySequence_Tuple: unsafe extern "C" fn(Object) -> Object,
+    PyFloat_AsDouble: unsafe extern "C" fn(Object) -> f64,
     PyTuple_New: unsafe extern "C" fn(isize) -> Object,
     PyTuple_Size: unsafe extern "C" fn(Object) -> isize,
     PyTuple_GetItem: unsafe extern "C" fn(Object, isize) -> Object,

@@ -45,11 +45,24 @@ pub(super) fn with_gil(gil: &Gil, tensor: &Tensor, legacy: bool) -> Result<NonNu
         return Err(Error::Refused(Refusal::ReadOnlyLegacy));
     }
     gil.settle_tensor(tensor)?;
-    let (abi, managed) = if legacy {
-        (Abi::Legacy, tensor.export_legacy()?.cast::<c_void>())
+    if legacy {
+        wrap(gil, Abi::Legacy, tensor.export_legacy()?.cast())
     } else {
-        (Abi::Versioned, tensor.export()?.cast::<c_void>())
-    };
+        wrap(gil, Abi::Versioned, tensor.export()?.cast())
+    }
+}
+
+/// [`with_gil`] of a copy that was made for the consumer, which is told so where the struct can say it.
+pub(super) fn of_copy(gil: &Gil, copy: Tensor, legacy: bool) -> Result<NonNull<c_void>> {
+    if legacy {
+        return with_gil(gil, &copy, true);
+    }
+    // SAFETY: new memory, which nobody else has.
+    wrap(gil, Abi::Versioned, unsafe { copy.into_copied_export() }?.cast())
+}
+
+/// A capsule around an export, which is deleted where there can be none.
+fn wrap(gil: &Gil, abi: Abi, managed: NonNull<c_void>) -> Result<NonNull<c_void>> {
     // SAFETY: the GIL is held; pointer and name are not NULL, and the name is static.
     let capsule = unsafe { (gil.api.PyCapsule_New)(managed.as_ptr(), abi.name().as_ptr(), Some(destroy)) };
     NonNull::new(capsule).ok_or_else(|| {

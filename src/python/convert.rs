@@ -2,24 +2,27 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
+use super::cast::Request;
+use super::copy::{copied, copied_tensor};
 use super::gil::{Gil, Owned};
 use super::import::{from_described, tensor_from};
 use super::kind::{self, Kind};
-use super::numpy::Numpy;
+use super::numpy::{Numpy, ToCopy};
 use super::object;
 use super::torch::Torch;
-use super::wanted::{check_device, check_dtype};
+use super::wanted::{check_device, other_dtype, read_dtype};
+use crate::copy::{Options, Order};
 use crate::dlpack::DLPackExchangeAPI;
-use crate::error::{Error, Refusal, Result};
-use crate::tensor::{Tensor, device};
+use crate::error::{Cast, Error, LossReport, Refusal, Result};
+use crate::tensor::{Tensor, device, dtype};
 use std::ffi::CStr;
 
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source], [wanted, copy]) = arguments.parse(gil, "from_dlpack", ["device", "copy"])?;
     if is_true(gil, copy)? {
-        return Err(Error::Refused(Refusal::NoCopy {
-            remedy: "copy before, for example numpy.array(x) or x.clone()",
-        }));
+        let tensor = copied(gil, source, Order::C)?;
+        confirm_device(gil, &tensor, wanted)?;
+        return object::wrap(gil, tensor);
     }
     if let Kind::Tensor = kind::of(gil, source)
         && wanted.is_null()
@@ -32,15 +35,61 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 }
 
 pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([source], [copy, dtype]) = arguments.parse(gil, "to_numpy", ["copy", "dtype"])?;
-    let numpy = Numpy::get(gil)?;
-    let array = match kind::of(gil, source) {
+    let keywords = ["copy", "dtype", "casting", "report"];
+    let ([source], [copy, dtype, casting, report]) = arguments.parse(gil, "to_numpy", keywords)?;
+    let (numpy, request) = (Numpy::get(gil)?, Request::read(gil, casting, report)?);
+    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy)? {
+        return request.answer(gil, array_of(gil, numpy, &made)?, report);
+    }
+    let kind = kind::of(gil, source);
+    let array = match kind {
+        _ if is_true(gil, copy)? => numpy_copy(gil, numpy, kind, source)?,
         Kind::Numpy(_) => gil.share(source),
         Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
         _ => array_of(gil, numpy, &tensor_from(gil, source)?)?,
     };
-    confirm_dtype(gil, array.object, dtype)?;
-    if is_true(gil, copy)? { call(gil, array.object, c"copy") } else { Ok(array.into_raw()) }
+    request.answer(gil, array, None)
+}
+
+/// The cast that `dtype` asks for, where it is not the dtype of the source.
+fn cast_first(
+    gil: &Gil,
+    request: &Request,
+    source: Object,
+    wanted: Object,
+    copy: Object,
+) -> Result<Option<(Tensor, Option<LossReport>)>> {
+    let Some(wanted) = gil.given(wanted) else { return Ok(None) };
+    let known = matches!(kind::of(gil, source), Kind::Numpy(_) | Kind::Torch(_) | Kind::TorchSubclass);
+    if known && other_dtype(gil, source, wanted)?.is_none() {
+        return Ok(None);
+    }
+    let (tensor, dtype) = (tensor_from(gil, source)?, read_dtype(gil, wanted)?);
+    if tensor.dtype() == dtype {
+        return Ok(None);
+    }
+    if gil.given(copy).is_some() && !gil.truth(copy)? {
+        let [from, to] = [tensor.dtype(), dtype].map(|dtype| dtype::Name(dtype).to_string());
+        return Err(Error::Cast(Cast::CopyForbidden { from, to }));
+    }
+    request.cast(gil, &tensor, dtype, None).map(Some)
+}
+
+/// An array of its own.
+fn numpy_copy<'gil>(gil: &'gil Gil, numpy: &Numpy, kind: Kind, source: Object) -> Result<Owned<'gil>> {
+    let Kind::Numpy(_) = kind else {
+        let tensor = tensor_from(gil, source)?;
+        check_host(&tensor)?;
+        return array_of(gil, numpy, &copied_tensor(gil, &tensor, Order::C, Options::default())?);
+    };
+    // What is an array already stays what it is: a subclass, objects, dates, the other byte order.
+    if gil.type_of(source) == numpy.array_type
+        // SAFETY: the GIL is held and `source` is an ndarray.
+        && let Ok(ToCopy { tensor, swapped: false, of_bytes: None }) = unsafe { numpy.read_for_copy(gil, source) }
+    {
+        return array_of(gil, numpy, &copied_tensor(gil, &tensor, Order::C, Options::default())?);
+    }
+    gil.own(call(gil, source, c"copy")?).ok_or_else(|| gil.exception())
 }
 
 /// An array on the memory of a torch tensor, whose storage it keeps alive.
@@ -64,69 +113,85 @@ fn torch_array<'gil>(
 }
 
 /// An array on the memory of a tensor, which it keeps alive.
-fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
-    if !device::is_host(tensor.device()) {
-        return Err(Error::Refused(Refusal::NotHostNumpy {
-            device: device::Name(tensor.device()).to_string(),
-        }));
-    }
+pub(super) fn array_of<'gil>(gil: &'gil Gil, numpy: &Numpy, tensor: &Tensor) -> Result<Owned<'gil>> {
+    check_host(tensor)?;
     gil.settle_tensor(tensor)?;
     let holder = gil.own(object::wrap(gil, tensor.clone())?).ok_or_else(|| gil.exception())?;
     numpy.array(gil, tensor.view(), !tensor.is_read_only(), Some(holder.object))
 }
 
+/// Refuses memory that NumPy cannot read.
+fn check_host(tensor: &Tensor) -> Result<()> {
+    if device::is_host(tensor.device()) {
+        return Ok(());
+    }
+    Err(Error::Refused(Refusal::NotHostNumpy { device: device::Name(tensor.device()).to_string() }))
+}
+
 pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let keywords = ["copy", "readonly", "dtype", "device"];
-    let ([source], [copy, readonly, dtype, wanted]) = arguments.parse(gil, "to_torch", keywords)?;
+    let keywords = ["copy", "readonly", "dtype", "device", "casting", "report"];
+    let ([source], [copy, readonly, dtype, wanted, casting, report]) =
+        arguments.parse(gil, "to_torch", keywords)?;
+    let request = Request::read(gil, casting, report)?;
     let (always, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
     let never = !always && gil.given(copy).is_some();
     let torch = Torch::get(gil)?;
     let kind = kind::of(gil, source);
-    if let Kind::Torch(_) | Kind::TorchSubclass = kind {
-        confirm_dtype(gil, source, dtype)?;
-        if let Some(wanted) = gil.given(wanted) {
-            check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
-        }
-        return if always { call(gil, source, c"clone") } else { Ok(gil.share(source).into_raw()) };
+    let is_torch = matches!(kind, Kind::Torch(_) | Kind::TorchSubclass);
+    if let Some(wanted) = gil.given(wanted).filter(|_| is_torch) {
+        check_device(gil, &gil.attribute_text(source, c"device"), wanted)?;
     }
-    // NumPy copies whatever it has, strides that DLPack or torch cannot say included.
-    let numpy_copy =
-        if always && matches!(kind, Kind::Numpy(_)) { Some(call(gil, source, c"copy")?) } else { None };
-    let numpy_copy = numpy_copy.and_then(|copied| gil.own(copied));
-    let tensor = tensor_from(gil, numpy_copy.as_ref().map_or(source, |copied| copied.object))?;
+    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy)? {
+        confirm_device(gil, &made, wanted)?;
+        return request.answer(gil, make_torch(gil, torch, made, false)?, report);
+    }
+    if is_torch {
+        let made = if always { torch_copy(gil, torch, source)? } else { gil.share(source) };
+        return request.answer(gil, made, None);
+    }
+    // Of an array everything can be copied, also what DLPack or torch cannot describe.
+    let done = always && matches!(kind, Kind::Numpy(_));
+    let tensor = if done { copied(gil, source, Order::C)? } else { tensor_from(gil, source)? };
     confirm_device(gil, &tensor, wanted)?;
     let protects = tensor.is_read_only() && read_only == ReadOnly::Copy;
-    let copies = numpy_copy.is_none() && (always || protects);
+    let copies = !done && (always || protects);
     if tensor.is_read_only() && !always && read_only == ReadOnly::Error {
         return Err(Error::Refused(Refusal::ReadOnlyTorch));
     }
     if copies && never {
         return Err(Error::Refused(Refusal::CopyForbidden));
     }
-    let made = make_torch(gil, torch, tensor, copies)?;
-    confirm_dtype(gil, made.object, dtype)?;
-    Ok(made.into_raw())
+    request.answer(gil, make_torch(gil, torch, tensor, copies)?, None)
+}
+
+/// A copy of a torch tensor, in its own order.
+fn torch_copy<'gil>(gil: &'gil Gil, torch: &Torch, source: Object) -> Result<Owned<'gil>> {
+    let copied = match tensor_from(gil, source) {
+        Ok(tensor) if device::is_host(tensor.device()) => {
+            torch.make(gil, copied_tensor(gil, &tensor, Order::K, Options::default())?)?
+        }
+        // Gradients, traces and other devices are torch's own business.
+        _ => {
+            gil.clear();
+            call(gil, source, c"clone")?
+        }
+    };
+    gil.own(copied).ok_or_else(|| gil.exception())
 }
 
 /// A torch tensor on the memory of ours, or on a copy of it.
-fn make_torch<'gil>(gil: &'gil Gil, torch: &Torch, tensor: Tensor, copies: bool) -> Result<Owned<'gil>> {
+pub(super) fn make_torch<'gil>(
+    gil: &'gil Gil,
+    torch: &Torch,
+    tensor: Tensor,
+    copies: bool,
+) -> Result<Owned<'gil>> {
     let new = |object| gil.own(object).ok_or_else(|| gil.exception());
-    let reversed = tensor.strides().iter().any(|&stride| stride < 0);
-    if copies && reversed && device::is_host(tensor.device()) {
-        // torch cannot even copy from negative strides, so NumPy does; what it makes is ours to share.
-        return new(torch.make(gil, packed(gil, &tensor)?)?);
+    if copies && device::is_host(tensor.device()) {
+        return new(torch.make(gil, copied_tensor(gil, &tensor, Order::C, Options::default())?)?);
     }
     let made = new(torch.make(gil, tensor)?)?;
     if copies { new(call(gil, made.object, c"clone")?) } else { Ok(made) }
-}
-
-/// A copy in row-major order, in memory that NumPy owns.
-fn packed(gil: &Gil, tensor: &Tensor) -> Result<Tensor> {
-    let numpy = Numpy::get(gil)?;
-    let array = array_of(gil, numpy, tensor)?;
-    let copied = gil.own(call(gil, array.object, c"copy")?).ok_or_else(|| gil.exception())?;
-    // SAFETY: the GIL is held, and the copy of an ndarray is one.
-    unsafe { numpy.read(gil, copied.object) }
 }
 
 /// What a read-only source becomes in torch, which cannot represent it.
@@ -160,11 +225,6 @@ fn is_true(gil: &Gil, argument: Object) -> Result<bool> {
 fn confirm_device(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<()> {
     let Some(wanted) = gil.given(wanted) else { return Ok(()) };
     check_device(gil, &device::Name(tensor.device()).to_string(), wanted)
-}
-
-/// Refuses a dtype that was asked for and is not the array's.
-fn confirm_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
-    gil.given(wanted).map_or(Ok(()), |wanted| check_dtype(gil, array, wanted))
 }
 
 /// `object.method()`.

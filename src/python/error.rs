@@ -118,13 +118,18 @@ pub(super) fn raise(gil: &Gil, error: &Error) {
     let words = CString::new(words).unwrap_or_default();
     // SAFETY: the GIL is held; the class and the words live on.
     unsafe { (gil.api.PyErr_SetString)(module::exception_class(gil, error), words.as_ptr()) };
-    if value.is_null() {
+    if value.is_null() && !matches!(error.of_one_array(), Error::Cast(_)) {
         return;
     }
     let Pending([mut new_kind, mut new_value, mut new_traceback]) = gil.set_aside();
+    // SAFETY: the GIL is held, and the three are what `PyErr_Fetch` gave.
+    unsafe { (gil.api.PyErr_NormalizeException)(&mut new_kind, &mut new_value, &mut new_traceback) };
+    module::complete(gil, error, new_value);
+    if value.is_null() {
+        return gil.put_back(Pending([new_kind, new_value, new_traceback]));
+    }
     // SAFETY: the GIL is held; the cause's reference is given away, and so are those that are put back.
     unsafe {
-        (gil.api.PyErr_NormalizeException)(&mut new_kind, &mut new_value, &mut new_traceback);
         if !traceback.is_null() {
             (gil.api.PyException_SetTraceback)(value, traceback);
         }

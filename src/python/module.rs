@@ -2,25 +2,31 @@
 
 use super::api::{MethodDef, Object};
 use super::builtin::{Arguments, KEYWORDS, answer};
+use super::cast;
+use super::compare;
 use super::convert;
-use super::gil::Gil;
+use super::copy;
+use super::gil::{Gil, Owned};
 use super::memory;
 use super::object;
+use super::stack;
 use super::staging;
 use super::transfer;
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Cast, Error, LossReport, Refusal, Result};
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// The exception classes of the package: by status code, then `NotAnArrayError` and `OutOfRangeError`. A tuple.
+/// The exception classes of the package: by status code, then `NotAnArrayError` and `OutOfRangeError`; last the function
+/// that makes a `LossReport`. A tuple.
 static EXCEPTIONS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 const NOT_AN_ARRAY: isize = 14;
 const OUT_OF_RANGE: isize = 15;
+const LOSS_REPORT: isize = 16;
 
 /// The class that stands for an error.
 pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
-    let index = match error {
+    let index = match error.of_one_array() {
         Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => {
             // SAFETY: the address of a static exception type.
             return unsafe { *gil.api.PyExc_TypeError };
@@ -31,6 +37,28 @@ pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
     };
     // SAFETY: the GIL is held; the tuple was kept by `module`, and the class in it is borrowed from there.
     unsafe { (gil.api.PyTuple_GetItem)(EXCEPTIONS.load(Ordering::Acquire), index) }
+}
+
+/// A report as the package's `LossReport`.
+pub(super) fn loss_report<'gil>(gil: &'gil Gil, report: &LossReport) -> Result<Owned<'gil>> {
+    let [numbers, text] = cast::spell(gil, report).map(|object| gil.own(object));
+    let (Some(numbers), Some(text)) = (numbers, text) else { return Err(gil.exception()) };
+    // SAFETY: the GIL is held; the tuple was kept by `module`, the arguments are alive, and NULL ends them.
+    let made = gil.own(unsafe {
+        let make = (gil.api.PyTuple_GetItem)(EXCEPTIONS.load(Ordering::Acquire), LOSS_REPORT);
+        (gil.api.PyObject_CallFunctionObjArgs)(make, numbers.object, text.object, null_mut::<c_void>())
+    });
+    made.ok_or_else(|| gil.exception())
+}
+
+/// Gives the exception that is set what belongs to it besides its words.
+pub(super) fn complete(gil: &Gil, error: &Error, exception: Object) {
+    let Error::Cast(Cast::Lossy { report, .. }) = error.of_one_array() else { return };
+    if let Ok(report) = loss_report(gil, report) {
+        // SAFETY: the GIL is held, and both are alive.
+        unsafe { (gil.api.PyObject_SetAttrString)(exception, c"report".as_ptr(), report.object) };
+    }
+    gil.clear();
 }
 
 macro_rules! functions {
@@ -58,21 +86,33 @@ Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
 (1920, 3, -1)" => convert::from_dlpack;
-    c"to_numpy", c"to_numpy(x, /, *, copy=None, dtype=None)\n--\n\n\
+    c"cast", c"cast(x, dtype, /, *, casting='same_kind', out=None, report=False)\n--\n\n\
+The elements of any array as another dtype: a new row-major Tensor, or `out`, a writable array of that shape and dtype.\n\
+`dtype` in any spelling of NumPy's and torch's: bool, int8 to int64, uint8 to uint64, float16 to float64, bfloat16,\n\
+float8_e4m3fn, float8_e5m2, complex64, complex128.\n\n\
+casting='same_kind' keeps to NumPy's kinds; it rounds, and refuses values out of range. 'same_value' takes any dtypes\n\
+and refuses every value that would change. 'unsafe' gives NumPy's results. 'saturate' clamps, and makes NaN the\n\
+integer 0. What is refused is a LossyError; its `report` is a LossReport. Then `out` is filled with NaN, with the\n\
+smallest of the signed or the largest of the unsigned integers, or with True; after any other error it is as before.\n\n\
+report=True gives a pair, with the LossReport of what changed. The check costs no second pass: about nothing beyond the\n\
+cache. `out` must not share memory with `x`; nobody may write to `x` or use `out` meanwhile.\n\n\
+>>> print(dlbridge.cast(numpy.array([1.5, 16777217.0]), 'float32', report=True)[1].inexact)\n\
+1" => cast::cast;
+    c"to_numpy", c"to_numpy(x, /, *, copy=None, dtype=None, casting='same_kind', report=False)\n--\n\n\
 A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 A read-only source gives a read-only array. Refused, with the call that mends it: memory that the host cannot\n\
 read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\
-`dtype` may only confirm what the data is, in the usual spellings of NumPy and torch ('float32', 'f4',\n\
-numpy.float32, torch.float32, float): there is no hidden cast. Costs less than t.numpy(), whatever the size; of a\n\
+Another `dtype`, in the usual spellings of NumPy and torch ('float32', 'f4', numpy.float32, torch.float32, float), is a\n\
+cast into memory of its own, with `casting` and `report` as for cast(). Costs less than t.numpy(), whatever the size; of a\n\
 torch tensor the storage is kept, so it may be given other data meanwhile, but must not be resized.\n\n\
 >>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
 np.float32(6.0)" => convert::to_numpy;
-    c"to_torch", c"to_torch(x, /, *, copy=None, readonly='error', dtype=None, device=None)\n--\n\n\
+    c"to_torch", c"to_torch(x, /, *, copy=None, readonly='error', dtype=None, device=None, casting='same_kind', report=False)\n--\n\n\
 A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
-`dtype` and `device` may only confirm what the data is and where, in the usual spellings (see to_numpy and from_dlpack):\n\
-there is no hidden cast or transfer. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
+Another `dtype` is a cast into memory of its own, with `casting` and `report` as for cast(). `device` may only confirm\n\
+where the data is (see from_dlpack): there is no hidden transfer. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
     c"empty", c"empty(shape, /, dtype, *, device='cpu', pinned=False)\n--\n\n\
@@ -85,6 +125,47 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
 >>> batch = dlbridge.empty((32, 480, 640, 3), 'uint8').numpy()\n\
 >>> batch.nbytes, batch.ctypes.data % 256\n\
 (29491200, 0)" => memory::empty;
+    c"copy", c"copy(x, /, *, out=None, order='C')\n--\n\n\
+A Tensor of its own with the elements of `x`, any producer; or `out`, any writable array of the same shape and dtype,\n\
+with the elements of `x` in it.\n\n\
+`order` is that of the new tensor, as in NumPy: 'C' row-major, 'F' column-major, 'A' and 'K' like `x`. Strides may be\n\
+anything; of NumPy's arrays also those that are no multiple of an element, and the other byte order, which becomes\n\
+this machine's. Where `x` and `out` share memory, the result is as if they did not. From 1 MiB on the memory comes from\n\
+the pool of dlbridge.empty, and the threads of set_num_threads() share the work; from 256 KiB on the GIL is released.\n\n\
+>>> image = dlbridge.copy(frame.transpose(2, 0, 1))        # HWC to CHW, packed\n\
+>>> image.copied\n\
+True" => copy::copy;
+    c"_plan", c"_plan(x, out, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x, out=out)." => copy::plan;
+    c"stack", c"stack(arrays, /, *, out=None, dtype=None, casting='same_kind', layout=None, scale=None, bias=None, as_=None)\n--\n\n\
+Arrays of one shape, of any mix of frameworks, as one batch with a new first axis: a Tensor, or with as_='numpy' or\n\
+as_='torch' theirs, on memory from the pool; or `out`, an array of the right shape, and any strides.\n\n\
+In the same pass values are cast to `dtype`, which is needed where the arrays differ in it, as `casting` allows (see\n\
+cast); pictures are turned from height, width, channels with layout='CHW', or to them with layout='HWC' (two axes are\n\
+one channel); and become x * scale + bias, one number or one for each channel (without a layout the last axis),\n\
+multiplied, then added, in float64 where that is the dtype, else in float32.\n\n\
+Everything is checked before anything is written. An array that is refused is named by its index; where a value is\n\
+refused all of `out` is set to what nobody takes for a result: NaN, or the largest or smallest integer.\n\n\
+>>> pictures = [numpy.asarray(PIL.Image.open(name)) for name in names]\n\
+>>> dlbridge.stack(pictures, layout='CHW', dtype='float32', scale=1 / 255, as_='torch').shape\n\
+torch.Size([64, 3, 224, 224])" => stack::stack;
+    c"equal", c"equal(a, b, /, *, equal_nan=False, strict=False, report=False)\n--\n\n\
+Whether two arrays, of any frameworks and dtypes, have one shape and the same values: numpy.array_equal, in one pass,\n\
+without a temporary array, ended by the first difference.\n\n\
+With equal_nan=True NaN equals NaN; with strict=True the dtypes must be the same too. Dtypes that differ are compared as\n\
+NumPy promotes them: integers exactly, 64-bit integers beside floats as float64. report=True gives a Comparison: true\n\
+where equal, with the first difference, the worst, and how many; that looks at everything.\n\n\
+>>> dlbridge.equal(numpy.arange(3), torch.arange(3))\n\
+True\n\
+>>> print(dlbridge.equal(numpy.arange(3), torch.tensor([0, 1, 5]), report=True))\n\
+1 of 3 elements differ, the first at [2]: 2 and 5; largest absolute error 3.0 at [2]; largest relative error 0.6 at [2]"
+        => compare::equal;
+    c"allclose", c"allclose(a, b, /, *, rtol=1e-05, atol=1e-08, equal_nan=False, report=False)\n--\n\n\
+Whether |a - b| <= atol + rtol * |b| everywhere, for two arrays of any frameworks and dtypes whose shapes broadcast:\n\
+numpy.allclose, the rounding of each step included, in one pass, without a temporary array, ended by the first failure.\n\n\
+b is the reference. Infinities are close to themselves only, NaN to nothing, or with equal_nan=True to NaN. float16 is\n\
+reckoned in float16 as NumPy does, bfloat16 and float8 in float64. report=True gives a Comparison, see equal().\n\n\
+>>> dlbridge.allclose(numpy.float32([1, 2]), torch.tensor([1, 2.00001]))\n\
+True" => compare::allclose;
     c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
     c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
     c"_staging_create", c"_staging_create(device, slots, keep, first_come, /)\n--\n\nA ring's handle." => staging::create;
@@ -100,7 +181,7 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
 ///
 /// # Safety
 ///
-/// `exceptions` is a live tuple of 16 exception classes.
+/// `exceptions` is a live tuple of 16 exception classes and a function.
 pub unsafe fn module(exceptions: NonNull<c_void>) -> Result<NonNull<c_void>> {
     let gil = Gil::take()?;
     let api = gil.api;

@@ -3,10 +3,13 @@
 use super::api::{GetSetDef, MemberDef, MethodDef, Object, Slot, Spec, api};
 use super::builtin::{Arguments, KEYWORDS, answer};
 use super::capsule;
+use super::cast;
+use super::copy::{copied_tensor, order_of};
 use super::exchange;
 use super::gil::Gil;
 use super::release::drain;
 use super::wanted::read_dtype;
+use crate::copy::{Options, Order};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
@@ -163,6 +166,7 @@ static GETTERS: &[GetSetDef] = getters! {
     c"data_ptr", c"The address of the first element; 0 where there is none." => |gil, tensor| settled_address(gil, tensor)?;
     c"size", c"The number of elements." => |gil, tensor| integer(gil, tensor.size());
     c"nbytes", c"The bytes the elements fill when packed." => |gil, tensor| integer(gil, tensor.nbytes());
+    c"copied", c"Whether the memory is a copy that was made for this tensor, or for the one it is a view of." => |gil, tensor| boolean(gil, tensor.is_copied());
     c"readonly", c"Whether nobody may write to the memory through this tensor." => |gil, tensor| boolean(gil, tensor.is_read_only());
     c"contiguous", c"Whether the elements lie packed in row-major (C) order." => |gil, tensor| boolean(gil, tensor.is_row_major());
 };
@@ -190,7 +194,7 @@ macro_rules! methods {
 
 static METHODS: &[MethodDef] = methods! {
     c"__dlpack__", c"__dlpack__($self, /, *, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\n\
-A capsule with an export of this tensor, for any DLPack consumer. Nothing is copied.\n\n\
+A capsule with an export of this tensor, for any DLPack consumer. Nothing is copied, unless copy=True asks for it.\n\n\
 Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is None or less: that one cannot say\n\
 'read-only', so a read-only tensor raises ReadOnlyError, a BufferError. About 50 ns." =>
         |gil, tensor, arguments| dlpack(gil, tensor, &arguments);
@@ -201,6 +205,11 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
                 return Ok(gil.share(CPU_PAIR.load(Ordering::Relaxed)).into_raw());
             }
             Ok(device_pair(gil, tensor.device()))
+        };
+    c"copy", c"copy($self, /, *, order='C')\n--\n\nA tensor of its own with the same elements: dlbridge.copy(self)." =>
+        |gil, tensor, arguments| {
+            let ([], [order]) = arguments.parse(gil, "copy", ["order"])?;
+            wrap(gil, copied_tensor(gil, tensor, order_of(gil, order)?, Options::default())?)
         };
     c"_slice", c"_slice($self, axis, start, stop, step, /)\n--\n\nOne axis sliced; None for an open end." =>
         |gil, tensor, arguments| {
@@ -218,6 +227,9 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
             let ([axis], []) = arguments.parse(gil, "_unsqueeze", [])?;
             wrap(gil, tensor.unsqueeze(gil.index(axis)?)?)
         };
+    c"astype", c"astype($self, dtype, /, *, casting='same_kind', report=False)\n--\n\n\
+The elements as another dtype, in a new row-major tensor: dlbridge.cast(self, dtype, ...)." =>
+        |gil, tensor, arguments| cast::astype(gil, tensor, &arguments);
     c"view", c"view($self, dtype, /)\n--\n\nThe same bytes as another dtype (spelled as for to_numpy): t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
         |gil, tensor, arguments| {
             let ([name], []) = arguments.parse(gil, "view", [])?;
@@ -229,13 +241,10 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
 fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
     let keywords = ["stream", "max_version", "dl_device", "copy"];
     let ([], [stream, max_version, dl_device, copy]) = arguments.parse(gil, "__dlpack__", keywords)?;
-    if let Some(copy) = gil.given(copy)
-        && gil.truth(copy)?
-    {
-        return Err(Error::Refused(Refusal::NoCopy {
-            remedy: "copy on your side, for example numpy.array(tensor)",
-        }));
-    }
+    let copies = match gil.given(copy) {
+        Some(copy) => gil.truth(copy)?,
+        None => false,
+    };
     if let Some(wanted) = gil.given(dl_device) {
         let own = tensor.device();
         let wanted = gil.pair(wanted, "dl_device")?;
@@ -253,6 +262,10 @@ fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
         Some(max_version) => !is_modern(gil, max_version)?,
         None => true,
     };
+    if copies {
+        let copied = copied_tensor(gil, tensor, Order::C, Options::default())?;
+        return Ok(capsule::of_copy(gil, copied, legacy)?.as_ptr());
+    }
     Ok(capsule::with_gil(gil, tensor, legacy)?.as_ptr())
 }
 

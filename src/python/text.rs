@@ -118,13 +118,20 @@ impl Gil {
 
     /// A new tuple of integers.
     pub(super) fn tuple(&self, values: &[i64]) -> Object {
-        // SAFETY: the GIL is held; the tuple takes each new integer over.
+        self.tuple_after(None, values)
+    }
+
+    /// A new tuple of a `str`, where there is one, and integers.
+    pub(super) fn tuple_after(&self, text: Option<&str>, values: &[i64]) -> Object {
+        // SAFETY: the GIL is held; a new reference or NULL comes back.
+        let integers = values.iter().map(|&value| unsafe { (self.api.PyLong_FromLongLong)(value) });
+        let items = text.into_iter().map(|text| self.string(text)).chain(integers);
+        let count = values.len() + usize::from(text.is_some());
+        // SAFETY: the GIL is held; the tuple takes each new item over.
         unsafe {
-            let tuple = (self.api.PyTuple_New)(values.len() as isize);
-            for (&value, index) in values.iter().zip(0..) {
-                if tuple.is_null()
-                    || (self.api.PyTuple_SetItem)(tuple, index, (self.api.PyLong_FromLongLong)(value)) != 0
-                {
+            let tuple = (self.api.PyTuple_New)(count as isize);
+            for (item, index) in items.zip(0..) {
+                if tuple.is_null() || (self.api.PyTuple_SetItem)(tuple, index, item) != 0 {
                     return std::ptr::null_mut();
                 }
             }

@@ -1,5 +1,5 @@
-//! `dtype=` and `device=`: read in every spelling that Python users write, and confirmed. Neither asks for a cast or a
-//! transfer, which would be hidden ones.
+//! `dtype=` and `device=`: read in every spelling that Python users write. A device is confirmed only: it does not ask for
+//! a transfer, which would be a hidden one.
 
 use super::api::Object;
 use super::gil::{Gil, Owned};
@@ -8,20 +8,15 @@ use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{device, dtype};
 
-/// Refuses a dtype that is not the array's.
-pub(super) fn check_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<()> {
+/// The dtype to cast an array to; `None` where it has the one that is wanted.
+pub(super) fn other_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<Option<DLDataType>> {
     let have = gil.attribute(array, c"dtype")?;
     // The one it has itself, although DLPack may have none like it.
     if have.object == wanted {
-        return Ok(());
+        return Ok(None);
     }
     let wanted = read_dtype(gil, wanted)?;
-    let known = read_dtype(gil, have.object).ok();
-    if known == Some(wanted) {
-        return Ok(());
-    }
-    let have = known.map_or_else(|| gil.text(have.object), |known| dtype::Name(known).to_string());
-    Err(Error::Refused(Refusal::NoCast { have, wanted: dtype::Name(wanted).to_string() }))
+    Ok((read_dtype(gil, have.object).ok() != Some(wanted)).then_some(wanted))
 }
 
 /// A dtype from its name, from NumPy's other spellings of it, or from an object that stands for it: a type of Python's,

@@ -1,7 +1,8 @@
 //! A slot: memory that is a producer's alone until it is submitted.
 
 use super::lease::Lease;
-use crate::device::{self, copy_async};
+use crate::copy;
+use crate::device::copy_async;
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result, Staging};
 use crate::tensor::{Element, Tensor};
@@ -117,7 +118,7 @@ impl Slot {
     /// Nobody writes to the memory of `source` meanwhile.
     pub unsafe fn fill(&mut self, index: usize, source: &Tensor) -> Result<()> {
         // SAFETY: the slot's memory is nobody else's, and the caller vouches for the source.
-        unsafe { device::copy(source, self.tensor(index)?) }
+        unsafe { copy::copy(source, self.tensor(index)?, copy::Options::default()) }.map(drop)
     }
 
     /// Gives the batch to the consumers. For another device this queues the copy, and returns.

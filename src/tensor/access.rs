@@ -48,12 +48,7 @@ impl Tensor {
         if !dtype::is_known(have) {
             return Err(Error::UnknownDtype { dtype: dtype::Name(have).to_string() });
         }
-        if asked != have {
-            return Err(Error::DtypeMismatch {
-                have: dtype::Name(have).to_string(),
-                asked: dtype::Name(asked).to_string(),
-            });
-        }
+        self.check_dtype(asked)?;
         if !device::is_host(self.device()) {
             return Err(Error::NotHost { device: device::Name(self.device()).to_string() });
         }
@@ -87,6 +82,16 @@ impl Tensor {
         let data = self.data_as(asked)?;
         self.settle(Access::Write)?;
         Ok(data.cast_mut())
+    }
+
+    /// Refuses a dtype that is not the tensor's.
+    pub(crate) fn check_dtype(&self, asked: DLDataType) -> Result<()> {
+        let have = self.dtype();
+        if asked == have {
+            return Ok(());
+        }
+        let [have, asked] = [have, asked].map(|dtype| dtype::Name(dtype).to_string());
+        Err(Error::DtypeMismatch { have, asked })
     }
 
     /// Refuses read-only tensors, and strides that make several indices share one element.

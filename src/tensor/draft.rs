@@ -107,7 +107,7 @@ impl Draft {
         let inner = Inner {
             view,
             count: AtomicUsize::new(1),
-            flags: place.flags & DlpackFlags::READ_ONLY,
+            flags: place.flags & (DlpackFlags::READ_ONLY | DlpackFlags::IS_COPIED),
             reach: place.reach,
             size: extent.size,
             nbytes: extent.nbytes,

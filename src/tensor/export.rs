@@ -76,6 +76,16 @@ impl Tensor {
         self.export_as(flags)
     }
 
+    /// [`Tensor::into_export`] of a copy that was made for the consumer: the export says so.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has the memory.
+    pub(crate) unsafe fn into_copied_export(self) -> Result<NonNull<DLManagedTensorVersioned>> {
+        let flags = self.flags() | DlpackFlags::IS_COPIED;
+        self.export_as(flags)
+    }
+
     /// Exports the tensor in the struct from before DLPack 1.0, which cannot say "read-only": a read-only tensor is
     /// refused.
     ///
@@ -120,7 +130,7 @@ impl Tensor {
             ..*self.view()
         };
         let mut managed = M::from_parts(view, block.as_ptr().cast(), Some(delete::<M>));
-        // SAFETY: IS_COPIED, the flag that promises something, is never among a tensor's flags.
+        // SAFETY: IS_COPIED, the flag that promises something, is never among a tensor's flags: who adds it knows.
         unsafe { managed.set_flags_unchecked(flags) };
         // SAFETY: the block is large and aligned enough for `Export<M>`.
         unsafe { block.as_ptr().write(Export { managed, tensor: self }) };

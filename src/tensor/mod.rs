@@ -233,7 +233,13 @@ impl Tensor {
 
     /// `READ_ONLY` or nothing: what survives every view and every export.
     pub fn flags(&self) -> DlpackFlags {
-        self.inner().flags
+        self.inner().flags & DlpackFlags::READ_ONLY
+    }
+
+    /// Whether the memory is a copy that was made for this tensor, or for the one it is a view of: by [`crate::copy`], or
+    /// by a producer whose export said so. An export does not hand it on, for it copies nothing.
+    pub fn is_copied(&self) -> bool {
+        self.inner().flags.contains(DlpackFlags::IS_COPIED)
     }
 
     /// Whether writing through this tensor is forbidden.

@@ -289,7 +289,7 @@ impl Tensor {
             byte_offset: self.view().byte_offset,
             device: self.device(),
             dtype: self.dtype(),
-            flags: self.flags(),
+            flags: self.inner().flags,
             reach: self.inner().reach,
         };
         if device::has_handles(place.device) {

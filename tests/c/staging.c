@@ -13,7 +13,7 @@ static DLTensor like(int64_t *shape, int32_t ndim, DLDataType dtype) {
 static const DLDataType int32 = {kDLInt, 32, 1}, uint8 = {kDLUInt, 8, 1};
 
 static dlb_staging *ring_of(size_t slots, size_t keep) {
-    dlb_staging_options options = {sizeof options, {0, 0}, slots, keep, DLB_ORDER_KEPT};
+    dlb_staging_options options = {sizeof options, {0, 0}, slots, keep, DLB_STAGING_IN_ORDER};
     dlb_staging *ring = NULL;
     MUST(dlb_staging_create(&options, &ring) == DLB_OK);
     return ring;

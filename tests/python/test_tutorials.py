@@ -323,3 +323,52 @@ def test_t22_a_mode_that_records_nothing_changes_nothing() -> None:
     with FlopCounterMode(display=False), torch.device("meta"):
         assert dlbridge.to_numpy(tensor).ctypes.data == tensor.data_ptr()
         assert dlbridge.to_torch(dlbridge.from_dlpack(tensor)).data_ptr() == tensor.data_ptr()
+
+
+def test_t15_pictures_become_one_normalised_batch_in_one_pass() -> None:
+    rng = np.random.default_rng(15)
+    pictures = [rng.integers(0, 256, (32, 24, 3), "uint8") for _ in range(4)]
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    today = torch.stack([torch.from_numpy(p).permute(2, 0, 1).float() / 255 for p in pictures])
+    today = (today - torch.from_numpy(mean)[:, None, None]) / torch.from_numpy(std)[:, None, None]
+    ours = dlbridge.stack(
+        pictures, layout="CHW", dtype="float32", scale=1 / (255 * std), bias=-mean / std, as_="torch"
+    )
+    assert ours.dtype == today.dtype == torch.float32
+    assert ours.shape == today.shape == (4, 3, 32, 24)
+    assert ours.is_contiguous()
+    assert dlbridge.allclose(
+        ours, today, rtol=1e-5, atol=1e-6
+    )  # other roundings: one multiplication instead of two divisions
+    assert not any(np.shares_memory(ours.numpy(), p) for p in pictures)
+
+
+def test_t16_a_list_of_arrays_is_stacked() -> None:
+    arrays = [np.random.default_rng(16 + i).standard_normal(50).astype("float32") for i in range(30)]
+    today = torch.tensor(np.array(arrays))  # torch.tensor(arrays) goes element by element, and warns
+    ours = dlbridge.stack(arrays, as_="torch")
+    assert ours.dtype == today.dtype
+    assert torch.equal(ours, today)
+    assert ours.data_ptr() not in [a.ctypes.data for a in arrays]
+    mixed = dlbridge.stack([arrays[0], torch.from_numpy(arrays[1]), dlbridge.from_dlpack(arrays[2])], as_="numpy")
+    assert np.array_equal(mixed, np.stack(arrays[:3]))
+
+
+def test_t18_a_conversion_is_verified_in_one_pass() -> None:
+    array = np.random.default_rng(18).standard_normal((20, 30))
+    tensor = torch.tensor(array)
+    assert np.array_equal(array, tensor.numpy())
+    assert np.allclose(array, tensor.numpy())
+    assert dlbridge.equal(array, tensor, strict=True)
+    assert dlbridge.allclose(array, tensor)
+    narrow = tensor.float()
+    assert not np.array_equal(array, narrow.numpy())
+    assert np.allclose(array, narrow.numpy())
+    assert not dlbridge.equal(array, narrow)
+    assert dlbridge.allclose(array, narrow)
+    tensor[3, 4] += 1
+    report = dlbridge.equal(array, tensor, strict=True, report=True)
+    assert not report
+    assert report.differing == 1
+    assert report.first == ((3, 4), array[3, 4], tensor[3, 4].item())
+    assert str(report).startswith("1 of 600 elements differ, the first at [3, 4]")

@@ -16,8 +16,9 @@
  *    object, to be changed by one thread at a time. The elements are plain shared memory.
  *  - Everything may be asked of an empty handle (default-constructed or moved from); what needs a tensor then throws.
  *
- * dlbridge/memory.hpp comes along (empty(), allocators, pools), and dlbridge/stream.hpp (streams, events, asynchronous
- * copies). From C++20 on so does dlbridge/span.hpp, which shows elements as std::span and, in C++23, as std::mdspan.
+ * dlbridge/memory.hpp comes along (empty(), allocators, pools), dlbridge/stream.hpp (streams, events, asynchronous
+ * copies), dlbridge/compare.hpp (equal(), allclose()) and dlbridge/stack.hpp (stack()). From C++20 on so does
+ * dlbridge/span.hpp, which shows elements as std::span and, in C++23, as std::mdspan.
  *
  * dlbridge.h has the reference of the C functions behind this; a member does what the function of its name does.
  */
@@ -435,7 +436,9 @@ inline DLDataType parse_dtype(const std::string &name) {
 
 }  // namespace dlbridge
 
+#include "dlbridge/compare.hpp"
 #include "dlbridge/memory.hpp"
+#include "dlbridge/stack.hpp"
 #include "dlbridge/stream.hpp"
 #include "dlbridge/staging.hpp"
 

@@ -1,15 +1,13 @@
 //! The queue of a stream, and its thread.
 
-use super::copy;
 use super::event::{Completion, SERVES};
+use crate::copy::{self, threads};
 use crate::device::{Queue, Work};
 use crate::error::{Error, Result, Transfer};
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::{guard, guard_silent};
 use crate::tensor::Fence;
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
-use std::ptr::null_mut;
 use std::sync::{Arc, Condvar};
 
 /// A stream of the CPU. Dropping it lets the thread end after what is queued.
@@ -138,7 +136,7 @@ impl Work {
         match self {
             Work::Nothing => {}
             // SAFETY: `device::check` has seen both, and everything before it that touches the memory is done.
-            Work::Copy { source, destination } => unsafe { copy::copy(source, destination) },
+            Work::Copy { source, destination } => unsafe { copy::carry_out(source, destination)? },
             #[cfg(test)]
             Work::Call(call) => return std::mem::replace(call, Box::new(|| Ok(())))(),
         }
@@ -154,21 +152,6 @@ fn wait_for(fences: &[Arc<dyn Fence>]) -> Result<()> {
 
 /// Starts the thread. It is never joined: it ends by itself, or with the process.
 fn start(shared: Arc<Shared>) -> Result<()> {
-    let named = std::thread::Builder::new().name("dlbridge stream".into());
-    // Signals are for the threads of the program; a new thread inherits what is blocked. Those that say what the thread
-    // itself did stay open: where they are blocked they kill the process instead of reaching its handler.
-    let mut before = MaybeUninit::uninit();
-    let mut all = MaybeUninit::uninit();
-    // SAFETY: `all` is filled in before it is read, and `before` is where the mask is to be kept.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        for own in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS] {
-            libc::sigdelset(all.as_mut_ptr(), own);
-        }
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-    }
-    let started = named.spawn(move || guard_silent(|| shared.serve()));
-    // SAFETY: `before` was filled in above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut()) };
-    started.map(drop).map_err(|error| Error::Transfer(Transfer::NoThread { words: error.to_string() }))
+    threads::spawn("dlbridge stream", move || shared.serve())
+        .map_err(|error| Error::Transfer(Transfer::NoThread { words: error.to_string() }))
 }

@@ -69,6 +69,23 @@ const FIRST_USER_TYPE: c_int = 256;
 ///
 /// The GIL is held and `descr` is a live dtype, with these fields.
 pub(super) unsafe fn of_descr(gil: &Gil, descr: Object, fields: &DescrFields) -> Result<DLDataType> {
+    // SAFETY: promised by the caller.
+    match unsafe { of_descr_in_any_order(gil, descr, fields) }? {
+        (dtype, false) => Ok(dtype),
+        _ => Err(Error::Refused(Refusal::ByteOrder { dtype: gil.text(descr) })),
+    }
+}
+
+/// The same of either byte order, and whether it is not this machine's.
+///
+/// # Safety
+///
+/// As for [`of_descr`].
+pub(super) unsafe fn of_descr_in_any_order(
+    gil: &Gil,
+    descr: Object,
+    fields: &DescrFields,
+) -> Result<(DLDataType, bool)> {
     let known = match fields.number {
         HALF => Some(dtype::F16),
         FIRST_USER_TYPE.. if gil.attribute_text(fields.scalar_type, c"__module__") == "ml_dtypes" => {
@@ -80,8 +97,7 @@ pub(super) unsafe fn of_descr(gil: &Gil, descr: Object, fields: &DescrFields) ->
     let refusal = match known {
         None => Refusal::NumpyDtype { dtype: gil.text(descr) },
         Some(dtype) if dtype::item_bytes(dtype).is_none() => Refusal::PaddedNumpy { dtype: gil.text(descr) },
-        Some(dtype) if fields.byteorder as u8 != swapped => return Ok(dtype),
-        Some(_) => Refusal::ByteOrder { dtype: gil.text(descr) },
+        Some(dtype) => return Ok((dtype, fields.byteorder as u8 == swapped)),
     };
     Err(Error::Refused(refusal))
 }

@@ -1,7 +1,9 @@
 //! NumPy arrays, read and made through NumPy's own C API: a table in a capsule, found at run time.
 
+mod copy;
 mod dtype;
 
+pub(super) use copy::ToCopy;
 pub(super) use dtype::spelled;
 
 use super::api::Object;
@@ -188,10 +190,22 @@ impl Numpy {
     ///
     /// The GIL is held and `array` is a live ndarray, or of a subclass.
     pub unsafe fn read(&self, gil: &Gil, array: Object) -> Result<Tensor> {
+        // SAFETY: promised by the caller; an array has a dtype.
+        unsafe {
+            let fields = self.fields(array);
+            let dtype = dtype::of_descr(gil, fields.descr, self.descr(fields.descr))?;
+            self.read_as(gil, array, dtype)
+        }
+    }
+
+    /// The tensor that an array shows if its elements are of this dtype.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Numpy::read`]; elements of the dtype are as long as the array's.
+    unsafe fn read_as(&self, gil: &Gil, array: Object, dtype: DLDataType) -> Result<Tensor> {
         // SAFETY: promised by the caller.
         let fields = unsafe { self.fields(array) };
-        // SAFETY: an array has a dtype.
-        let dtype = unsafe { dtype::of_descr(gil, fields.descr, self.descr(fields.descr)) }?;
         let item = item_bytes(dtype).unwrap_or(1) as isize;
         let ndim = fields.ndim as usize;
         if ndim > MAX_NDIM {

@@ -105,7 +105,7 @@ class slot {
 class staging {
  public:
   /** On `device`, with `slots` batches on their way and memory for `keep` more while consumers keep them. */
-  explicit staging(std::size_t slots = 2, std::size_t keep = 16, std::int32_t order = DLB_ORDER_KEPT,
+  explicit staging(std::size_t slots = 2, std::size_t keep = 16, std::int32_t order = DLB_STAGING_IN_ORDER,
                    DLDevice device = DLDevice{kDLCPU, 0})
       : handle_(create(slots, keep, order, device)) {}
 

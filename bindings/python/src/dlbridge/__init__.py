@@ -9,6 +9,7 @@ True
 Importing this package imports neither NumPy nor torch.
 """
 
+from ._compare import Comparison, Difference, Worst
 from ._errors import (
     ClosedError,
     CopyRequiredError,
@@ -29,14 +30,19 @@ from ._errors import (
 )
 from ._explain import Explanation, explain, to
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
+from ._loss import LossReport
 from ._memory import MemoryStats, memory_limit, memory_stats, trim
 from ._staging import Stager
 from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 from ._timeline import StagerStats
 
+allclose = native.allclose
+cast = native.cast
 empty = native.empty
+equal = native.equal
 from_dlpack = native.from_dlpack
+stack = native.stack
 to_numpy = native.to_numpy
 to_torch = native.to_torch
 
@@ -44,14 +50,17 @@ __version__ = version()
 
 __all__ = [
     "ClosedError",
+    "Comparison",
     "CopyRequiredError",
     "DeviceError",
+    "Difference",
     "Error",
     "Event",
     "Explanation",
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
+    "LossReport",
     "LossyError",
     "MemoryStats",
     "NotAnArrayError",
@@ -66,10 +75,14 @@ __all__ = [
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
+    "Worst",
     "__version__",
+    "allclose",
+    "cast",
     "cuda_available",
     "devices",
     "empty",
+    "equal",
     "explain",
     "from_dlpack",
     "get_cmake_dir",
@@ -79,6 +92,7 @@ __all__ = [
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "stack",
     "to",
     "to_numpy",
     "to_torch",

@@ -1,11 +1,12 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import EllipsisType
-from typing import Any, Literal, NoReturn, SupportsIndex, final
+from typing import Any, Literal, NoReturn, SupportsFloat, SupportsIndex, final, overload
 
 import numpy as np
 import torch
 from typing_extensions import CapsuleType
 
+from ._compare import Comparison as Comparison, Difference as Difference, Worst as Worst
 from ._errors import (
     ClosedError as ClosedError,
     CopyRequiredError as CopyRequiredError,
@@ -25,6 +26,7 @@ from ._errors import (
     UnsupportedError as UnsupportedError,
 )
 from ._explain import Explanation as Explanation, explain as explain, to as to
+from ._loss import LossReport as LossReport
 from ._memory import (
     MemoryStats as MemoryStats,
     memory_limit as memory_limit,
@@ -37,14 +39,17 @@ from ._timeline import StagerStats as StagerStats
 
 __all__ = [
     "ClosedError",
+    "Comparison",
     "CopyRequiredError",
     "DeviceError",
+    "Difference",
     "Error",
     "Event",
     "Explanation",
     "InternalError",
     "InvalidArgumentError",
     "InvalidTensorError",
+    "LossReport",
     "LossyError",
     "MemoryStats",
     "NotAnArrayError",
@@ -59,10 +64,14 @@ __all__ = [
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
+    "Worst",
     "__version__",
+    "allclose",
+    "cast",
     "cuda_available",
     "devices",
     "empty",
+    "equal",
     "explain",
     "from_dlpack",
     "get_cmake_dir",
@@ -72,6 +81,7 @@ __all__ = [
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "stack",
     "to",
     "to_numpy",
     "to_torch",
@@ -81,6 +91,7 @@ __all__ = [
 
 __version__: str
 
+_Casting = Literal["same_kind", "same_value", "unsafe", "saturate"]
 _Index = SupportsIndex | slice | EllipsisType | None
 
 @final
@@ -130,6 +141,32 @@ class Tensor:
 def empty(
     shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any, *, device: Any = "cpu", pinned: bool = False
 ) -> Tensor: ...
+@overload
+def equal(a: Any, b: Any, /, *, equal_nan: bool = False, strict: bool = False, report: Literal[False] = False) -> bool: ...
+@overload
+def equal(a: Any, b: Any, /, *, equal_nan: bool = False, strict: bool = False, report: Literal[True]) -> Comparison: ...
+@overload
+def allclose(
+    a: Any,
+    b: Any,
+    /,
+    *,
+    rtol: SupportsFloat = 1e-05,
+    atol: SupportsFloat = 1e-08,
+    equal_nan: bool = False,
+    report: Literal[False] = False,
+) -> bool: ...
+@overload
+def allclose(
+    a: Any,
+    b: Any,
+    /,
+    *,
+    rtol: SupportsFloat = 1e-05,
+    atol: SupportsFloat = 1e-08,
+    equal_nan: bool = False,
+    report: Literal[True],
+) -> Comparison: ...
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor: ...
 def to_numpy(x: Any, /, *, copy: bool | None = None, dtype: Any = None) -> np.ndarray[Any, Any]: ...
 def to_torch(
@@ -140,6 +177,45 @@ def to_torch(
     readonly: Literal["error", "copy", "alias"] = "error",
     dtype: Any = None,
     device: Any = None,
+) -> torch.Tensor: ...
+@overload
+def stack(
+    arrays: Iterable[Any],
+    /,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    layout: Literal["CHW", "HWC"] | None = None,
+    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    as_: None = None,
+) -> Any: ...
+@overload
+def stack(
+    arrays: Iterable[Any],
+    /,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    layout: Literal["CHW", "HWC"] | None = None,
+    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    as_: Literal["numpy"],
+) -> np.ndarray[Any, Any]: ...
+@overload
+def stack(
+    arrays: Iterable[Any],
+    /,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    layout: Literal["CHW", "HWC"] | None = None,
+    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    as_: Literal["torch"],
 ) -> torch.Tensor: ...
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Tensor: ...
 def get_cmake_dir() -> str: ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._loss import LossReport
+
 
 class Error(Exception):
     """Anything that dlbridge refuses or fails at. The message says what is wrong and which call mends it."""
@@ -36,7 +38,9 @@ class CopyRequiredError(Error, BufferError):
 
 
 class LossyError(Error, ValueError):
-    """A value would change, and that was not allowed."""
+    """A value would change, and that was not allowed. `report` is the `LossReport` of what was refused."""
+
+    report: LossReport | None = None
 
 
 class OutOfMemoryError(Error, MemoryError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ._errors import BY_NUMBER, UnavailableError
+from ._loss import read as read_loss
 
 _FOLDER = Path(__file__).parent
 # Under its soname, so that what is linked to it finds it.
@@ -54,7 +55,7 @@ def _load() -> Any:
         # Asked here, because up to CPython 3.11 a library cannot find out without risking a deadlock.
         raise UnavailableError("dlbridge serves the main interpreter only; import it there")
     out = ctypes.c_void_p()
-    status = _c.dlb_python_module(BY_NUMBER, ctypes.byref(out))
+    status = _c.dlb_python_module((*BY_NUMBER, read_loss), ctypes.byref(out))
     if status:
         raise BY_NUMBER[status](_c.dlb_error_message().decode())
     module = ctypes.cast(out, ctypes.py_object).value

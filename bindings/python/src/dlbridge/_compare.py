@@ -1,0 +1,73 @@
+"""What `equal` and `allclose` report."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Difference(NamedTuple):
+    """Two elements of one index."""
+
+    index: tuple[int, ...]
+    """Where, in the shape that both broadcast to."""
+    a: Any
+    """The value there in the first array: a bool, int, float or complex."""
+    b: Any
+    """That in the second."""
+
+
+class Worst(NamedTuple):
+    """The largest error of a kind."""
+
+    error: float
+    """|a - b|, or that divided by |b|."""
+    index: tuple[int, ...]
+    """Where it is first reached."""
+    a: Any
+    """The value there in the first array."""
+    b: Any
+    """That in the second."""
+
+
+class Comparison:
+    """What a comparison with `report=True` found: true where everything is equal (or close), and in words when printed."""
+
+    __slots__ = ("absolute", "compared", "differing", "dtypes", "equal", "first", "relative", "shapes", "words")
+
+    equal: bool
+    """The answer."""
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    """Both shapes. Where `equal` finds that they differ, no element is looked at."""
+    dtypes: tuple[str, str]
+    """Both dtypes."""
+    compared: int
+    """Pairs of elements that were compared."""
+    differing: int
+    """Those that do not count as one."""
+    first: Difference | None
+    """The first of those, in row-major order."""
+    absolute: Worst | None
+    """The largest |a - b| of all pairs, where one is above 0. NaN does not take part."""
+    relative: Worst | None
+    """The largest |a - b| / |b|."""
+    words: str
+    """All that in a sentence."""
+
+    def __init__(self, fields: tuple[Any, ...]) -> None:
+        self.equal, self.shapes, self.dtypes, self.compared, self.differing, first, absolute, relative, self.words = fields
+        self.first = first and Difference(*first)
+        self.absolute = absolute and Worst(*absolute)
+        self.relative = relative and Worst(*relative)
+
+    def __bool__(self) -> bool:
+        return self.equal
+
+    def __str__(self) -> str:
+        return self.words
+
+    def __repr__(self) -> str:
+        return f"<dlbridge.Comparison: {self.words}>"
+
+
+for _class in (Difference, Worst, Comparison):
+    _class.__module__ = "dlbridge"

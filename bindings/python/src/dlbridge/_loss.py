@@ -1,0 +1,77 @@
+"""What a cast changed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class LossReport(NamedTuple):
+    """What a cast changed. Printed, it is a table.
+
+    Every changed element is counted once, as the first of these that is true of it: `nan`, `overflow`, `underflow`,
+    `inexact`.
+    """
+
+    elements: int
+    """How many elements were cast."""
+    inexact: int
+    """Rounded, cut off, or without their imaginary part."""
+    overflow: int
+    """Beyond the range of the target: now infinite, NaN, wrapped around or clamped."""
+    underflow: int
+    """Not zero, and zero in a floating-point target."""
+    nan: int
+    """NaN that the target cannot say."""
+    max_absolute_error: float
+    """The largest distance between a value and what became of it, where both are finite."""
+    max_relative_error: float
+    """The largest such distance in units of the value."""
+    first_index: tuple[int, ...] | None
+    """Where the first changed element is, in row-major order; None where nothing changed."""
+    first_value: bool | int | float | complex | None
+    """Its value."""
+    first_result: bool | int | float | complex | None
+    """What became of it."""
+
+    @property
+    def lost(self) -> int:
+        """How many elements changed."""
+        return self.inexact + self.overflow + self.underflow + self.nan
+
+    def __str__(self) -> str:
+        rows = [("elements", f"{self.elements:,}"), ("changed", self._share(self.lost))]
+        for name in ("inexact", "overflow", "underflow", "nan"):
+            rows.append((f"  {name}", self._share(getattr(self, name))))
+        rows.append(("max absolute error", f"{self.max_absolute_error:.6g}"))
+        rows.append(("max relative error", f"{self.max_relative_error:.6g}"))
+        if self.first_index is not None:
+            rows.append(("first at", ", ".join(map(str, self.first_index)) or "()"))
+            rows.append(("  value", repr(self.first_value)))
+            rows.append(("  result", repr(self.first_result)))
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+    def _share(self, count: int) -> str:
+        share = f" ({count / self.elements:.3%})" if count else ""
+        return f"{count:,}{share}"
+
+
+LossReport.__module__ = "dlbridge"  # where users import it from
+
+
+def read(numbers: tuple[int, ...], text: str) -> LossReport:
+    """As the library spells it: five counts and the index; the two errors, the value and the result."""
+    absolute, relative, *values = text.split(" ")
+    if not values:
+        return LossReport(*numbers, float(absolute), float(relative), None, None, None)
+    value, result = map(_number, values)
+    return LossReport(*numbers[:5], float(absolute), float(relative), numbers[5:], value, result)
+
+
+def _number(text: str) -> Any:
+    """A number as Python writes it."""
+    if text in ("True", "False"):
+        return text == "True"
+    if text.endswith(")"):
+        return complex(text)
+    return int(text) if text.lstrip("-").isdecimal() else float(text)

@@ -1,0 +1,381 @@
+//! From one dtype to another, in one pass that also notes what is lost.
+//!
+//! - [`scalar`]: the dtypes; [`small`] and [`convert`]: single numbers; [`kernel`]: rows of them, for each instruction set;
+//! - [`recipe`]: blocks in any layout; [`tally`]: what was lost, for the blocks where something was.
+
+mod convert;
+mod kernel;
+mod recipe;
+mod scalar;
+mod small;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use super::level::{Level, level};
+use super::plan::{Nest, Operand, nest};
+use super::tensors::check_host;
+use super::threads;
+use crate::dlpack::DLDataType;
+use crate::error::{Cast, Error, LossReport, Result, Transfer};
+use crate::tensor::{Access, Tensor, dtype};
+pub(super) use kernel::Notes;
+pub(super) use recipe::{Buffers, Recipe};
+pub(super) use scalar::{Kind as ScalarKind, Scalar};
+use std::sync::{Mutex, PoisonError};
+use tally::{Change, Tally};
+
+/// What a cast may do to values. All round to the nearest, ties to even, and cut off the fraction on the way to an
+/// integer. NaNs keep their sign and as much of their payload as there is room for; signed zeros, infinities and
+/// subnormals stay what they are where the target has them. Anything but 0 becomes true, NaN included. What a number has
+/// in its imaginary part is dropped by a real type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Casting {
+    /// NumPy's kinds: bool, unsigned, signed, floating-point, complex, and no way back. Rounding is allowed; a value out of
+    /// range, which would wrap around or become infinite, is an error.
+    #[default]
+    SameKind,
+    /// Any dtypes. A value that would not be the same is an error: converted back it must be equal. A NaN may become
+    /// another NaN, and -0 becomes 0 where the target has none.
+    SameValue,
+    /// Any dtypes and values, with the results of NumPy on x86-64:
+    ///
+    /// - integers wrap around;
+    /// - floating-point numbers without an int32 become -2^31, and then wrap around, on the way to int8, int16, int32,
+    ///   uint8 and uint16; those without an int64 become -2^63 on the way to int64;
+    /// - to uint32 and uint64 negative ones wrap around as from the signed type of the size, those too large become 0, and
+    ///   those too small for the signed type, and NaN, become its smallest value as an unsigned number: what torch does,
+    ///   and NumPy where it has vectors;
+    /// - finite numbers out of range become infinite, and NaN in float8_e4m3fn, which has no infinity: as in ml_dtypes
+    ///   (torch clamps them there).
+    ///
+    /// float64 and integers are rounded to bfloat16 once, where ml_dtypes and torch round to float32 in between.
+    Unsafe,
+    /// Any dtypes and values: what is out of range becomes the nearest that is in range, infinities included where
+    /// the target has none, and NaN becomes the integer 0.
+    Saturate,
+}
+
+impl Casting {
+    /// The name, as Python takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Casting::SameKind => "same_kind",
+            Casting::SameValue => "same_value",
+            Casting::Unsafe => "unsafe",
+            Casting::Saturate => "saturate",
+        }
+    }
+
+    /// Reads a name.
+    ///
+    /// ```
+    /// use dlbridge::copy::Casting;
+    ///
+    /// assert_eq!(Casting::parse("same_value")?, Casting::SameValue);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    pub fn parse(name: &str) -> Result<Self> {
+        let all = [Casting::SameKind, Casting::SameValue, Casting::Unsafe, Casting::Saturate];
+        all.into_iter()
+            .find(|casting| casting.name() == name)
+            .ok_or_else(|| Error::Cast(Cast::Casting { given: format!("{name:?}") }))
+    }
+}
+
+/// The elements of `source` as another dtype, in new row-major memory. `report`, where it is given, becomes what changed;
+/// also where that is the error.
+///
+/// Refused: dtypes that are not cast, or not with this `casting`; memory that the host cannot reach; and, with
+/// [`Casting::SameKind`] and [`Casting::SameValue`], values that do not allow it
+/// ([`Kind::Lossy`](crate::Kind::Lossy)). Threads of this library help from about 1 MiB on.
+///
+/// ```
+/// use dlbridge::{Tensor, copy::{self, Casting, LossReport}, tensor::dtype};
+///
+/// let exact = Tensor::from_vec(vec![1.5_f64, 16_777_217.0], &[2])?;
+/// let mut report = LossReport::default();
+/// // SAFETY: nobody writes to the vector.
+/// let rounded = unsafe { copy::cast(&exact, dtype::F32, Casting::SameKind, Some(&mut report)) }?;
+/// // SAFETY: as above.
+/// assert_eq!(unsafe { rounded.as_slice::<f32>() }?, [1.5, 16_777_216.0]);
+/// assert_eq!((report.inexact, report.max_absolute_error), (1, 1.0));
+/// // SAFETY: as above.
+/// assert!(unsafe { copy::cast(&exact, dtype::F32, Casting::SameValue, None) }.is_err());
+/// # Ok::<(), dlbridge::Error>(())
+/// ```
+///
+/// # Safety
+///
+/// The memory is what the tensor says, and nobody writes to it meanwhile.
+pub unsafe fn cast(
+    source: &Tensor,
+    dtype: DLDataType,
+    casting: Casting,
+    report: Option<&mut LossReport>,
+) -> Result<Tensor> {
+    scalars(source.dtype(), dtype, casting)?;
+    let destination = Tensor::empty_copied(source.shape(), dtype)?;
+    // SAFETY: promised by the caller, and nobody else has the destination.
+    unsafe { cast_into(source, &destination, casting, report) }?;
+    Ok(destination)
+}
+
+/// [`cast`] into memory that is there, in any layout, of the same shape.
+///
+/// Refused besides: another shape, a read-only destination, one whose indices share elements, or one that shares
+/// memory with the source. These errors leave the destination as it is. Where values are refused, every element of it is
+/// set to one value that nobody takes for a result: NaN, the smallest of the signed integers, the largest of the unsigned
+/// ones, true.
+///
+/// # Safety
+///
+/// The memory is what the tensors say. Meanwhile nobody writes to that of `source`, nor reads or writes that of
+/// `destination`.
+pub unsafe fn cast_into(
+    source: &Tensor,
+    destination: &Tensor,
+    casting: Casting,
+    report: Option<&mut LossReport>,
+) -> Result<()> {
+    let (from, to) = scalars(source.dtype(), destination.dtype(), casting)?;
+    check(source, destination)?;
+    let notes = match casting {
+        Casting::SameValue => Notes::Changes,
+        _ if report.is_some() => Notes::Changes,
+        Casting::SameKind => Notes::Misfits,
+        Casting::Unsafe | Casting::Saturate => Notes::Nothing,
+    };
+    let work = Work { source, destination, from, to, notes, level: level() };
+    // SAFETY: promised by the caller, and checked.
+    let all = unsafe { work.run(casting == Casting::Saturate) }?;
+    let refused = match casting {
+        Casting::SameValue => !all.changes.is_empty(),
+        Casting::SameKind => !all.misfits.is_empty(),
+        Casting::Unsafe | Casting::Saturate => false,
+    };
+    if let Some(report) = report {
+        *report = all.changes.report(source.shape());
+    }
+    if !refused {
+        return Ok(());
+    }
+    // SAFETY: as above.
+    unsafe { work.spoil() };
+    let name = |scalar: Scalar| scalar.name().to_owned();
+    let tally = if casting == Casting::SameValue { all.changes } else { all.misfits };
+    let allowing = match casting {
+        Casting::SameValue if from.kind() <= to.kind() && !tally.has_misfits() => {
+            "\"same_kind\" to round them"
+        }
+        Casting::SameValue if !tally.has_misfits() => "\"unsafe\" to cut off what does not fit",
+        _ => "\"saturate\" to clamp them, or \"unsafe\" for what NumPy makes of them",
+    };
+    Err(Error::Cast(Cast::Lossy {
+        from: name(from),
+        to: name(to),
+        casting: casting.name(),
+        allowing,
+        report: Box::new(tally.report(source.shape())),
+    }))
+}
+
+/// Refuses dtypes that are not cast like this.
+pub(super) fn check_casting(from: DLDataType, to: DLDataType, casting: Casting) -> Result<()> {
+    scalars(from, to, casting).map(drop)
+}
+
+/// The two dtypes, where they are cast like this.
+fn scalars(from: DLDataType, to: DLDataType, casting: Casting) -> Result<(Scalar, Scalar)> {
+    let scalar = |dtype: DLDataType| {
+        let unknown = || Error::Cast(Cast::Dtype { dtype: dtype::Name(dtype).to_string() });
+        Scalar::of(dtype).ok_or_else(unknown)
+    };
+    let (source, target) = (scalar(from)?, scalar(to)?);
+    if casting == Casting::SameKind && source.kind() > target.kind() {
+        let [from, to] = [source, target].map(|scalar| scalar.name().to_owned());
+        return Err(Error::Cast(Cast::Kinds { from, to }));
+    }
+    Ok((source, target))
+}
+
+/// Refuses layouts and memory that cannot be worked on, and waits for copies that are under way.
+fn check(source: &Tensor, destination: &Tensor) -> Result<()> {
+    check_host("source", source)?;
+    check_host("destination", destination)?;
+    if source.shape() != destination.shape() {
+        let [source, destination] = [source, destination].map(|tensor| tensor.shape().to_vec());
+        return Err(Error::Transfer(Transfer::Shapes { source, destination }));
+    }
+    destination.check_mutable()?;
+    let (from, to) = (source.addresses(), destination.addresses());
+    if from.0 < to.1 && to.0 < from.1 {
+        return Err(Error::Transfer(Transfer::Overlap { source: from, destination: to }));
+    }
+    source.settle(Access::Read)?;
+    destination.settle(Access::Write)
+}
+
+/// One cast.
+struct Work<'a> {
+    source: &'a Tensor,
+    destination: &'a Tensor,
+    from: Scalar,
+    to: Scalar,
+    notes: Notes,
+    level: Level,
+}
+
+/// What was counted: everything that changed, and of that what was worse than rounded.
+#[derive(Default)]
+struct Tallies {
+    changes: Tally,
+    misfits: Tally,
+}
+
+impl Work<'_> {
+    fn nest(&self) -> Nest<2> {
+        let source = Operand { strides: self.source.strides(), item: self.from.bytes() };
+        let destination = Operand { strides: self.destination.strides(), item: self.to.bytes() };
+        nest(self.source.shape(), [source, destination])
+    }
+
+    fn bases(&self) -> [*mut u8; 2] {
+        [self.source, self.destination].map(|tensor| tensor.data().cast())
+    }
+
+    /// Casts everything.
+    ///
+    /// # Safety
+    ///
+    /// The elements of both are there, in memory that nobody else uses, and the level is this machine's.
+    unsafe fn run(&self, saturate: bool) -> Result<Tallies> {
+        let all = Mutex::new(Tallies::default());
+        let recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes);
+        let nest = self.nest();
+        let chunks = threads::chunks_for(self.source.size() * (self.from.bytes() + self.to.bytes()));
+        let places = Bases(self.bases());
+        threads::for_each(chunks, &|index| {
+            let mut tallies = Tallies::default();
+            // SAFETY: promised by the caller; the parts of the destination are disjoint.
+            unsafe { self.part(&recipe, &nest.part(index, chunks), places.get(), &mut tallies) };
+            if !tallies.changes.is_empty() {
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                all.changes.add(&tallies.changes);
+                all.misfits.add(&tallies.misfits);
+            }
+        })?;
+        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Work::run`].
+    unsafe fn part(&self, recipe: &Recipe, nest: &Nest<2>, bases: [*mut u8; 2], tallies: &mut Tallies) {
+        let inner = nest.inner();
+        let size = recipe.block_size(inner.steps);
+        let mut buffers = Buffers::new();
+        nest.rows(bases, &mut |row| {
+            let mut done = 0;
+            while done < inner.extent {
+                let count = size.min(inner.extent - done);
+                let at = [0, 1].map(|each| row[each].wrapping_offset(done as isize * inner.steps[each]));
+                // SAFETY: promised by the caller.
+                unsafe {
+                    if recipe.block(at, inner.steps, count, &mut buffers) {
+                        self.look(at, inner.steps, count, tallies);
+                    }
+                }
+                done += count;
+            }
+        });
+    }
+
+    /// Counts what changed in a block in which something did.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Work::run`]; the block was cast.
+    #[cold]
+    unsafe fn look(&self, [from, to]: [*mut u8; 2], steps: [isize; 2], count: usize, tallies: &mut Tallies) {
+        for index in 0..count as isize {
+            let (from, to) = (from.wrapping_offset(index * steps[0]), to.wrapping_offset(index * steps[1]));
+            // SAFETY: promised by the caller.
+            let (value, made) = unsafe { (self.from.read(from), self.to.read(to)) };
+            if let Some(change) = tally::change(value, made, self.to) {
+                let flat = self.flat(to);
+                tallies.changes.count(change, flat, value, made);
+                if change >= Change::Overflow {
+                    tallies.misfits.count(change, flat, value, made);
+                }
+            }
+        }
+    }
+
+    /// Where an element of the destination is in row-major order.
+    fn flat(&self, at: *mut u8) -> usize {
+        let tensor = self.destination;
+        let offset = (at as usize).wrapping_sub(tensor.data() as usize) as isize / self.to.bytes() as isize;
+        if tensor.is_row_major() {
+            return offset as usize;
+        }
+        // Indices share no elements, so each stride, from the largest on, goes into what is left as often as its index.
+        let mut axes: Vec<usize> = (0..tensor.ndim()).filter(|&axis| tensor.shape()[axis] > 1).collect();
+        axes.sort_by_key(|&axis| std::cmp::Reverse(tensor.strides()[axis].unsigned_abs()));
+        let mut left = offset as i64;
+        for &axis in &axes {
+            left -= tensor.strides()[axis].min(0) * (tensor.shape()[axis] - 1);
+        }
+        let mut index = vec![0; tensor.ndim()];
+        for axis in axes {
+            let (stride, last) = (tensor.strides()[axis], tensor.shape()[axis] - 1);
+            let turn = left / stride.abs();
+            left -= turn * stride.abs();
+            index[axis] = if stride < 0 { last - turn } else { turn };
+        }
+        let flat = index.iter().zip(tensor.shape()).fold(0, |flat, (index, extent)| flat * extent + index);
+        flat as usize
+    }
+
+    /// Sets every element of the destination to what nobody takes for a result.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Work::run`].
+    unsafe fn spoil(&self) {
+        // SAFETY: promised by the caller.
+        unsafe { spoil(self.destination) }
+    }
+}
+
+/// Sets every element to what nobody takes for a result; of a dtype that is not cast every byte to 255.
+///
+/// # Safety
+///
+/// The elements are there, in memory that nobody else uses.
+pub(super) unsafe fn spoil(destination: &Tensor) {
+    let bytes = dtype::item_bytes(destination.dtype()).unwrap_or(1);
+    let mark = Scalar::of(destination.dtype()).map_or([0xff; 16], Scalar::mark);
+    let nest = nest(destination.shape(), [Operand { strides: destination.strides(), item: bytes }]);
+    let inner = nest.inner();
+    nest.rows([destination.data().cast()], &mut |[row]| {
+        for index in 0..inner.extent as isize {
+            for (at, mark) in mark.iter().cycle().take(bytes).enumerate() {
+                // SAFETY: promised by the caller.
+                unsafe { row.wrapping_offset(index * inner.steps[0] + at as isize).write(*mark) }
+            }
+        }
+    });
+}
+
+/// Addresses that threads share.
+struct Bases([*mut u8; 2]);
+
+// SAFETY: whoever runs the cast promised that nobody else uses the memory, and the threads use parts of their own.
+unsafe impl Sync for Bases {}
+
+impl Bases {
+    fn get(&self) -> [*mut u8; 2] {
+        self.0
+    }
+}

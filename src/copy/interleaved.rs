@@ -1,0 +1,85 @@
+//! Two to four channels, from pixels that hold them side by side to planes, and back.
+
+use super::item::Item;
+use super::level::{Level, per_level};
+
+/// Pixels and planes: `count` pixels of `C` items each, and planes `step` bytes apart.
+#[derive(Clone, Copy)]
+pub(super) struct Picture {
+    pub from: *const u8,
+    pub to: *mut u8,
+    pub step: isize,
+    pub count: usize,
+}
+
+/// Splits pixels into planes.
+///
+/// # Safety
+///
+/// Both sides are there, and share no memory; the level is available; `channels` is 2, 3 or 4.
+pub(super) unsafe fn split<T: Item>(level: Level, picture: Picture, channels: usize) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match channels {
+            2 => split_each::<T, 2>(level, picture),
+            3 => split_each::<T, 3>(level, picture),
+            _ => split_each::<T, 4>(level, picture),
+        }
+    }
+}
+
+/// Merges planes into pixels.
+///
+/// # Safety
+///
+/// As for [`split`].
+pub(super) unsafe fn merge<T: Item>(level: Level, picture: Picture, channels: usize) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match channels {
+            2 => merge_each::<T, 2>(level, picture),
+            3 => merge_each::<T, 3>(level, picture),
+            _ => merge_each::<T, 4>(level, picture),
+        }
+    }
+}
+
+per_level! {
+    unsafe fn split_each[T: Item, const C: usize](picture: Picture) = split_body;
+}
+
+per_level! {
+    unsafe fn merge_each[T: Item, const C: usize](picture: Picture) = merge_body;
+}
+
+/// # Safety
+///
+/// As for [`split`].
+#[inline(always)]
+unsafe fn split_body<T: Item, const C: usize>(Picture { from, to, step, count }: Picture) {
+    let from = from.cast::<T>();
+    let planes: [*mut T; C] =
+        std::array::from_fn(|channel| to.wrapping_offset(channel as isize * step).cast());
+    for pixel in 0..count {
+        for (channel, plane) in planes.iter().enumerate() {
+            // SAFETY: promised by the caller.
+            unsafe { plane.add(pixel).write_unaligned(from.add(C * pixel + channel).read_unaligned()) }
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`merge`].
+#[inline(always)]
+unsafe fn merge_body<T: Item, const C: usize>(Picture { from, to, step, count }: Picture) {
+    let to = to.cast::<T>();
+    let planes: [*const T; C] =
+        std::array::from_fn(|channel| from.wrapping_offset(channel as isize * step).cast());
+    for pixel in 0..count {
+        for (channel, plane) in planes.iter().enumerate() {
+            // SAFETY: promised by the caller.
+            unsafe { to.add(C * pixel + channel).write_unaligned(plane.add(pixel).read_unaligned()) }
+        }
+    }
+}

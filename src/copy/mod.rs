@@ -1,0 +1,35 @@
+//! Moving elements on the host: what two layouts have in common, and the kernels that follow from it.
+//!
+//! [`copy`] and [`new`] are what is called; a planner makes one loop nest of both layouts and names the kernel, which
+//! [`plan`] tells beforehand. The kernels use the best instructions that the machine has: `DLB_SIMD=portable` (or `avx2`)
+//! asks for fewer, and [`simd_level`] says which are used. All give the same bits.
+// Nests are pure, threads share the work out, a level is an instruction set; a kernel has one file.
+
+mod bits;
+mod cast;
+mod compare;
+mod contiguous;
+#[cfg(test)]
+pub(crate) mod guarded;
+mod interleaved;
+mod item;
+pub(crate) mod level;
+mod movement;
+pub(crate) mod plan;
+mod reversed;
+mod stack;
+mod stepped;
+mod stream;
+mod tensors;
+pub(crate) mod threads;
+mod transposed;
+
+pub use crate::error::{FirstLoss, LossReport};
+pub use cast::{Casting, cast, cast_into};
+pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
+pub use level::{complaint as simd_complaint, simd_level};
+pub(crate) use stack::common_dtype;
+pub use stack::{Layout, StackOptions, stack, stack_into};
+pub use tensors::{Options, Order, Report, copy, new, new_with, plan, plan_new};
+pub(crate) use tensors::{carry_out, check};
+pub use threads::{num_threads, set_num_threads};

@@ -1,0 +1,288 @@
+//! Which kernel moves the items of a nest, and how they are shared out. Nothing is decided while they move.
+
+use super::bits;
+use super::contiguous;
+use super::interleaved::{self, Picture};
+use super::item::with_item;
+use super::level::Level;
+use super::plan::{Axis, Nest, Operand, nest};
+use super::reversed;
+use super::stepped;
+use super::stream;
+use super::threads;
+use super::transposed::{self, Plane};
+use crate::error::Result;
+use std::ffi::CStr;
+
+/// How items are moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kernel {
+    /// There are none.
+    Nothing,
+    /// Runs that are packed on both sides: bytes, whatever they are items of.
+    Contiguous,
+    /// Items that lie the other way round.
+    Reversed,
+    /// One item again and again.
+    Repeated,
+    /// Items that lie apart.
+    Stepped,
+    /// Items whose bytes are put in the other order.
+    Swapped,
+    /// Loop `column` is packed in the source, the innermost in the destination.
+    Transposed { column: usize },
+    /// Loop `channel` of 2 to 4 turns: pixels to planes.
+    Split { channel: usize },
+    /// Loop `pixel`: planes to pixels of 2 to 4 channels.
+    Merged { pixel: usize },
+    /// Elements that do not fill bytes: so many bits in one run.
+    Bits { bits: usize },
+}
+
+impl Kernel {
+    /// What `explain` and reports call it.
+    pub const fn name(self) -> &'static CStr {
+        match self {
+            Kernel::Nothing => c"nothing",
+            Kernel::Contiguous => c"contiguous",
+            Kernel::Reversed => c"reversed",
+            Kernel::Repeated => c"repeated",
+            Kernel::Stepped => c"stepped",
+            Kernel::Swapped => c"byte-swapped",
+            Kernel::Transposed { .. } => c"transposed",
+            Kernel::Split { .. } => c"split channels",
+            Kernel::Merged { .. } => c"merged channels",
+            Kernel::Bits { .. } => c"packed bits",
+        }
+    }
+}
+
+/// What is to be done between two layouts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Movement {
+    pub kernel: Kernel,
+    /// Bytes that are moved at a time: those of an element, or less where there is no register of that size, or more
+    /// where neighbours stay together.
+    pub item: usize,
+    pub nest: Nest<2>,
+}
+
+/// From how many bytes on transposes go past the caches: sooner than copies, for their lines are far apart.
+const STREAMED_TRANSPOSE: usize = 4 << 20;
+
+/// Runs up to this length are turned round by shuffles within a register.
+const REVERSED_RUN: usize = 8;
+
+impl Movement {
+    /// The movement from one layout to another of elements of `bytes` bytes. `lane` bytes of them are put in the other
+    /// order together; 1 for none.
+    pub fn new(shape: &[i64], source: &[i64], destination: &[i64], bytes: usize, lane: usize) -> Movement {
+        let operands = [source, destination].map(|strides| Operand { strides, item: bytes });
+        let mut nest = nest(shape, operands);
+        let item = match lane {
+            1 if bytes.is_power_of_two() && bytes <= 16 => bytes,
+            1 => 1 << bytes.trailing_zeros().min(4),
+            _ => lane,
+        };
+        // The parts of an element, where it is not moved at once, are packed on both sides.
+        nest.push(Axis { extent: bytes / item, steps: [item as isize; 2] });
+        let mut movement = Movement { kernel: Kernel::Nothing, item, nest };
+        if movement.nest.size() != 0 {
+            movement.kernel = if lane == 1 { movement.choose() } else { Kernel::Swapped };
+        }
+        movement
+    }
+
+    /// Elements that do not fill bytes, packed on both sides.
+    pub fn of_bits(bits: usize) -> Movement {
+        let nest = Nest { axes: Vec::new(), offsets: [0; 2] };
+        Movement { kernel: if bits == 0 { Kernel::Nothing } else { Kernel::Bits { bits } }, item: 1, nest }
+    }
+
+    /// The kernel that moves items of this nest, in which neighbours that stay together become one item.
+    fn choose(&mut self) -> Kernel {
+        let (count, packed) = (self.nest.axes.len(), [self.item as isize; 2]);
+        let inner = self.nest.inner();
+        let run = inner.extent * self.item;
+        if count < 2 && (inner.steps == packed || count == 0) {
+            return Kernel::Contiguous;
+        }
+        if inner.steps == packed {
+            if !(run.is_power_of_two() && run <= 16) {
+                let outer = self.nest.axes[count - 2].steps;
+                let reversed = run <= REVERSED_RUN && outer == [-(run as isize), run as isize];
+                return if reversed { Kernel::Reversed } else { Kernel::Contiguous };
+            }
+            self.item = run;
+            self.nest.axes.pop();
+        }
+        let item = self.item as isize;
+        let inner = self.nest.inner();
+        match inner.steps {
+            [_, to] if to != item => Kernel::Stepped,
+            [0, _] => Kernel::Repeated,
+            _ => self
+                .crossing(inner)
+                .unwrap_or_else(|| if inner.steps[0] == -item { Kernel::Reversed } else { Kernel::Stepped }),
+        }
+    }
+
+    /// The kernel where one loop is packed in the source and `inner`, another, in the destination.
+    fn crossing(&self, inner: Axis<2>) -> Option<Kernel> {
+        let item = self.item as isize;
+        let outer = self.nest.outer();
+        let along = outer.iter().rposition(|axis| axis.steps[0].unsigned_abs() == self.item)?;
+        let Axis { extent, steps } = outer[along];
+        let forward = steps[0] == item;
+        if forward && (2..=4).contains(&extent) && inner.steps[0] == extent as isize * item {
+            return Some(Kernel::Split { channel: along });
+        }
+        if forward && (2..=4).contains(&inner.extent) && steps[1] == inner.extent as isize * item {
+            return Some(Kernel::Merged { pixel: along });
+        }
+        let least = (16 / self.item).max(4);
+        (extent >= least && inner.extent >= least).then_some(Kernel::Transposed { column: along })
+    }
+
+    /// Bytes that are written.
+    pub fn bytes(&self) -> usize {
+        match self.kernel {
+            Kernel::Nothing => 0,
+            Kernel::Bits { bits } => bits.div_ceil(8),
+            _ => self.nest.size() * self.item,
+        }
+    }
+
+    /// Whether the elements are one run on both sides.
+    pub fn is_one_run(&self) -> bool {
+        match self.kernel {
+            Kernel::Contiguous => self.nest.axes.len() < 2,
+            Kernel::Nothing => true,
+            _ => false,
+        }
+    }
+
+    /// How many chunks it is shared out in.
+    pub fn chunks(&self) -> usize {
+        match self.kernel {
+            Kernel::Nothing | Kernel::Bits { .. } => 1,
+            _ => threads::chunks_for(self.bytes()),
+        }
+    }
+
+    /// Whether what is written is too much for the caches.
+    fn streaming(&self) -> bool {
+        let least = match self.kernel {
+            Kernel::Transposed { .. } => STREAMED_TRANSPOSE,
+            _ => stream::cache_bytes() / 2,
+        };
+        self.bytes() >= least
+    }
+
+    /// The loop that a kernel needs whole.
+    fn whole(&self) -> Option<usize> {
+        match self.kernel {
+            Kernel::Split { channel } => Some(channel),
+            Kernel::Merged { .. } => Some(self.nest.axes.len() - 1),
+            // A run that is turned round.
+            Kernel::Reversed if self.nest.inner().steps[0] > 0 => Some(self.nest.axes.len() - 1),
+            _ => None,
+        }
+    }
+
+    /// Moves the items, from the elements with indices 0 at `from` to those at `to`.
+    ///
+    /// # Safety
+    ///
+    /// Both sides have the elements of their layouts, and share no memory; no two of the destination are one; nobody
+    /// else accesses them; the level is available.
+    pub unsafe fn carry_out(self, level: Level, from: *const u8, to: *mut u8) -> Result<()> {
+        let (ends, chunks) = (Ends([from.cast_mut(), to]), self.chunks());
+        let Movement { kernel, item, .. } = self;
+        let streaming = self.streaming();
+        if chunks == 1 {
+            // SAFETY: promised by the caller.
+            unsafe { move_items(kernel, item, self.nest, level, &ends, streaming) };
+            return Ok(());
+        }
+        let whole = self.whole();
+        threads::for_each(chunks, &|index| {
+            let part = self.nest.part_but(whole, index, chunks);
+            if part.size() != 0 {
+                // SAFETY: promised by the caller; the parts are disjoint.
+                unsafe { move_items(kernel, item, part, level, &ends, streaming) }
+            }
+        })
+    }
+}
+
+/// Where the elements with indices 0 are, in the source and in the destination.
+struct Ends([*mut u8; 2]);
+// SAFETY: addresses; who may access what is there is up to who has them.
+unsafe impl Sync for Ends {}
+
+/// Moves the items of a nest, or of a part of it that has the same loops.
+///
+/// # Safety
+///
+/// As for [`Movement::carry_out`]; there are items, and the kernel is one that was chosen for the nest.
+unsafe fn move_items(
+    kernel: Kernel,
+    item: usize,
+    mut nest: Nest<2>,
+    level: Level,
+    &Ends(ends): &Ends,
+    streaming: bool,
+) {
+    // SAFETY: promised by the caller, for every turn of the loops that are left.
+    unsafe {
+        match kernel {
+            Kernel::Nothing => {}
+            Kernel::Bits { bits } => bits::copy(ends[0], ends[1], bits),
+            Kernel::Contiguous => {
+                let (inner, outer) = (nest.take_inner(), nest.take_inner());
+                let run = inner.extent * item;
+                nest.each(ends, &mut |[from, to]| contiguous::runs(level, from, to, outer, run, streaming));
+            }
+            Kernel::Transposed { column } => {
+                let (rows, columns) = (nest.take_inner(), nest.take(column));
+                with_item!(item, T => nest.each(ends, &mut |[from, to]| {
+                    transposed::transpose::<T>(level, Plane::new(from, to, columns, rows), streaming);
+                }));
+            }
+            Kernel::Split { channel } => {
+                let (pixels, channels) = (nest.take_inner(), nest.take(channel));
+                with_item!(item, T => nest.each(ends, &mut |[from, to]| {
+                    let picture = Picture { from, to, step: channels.steps[1], count: pixels.extent };
+                    interleaved::split::<T>(level, picture, channels.extent);
+                }));
+            }
+            Kernel::Merged { pixel } => {
+                let (channels, pixels) = (nest.take_inner(), nest.take(pixel));
+                with_item!(item, T => nest.each(ends, &mut |[from, to]| {
+                    let picture = Picture { from, to, step: channels.steps[0], count: pixels.extent };
+                    interleaved::merge::<T>(level, picture, channels.extent);
+                }));
+            }
+            Kernel::Reversed if nest.inner().steps[0] > 0 => {
+                let (run, turns) = (nest.take_inner().extent * item, nest.take_inner());
+                nest.each(ends, &mut |[from, to]| reversed::runs(level, from, to, turns.extent, run));
+            }
+            Kernel::Reversed | Kernel::Repeated | Kernel::Stepped => {
+                let (inner, outer) = (nest.take_inner(), nest.take_inner());
+                with_item!(item, T => nest.each(ends, &mut |[from, to]| {
+                    stepped::step::<T, false>(level, from, to, outer, inner);
+                }));
+            }
+            Kernel::Swapped => {
+                let (inner, outer) = (nest.take_inner(), nest.take_inner());
+                with_item!(item, T => nest.each(ends, &mut |[from, to]| {
+                    stepped::step::<T, true>(level, from, to, outer, inner);
+                }));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

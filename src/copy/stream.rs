@@ -1,0 +1,110 @@
+//! Stores past the caches, for what is too large to stay in them: no line is read before it is written.
+
+use super::level::per_level;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Where the machine does not say how large its last-level cache is.
+const USUAL_CACHE: usize = 32 << 20;
+
+/// Bytes of the last-level cache.
+pub(super) fn cache_bytes() -> usize {
+    static BYTES: AtomicUsize = AtomicUsize::new(0);
+    match BYTES.load(Ordering::Relaxed) {
+        0 => {
+            // SAFETY: a question.
+            #[cfg(target_os = "linux")]
+            let told = unsafe { libc::sysconf(libc::_SC_LEVEL3_CACHE_SIZE) };
+            #[cfg(not(target_os = "linux"))]
+            let told = 0;
+            let bytes = usize::try_from(told).ok().filter(|&bytes| bytes != 0).unwrap_or(USUAL_CACHE);
+            BYTES.store(bytes, Ordering::Relaxed);
+            bytes
+        }
+        bytes => bytes,
+    }
+}
+
+/// Makes what was stored past the caches visible in order, as other stores are.
+#[inline(always)]
+pub(super) fn finish() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has it.
+    unsafe {
+        std::arch::x86_64::_mm_sfence()
+    }
+}
+
+/// Stores 16 bytes past the caches.
+///
+/// # Safety
+///
+/// Both sides have them; `to` is a multiple of 16.
+#[inline(always)]
+pub(super) unsafe fn store16(from: *const u8, to: *mut u8) {
+    // SAFETY: promised by the caller; every x86-64 has both.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        use std::arch::x86_64::{_mm_loadu_si128, _mm_stream_si128};
+        _mm_stream_si128(to.cast(), _mm_loadu_si128(from.cast()));
+    }
+    // SAFETY: promised by the caller.
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe {
+        to.copy_from_nonoverlapping(from, 16);
+    }
+}
+
+per_level! {
+    /// Copies past the caches, but for the ends, which share lines with others. [`finish`] comes after it.
+    pub(super) unsafe fn copy[](from: *const u8, to: *mut u8, bytes: usize) = copy_body;
+}
+
+/// # Safety
+///
+/// Both sides have so many bytes, and share none.
+#[inline(always)]
+unsafe fn copy_body(from: *const u8, to: *mut u8, bytes: usize) {
+    let before = to.align_offset(64).min(bytes);
+    let whole = (bytes - before) / 64 * 64;
+    // SAFETY: promised by the caller; lines of the destination begin at multiples of 64.
+    unsafe {
+        to.copy_from_nonoverlapping(from, before);
+        for at in (before..before + whole).step_by(64) {
+            for part in [0, 16, 32, 48] {
+                store16(from.add(at + part), to.add(at + part));
+            }
+        }
+        let after = before + whole;
+        to.add(after).copy_from_nonoverlapping(from.add(after), bytes - after);
+    }
+}
+
+/// Lines that are put together before they go out.
+#[repr(C, align(64))]
+pub(super) struct Lines<const N: usize>([std::mem::MaybeUninit<[u8; 64]>; N]);
+
+impl<const N: usize> Lines<N> {
+    #[inline(always)]
+    pub fn new() -> Self {
+        Lines([std::mem::MaybeUninit::uninit(); N])
+    }
+
+    #[inline(always)]
+    pub fn start(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+
+    /// Sends one of them.
+    ///
+    /// # Safety
+    ///
+    /// The line is filled, and one of these; `to` begins a line of the caller's memory.
+    #[inline(always)]
+    pub unsafe fn stream(&self, line: usize, to: *mut u8) {
+        let from = self.0.as_ptr().cast::<u8>();
+        for part in 0..4 {
+            // SAFETY: promised by the caller.
+            unsafe { store16(from.add(64 * line + 16 * part), to.add(16 * part)) }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Threads that share the work of one call. They sleep between calls, claim chunk after chunk, and the caller works too,
+//! so that a call is done whether or not any of them comes.
+
+use crate::error::{Error, Result};
+use crate::fork::{self, Guarded, Lock};
+use crate::guard::{guard, guard_silent};
+use std::mem::MaybeUninit;
+use std::ptr::null_mut;
+use std::sync::Condvar;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// From so many bytes on a second thread is worth waking: it takes tens of microseconds to come.
+const WORTHWHILE: usize = 1 << 20;
+/// Bytes of a chunk: small enough that a late thread still finds some, large enough that claiming costs nothing.
+const CHUNK: usize = 256 << 10;
+/// More chunks than that for each thread do not balance anything better.
+const CHUNKS_PER_THREAD: usize = 16;
+/// More threads than any machine has cores.
+const MOST: usize = 1024;
+
+/// What [`set_num_threads`] was told; 0: nothing.
+static WANTED: AtomicUsize = AtomicUsize::new(0);
+
+/// What `DLB_NUM_THREADS` says, else how many processors this process may use; 0: not asked yet. No lazy lock, which a
+/// child would find taken for ever if the process forked meanwhile.
+static DEFAULT: AtomicUsize = AtomicUsize::new(0);
+
+#[cold]
+fn find_default() -> usize {
+    let variable = std::env::var("DLB_NUM_THREADS").ok();
+    let count =
+        default_threads(variable.as_deref(), || std::thread::available_parallelism().map_or(1, usize::from));
+    DEFAULT.store(count, Ordering::Relaxed);
+    count
+}
+
+fn default_threads(variable: Option<&str>, processors: impl FnOnce() -> usize) -> usize {
+    let wanted = variable.and_then(|text| text.trim().parse().ok()).filter(|&count: &usize| count != 0);
+    wanted.unwrap_or_else(processors).min(MOST)
+}
+
+/// How many threads share the work of one call, the caller among them.
+pub fn num_threads() -> usize {
+    match (WANTED.load(Ordering::Relaxed), DEFAULT.load(Ordering::Relaxed)) {
+        (0, 0) => find_default(),
+        (0, count) | (count, _) => count,
+    }
+}
+
+/// Changes that, for the calls from now on; 0 for what `DLB_NUM_THREADS` or the machine says.
+pub fn set_num_threads(count: usize) {
+    WANTED.store(count.min(MOST), Ordering::Relaxed);
+}
+
+/// Into how many chunks work on so many bytes is best divided: 1 where other threads would not help.
+pub(crate) fn chunks_for(bytes: usize) -> usize {
+    if bytes < WORTHWHILE {
+        return 1;
+    }
+    match num_threads() {
+        1 => 1,
+        threads => (bytes / CHUNK).min(threads * CHUNKS_PER_THREAD),
+    }
+}
+
+/// One call of [`for_each`], on its caller's stack.
+struct Job<'a> {
+    body: &'a (dyn Fn(usize) + Sync),
+    chunks: usize,
+    /// The next chunk that nobody has claimed.
+    next: AtomicUsize,
+    /// How many workers may still come.
+    wanted: AtomicUsize,
+    /// How many are at it: the caller stays until there is none.
+    helpers: AtomicUsize,
+    /// A leaked box with what went wrong first.
+    failure: AtomicPtr<Error>,
+}
+
+impl Job<'_> {
+    /// Claims chunks until none is left.
+    fn work(&self) {
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.chunks {
+                return;
+            }
+            let done = guard(|| {
+                (self.body)(index);
+                Ok(())
+            });
+            if let Err(error) = done {
+                // The others need not go on.
+                self.next.store(self.chunks, Ordering::Relaxed);
+                let new = Box::into_raw(Box::new(error));
+                if (self.failure.compare_exchange(null_mut(), new, Ordering::Release, Ordering::Relaxed))
+                    .is_err()
+                {
+                    // SAFETY: leaked above, and nobody else has it.
+                    drop(unsafe { Box::from_raw(new) });
+                }
+            }
+        }
+    }
+}
+
+/// The workers and what there is to do for them.
+struct Pool {
+    /// The process that the workers are in.
+    generation: u64,
+    workers: usize,
+    /// Calls that have chunks left, as addresses of their `Job`: on the stacks of callers that wait.
+    jobs: Vec<*mut Job<'static>>,
+}
+
+// SAFETY: the addresses lead to jobs whose callers wait until they are out of the list and unused.
+unsafe impl Send for Pool {}
+
+static POOL: Guarded<Pool> = Guarded::new(Pool { generation: 0, workers: 0, jobs: Vec::new() });
+/// There is a job.
+static WORK: Condvar = Condvar::new();
+/// A helper has left its job.
+static LEFT: Condvar = Condvar::new();
+
+/// Calls `body` once with each number below `chunks`, from as many threads as [`num_threads`] says, and returns when all
+/// are done. A panic in one of them is the error; then some chunks may not have been done.
+pub(crate) fn for_each(chunks: usize, body: &(dyn Fn(usize) + Sync)) -> Result<()> {
+    let helpers = num_threads().min(chunks).saturating_sub(1);
+    let job = Job {
+        body,
+        chunks,
+        next: AtomicUsize::new(0),
+        wanted: AtomicUsize::new(helpers),
+        helpers: AtomicUsize::new(0),
+        failure: AtomicPtr::new(null_mut()),
+    };
+    let shared = helpers != 0 && publish(&job, helpers);
+    job.work();
+    if shared {
+        withdraw(&job);
+    }
+    match job.failure.load(Ordering::Acquire) {
+        failure if failure.is_null() => Ok(()),
+        // SAFETY: leaked by `work`, and everybody who worked has left.
+        failure => Err(*unsafe { Box::from_raw(failure) }),
+    }
+}
+
+fn address(job: &Job) -> *mut Job<'static> {
+    std::ptr::from_ref(job).cast_mut().cast()
+}
+
+/// Offers the job to the workers, which are started where there are too few; whether there is anybody to take it.
+fn publish(job: &Job, helpers: usize) -> bool {
+    let mut lock = Lock::take();
+    let pool = POOL.get(&mut lock);
+    if pool.generation != fork::generation() {
+        // The workers stayed in the parent, and the jobs are those of its threads.
+        *pool = Pool { generation: fork::generation(), workers: 0, jobs: std::mem::take(&mut pool.jobs) };
+        pool.jobs.clear();
+    }
+    let generation = pool.generation;
+    while pool.workers < helpers && spawn("dlbridge worker", move || serve(generation)).is_ok() {
+        pool.workers += 1;
+    }
+    if pool.workers == 0 || pool.jobs.try_reserve(1).is_err() {
+        return false;
+    }
+    pool.jobs.push(address(job));
+    drop(lock);
+    for _ in 0..helpers {
+        WORK.notify_one();
+    }
+    true
+}
+
+/// Takes the job back, and waits for who is still at it.
+fn withdraw(job: &Job) {
+    let mut lock = Lock::take();
+    POOL.get(&mut lock).jobs.retain(|&other| other != address(job));
+    drop(lock);
+    // They are at their last chunk: most often that is sooner over than a sleep.
+    for _ in 0..20_000 {
+        if job.helpers.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        std::hint::spin_loop();
+    }
+    let mut lock = Lock::take();
+    while job.helpers.load(Ordering::Acquire) != 0 {
+        lock = lock.wait(&LEFT, None);
+    }
+}
+
+/// What a worker does as long as the process lives.
+fn serve(generation: u64) {
+    let mut lock = Lock::take();
+    while generation == fork::generation() {
+        let Some(job) = take(&mut lock) else {
+            lock = lock.wait(&WORK, None);
+            continue;
+        };
+        drop(lock);
+        job.work();
+        lock = Lock::take();
+        // The last that is known of the job: its caller may return from here on.
+        job.helpers.fetch_sub(1, Ordering::Release);
+        LEFT.notify_all();
+    }
+}
+
+/// Joins a job that wants somebody.
+fn take(lock: &mut Lock) -> Option<&'static Job<'static>> {
+    POOL.get(lock).jobs.iter().find_map(|&job| {
+        // SAFETY: the job is in the list, so its caller has not taken it back; from the count on it waits for us.
+        let job = unsafe { &*job };
+        let open = job.next.load(Ordering::Relaxed) < job.chunks;
+        let wanted = job.wanted.load(Ordering::Relaxed);
+        (open && wanted != 0).then(|| {
+            job.wanted.store(wanted - 1, Ordering::Relaxed);
+            job.helpers.fetch_add(1, Ordering::Relaxed);
+            job
+        })
+    })
+}
+
+/// Starts a thread that nobody joins: it ends by itself, or with the process.
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let named = std::thread::Builder::new().name(name.into());
+    // Signals are for the threads of the program; a new thread inherits what is blocked. Those that say what the thread
+    // itself did stay open: where they are blocked they kill the process instead of reaching its handler.
+    let mut before = MaybeUninit::uninit();
+    let mut all = MaybeUninit::uninit();
+    // SAFETY: `all` is filled in before it is read, and `before` is where the mask is to be kept.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        for own in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS] {
+            libc::sigdelset(all.as_mut_ptr(), own);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+    }
+    let started = named.spawn(move || guard_silent(body));
+    // SAFETY: `before` was filled in above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut()) };
+    started.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Mutex, PoisonError};
+
+    /// The number of threads is one for all tests.
+    static TURN: Mutex<()> = Mutex::new(());
+
+    fn with_threads(count: usize, test: impl FnOnce()) {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        set_num_threads(count);
+        test();
+        set_num_threads(0);
+    }
+
+    #[test]
+    fn every_chunk_is_done_once_whatever_the_number_of_threads() {
+        for threads in [1, 2, 5] {
+            with_threads(threads, || {
+                for chunks in [0, 1, 2, 3, 100] {
+                    let done: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
+                    for_each(chunks, &|index| _ = done[index].fetch_add(1, Ordering::Relaxed)).unwrap();
+                    assert!(
+                        done.iter().all(|count| count.load(Ordering::Relaxed) == 1),
+                        "{threads} {chunks}"
+                    );
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn other_threads_come_to_help() {
+        with_threads(3, || {
+            let came = AtomicUsize::new(0);
+            // Each waits for the other two.
+            for_each(3, &|_| {
+                came.fetch_add(1, Ordering::Relaxed);
+                while came.load(Ordering::Relaxed) < 3 {
+                    std::thread::yield_now();
+                }
+            })
+            .unwrap();
+        });
+    }
+
+    #[test]
+    fn a_panic_is_the_callers_error_and_the_pool_goes_on() {
+        with_threads(2, || {
+            let error = for_each(10, &|index| assert_ne!(index, 3, "chunk three")).unwrap_err();
+            assert!(error.to_string().contains("chunk three"), "{error}");
+            for_each(10, &|_| ()).unwrap();
+        });
+    }
+
+    #[test]
+    fn calls_may_nest_and_run_beside_each_other() {
+        with_threads(2, || {
+            let sum = AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for _ in 0..50 {
+                            for_each(4, &|_| {
+                                for_each(4, &|index| _ = sum.fetch_add(index, Ordering::Relaxed)).unwrap()
+                            })
+                            .unwrap();
+                        }
+                    });
+                }
+            });
+            assert_eq!(sum.into_inner(), 4 * 50 * 4 * 6);
+        });
+    }
+
+    #[test]
+    fn a_child_of_a_fork_starts_its_own_threads() {
+        with_threads(2, || {
+            for_each(2, &|_| ()).unwrap();
+            // SAFETY: the child calls what it may, and ends at once.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let both = AtomicUsize::new(0);
+                let all = for_each(2, &|_| {
+                    both.fetch_add(1, Ordering::Relaxed);
+                    while both.load(Ordering::Relaxed) < 2 {
+                        std::hint::spin_loop();
+                    }
+                });
+                // SAFETY: ends the child without running anything of its parent's.
+                unsafe { libc::_exit(i32::from(all.is_err())) }
+            }
+            let mut status = -1;
+            // SAFETY: our child, and a place for its status.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+        });
+    }
+
+    #[test]
+    fn the_number_of_threads_comes_from_the_api_else_the_environment_else_the_machine() {
+        assert_eq!(default_threads(None, || 7), 7);
+        for (text, count) in [("3", 3), (" 2 ", 2), ("0", 7), ("many", 7), ("-1", 7), ("999999", MOST)] {
+            assert_eq!(default_threads(Some(text), || 7), count, "{text}");
+        }
+        with_threads(3, || {
+            assert_eq!(num_threads(), 3);
+            assert_eq!(chunks_for(WORTHWHILE - 1), 1);
+            assert_eq!(chunks_for(WORTHWHILE), 4);
+            assert_eq!(chunks_for(1 << 40), 3 * CHUNKS_PER_THREAD);
+        });
+        with_threads(1, || assert_eq!(chunks_for(1 << 40), 1));
+    }
+
+    #[test]
+    fn a_new_thread_blocks_the_signals_of_the_program() {
+        static BLOCKED: AtomicBool = AtomicBool::new(false);
+        static SEEN: AtomicBool = AtomicBool::new(false);
+        spawn("test", || {
+            let mut mask = MaybeUninit::uninit();
+            // SAFETY: only asks for the mask, which it fills in.
+            let blocked = unsafe {
+                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr());
+                libc::sigismember(mask.as_ptr(), libc::SIGINT) == 1
+                    && libc::sigismember(mask.as_ptr(), libc::SIGSEGV) == 0
+            };
+            BLOCKED.store(blocked, Ordering::Relaxed);
+            SEEN.store(true, Ordering::Release);
+        })
+        .unwrap();
+        while !SEEN.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        assert!(BLOCKED.load(Ordering::Relaxed));
+    }
+}

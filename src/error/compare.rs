@@ -1,0 +1,40 @@
+//! Why two tensors are not compared.
+
+use super::Kind;
+use std::fmt;
+
+/// What has no answer, equal or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+pub enum Compare {
+    Dtype { dtype: String },
+    Shapes { a: Vec<i64>, b: Vec<i64> },
+    Tolerance { what: &'static str },
+}
+
+impl Compare {
+    /// The kind, whose number is the C status code.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Compare::Dtype { .. } => Kind::Unsupported,
+            Compare::Shapes { .. } | Compare::Tolerance { .. } => Kind::InvalidArgument,
+        }
+    }
+}
+
+impl fmt::Display for Compare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Compare::Dtype { dtype } => write!(
+                f,
+                "elements of {dtype} have no values that are compared here; compare their bytes: view both as uint8 (dlb_tensor_reinterpret; x.view('uint8') in Python)"
+            ),
+            Compare::Shapes { a, b } => write!(
+                f,
+                "the shapes {a:?} and {b:?} do not broadcast to one; align them at their last dimension, where each pair must be equal or one of them 1"
+            ),
+            Compare::Tolerance { what } => write!(f, "{what} is NaN; pass a number, for example 1e-5"),
+        }
+    }
+}

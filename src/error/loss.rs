@@ -1,0 +1,210 @@
+//! What a cast changed, and why it is refused.
+
+use super::Kind;
+use std::fmt;
+
+/// What a cast changed. Every changed element is counted once, under the first of these that is true of it: NaN, overflow,
+/// underflow, inexact.
+///
+/// Prints as a small table.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct LossReport {
+    /// How many elements were cast.
+    pub elements: usize,
+    /// Rounded, cut off, or with an imaginary part or a truth value instead of the number.
+    pub inexact: usize,
+    /// Beyond the range of the target: now infinite, NaN, wrapped around or clamped.
+    pub overflow: usize,
+    /// Not zero, and zero in a floating-point target.
+    pub underflow: usize,
+    /// NaN that the target cannot say.
+    pub nan: usize,
+    /// The largest distance between a value and what became of it, where both are finite. Of complex numbers the absolute
+    /// value of the difference.
+    pub max_absolute_error: f64,
+    /// The largest such distance in units of the value.
+    pub max_relative_error: f64,
+    /// The first changed element in row-major order.
+    pub first: Option<FirstLoss>,
+}
+
+// No number in it is NaN.
+impl Eq for LossReport {}
+
+/// An element that a cast changed.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct FirstLoss {
+    /// Its index along each dimension.
+    pub index: Vec<i64>,
+    /// Its place in row-major order.
+    pub flat: usize,
+    /// Its value, as Python writes it.
+    pub value: String,
+    /// What became of it.
+    pub result: String,
+    /// Real and imaginary part of both, rounded to float64.
+    pub numbers: [[f64; 2]; 2],
+}
+
+impl LossReport {
+    /// How many elements changed.
+    pub const fn lost(&self) -> usize {
+        self.inexact + self.overflow + self.underflow + self.nan
+    }
+}
+
+impl fmt::Display for LossReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = [
+            ("changed", self.lost()),
+            ("  inexact", self.inexact),
+            ("  overflow", self.overflow),
+            ("  underflow", self.underflow),
+            ("  nan lost", self.nan),
+        ];
+        writeln!(f, "{:<20}{:>14}", "elements", self.elements)?;
+        for (name, count) in rows {
+            write!(f, "{name:<20}{count:>14}")?;
+            match self.elements {
+                0 => writeln!(f)?,
+                all => writeln!(f, "{:>9.3} %", count as f64 / all as f64 * 100.0)?,
+            }
+        }
+        writeln!(f, "{:<20}{:>14}", "max absolute error", Short(self.max_absolute_error).to_string())?;
+        write!(f, "{:<20}{:>14}", "max relative error", Short(self.max_relative_error).to_string())?;
+        if let Some(first) = &self.first {
+            write!(f, "\nfirst at {}: {} became {}", Index(&first.index), first.value, first.result)?;
+        }
+        Ok(())
+    }
+}
+
+/// A number in at most six digits.
+struct Short(f64);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            value if value == 0.0 || (1e-4..1e7).contains(&value.abs()) => {
+                let scale = 10_f64.powi(5 - (value.abs().max(1e-5).log10().floor() as i32));
+                write!(f, "{}", (value * scale).round() / scale)
+            }
+            value => {
+                let text = format!("{value:.5e}");
+                let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+                let digits = digits.trim_end_matches('0').trim_end_matches('.');
+                write!(f, "{digits}e{exponent}")
+            }
+        }
+    }
+}
+
+/// An index as Python writes it.
+struct Index<'a>(&'a [i64]);
+
+impl fmt::Display for Index<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("()"),
+            [one] => write!(f, "index {one}"),
+            many => {
+                let numbers: Vec<String> = many.iter().map(i64::to_string).collect();
+                write!(f, "({})", numbers.join(", "))
+            }
+        }
+    }
+}
+
+/// Why a cast is not made, or not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+pub enum Cast {
+    /// Values were lost that `casting` does not allow to lose; `allowing` would.
+    Lossy {
+        from: String,
+        to: String,
+        casting: &'static str,
+        allowing: &'static str,
+        report: Box<LossReport>,
+    },
+    Kinds {
+        from: String,
+        to: String,
+    },
+    Dtype {
+        dtype: String,
+    },
+    Casting {
+        given: String,
+    },
+    CopyForbidden {
+        from: String,
+        to: String,
+    },
+}
+
+impl Cast {
+    /// The kind, whose number is the C status code.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Cast::Lossy { .. } => Kind::Lossy,
+            Cast::Kinds { .. } | Cast::Casting { .. } => Kind::InvalidArgument,
+            Cast::Dtype { .. } => Kind::Unsupported,
+            Cast::CopyForbidden { .. } => Kind::CopyRequired,
+        }
+    }
+}
+
+impl fmt::Display for Cast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cast::Lossy { from, to, casting, allowing, report } => {
+                let LossReport { elements, overflow, nan, .. } = **report;
+                let lost = report.lost();
+                let what = match casting {
+                    _ if lost == nan && lost == 1 => "is NaN, which has no value",
+                    _ if lost == nan => "are NaN, which has no value",
+                    _ if lost == overflow && lost == 1 => "is out of range",
+                    _ if lost == overflow => "are out of range",
+                    _ if lost == 1 => "changes its value",
+                    _ => "change their values",
+                };
+                write!(f, "{lost} of {elements} elements {what} on the way from {from} to {to}")?;
+                if let Some(first) = &report.first {
+                    write!(
+                        f,
+                        "; the first, at {}, is {} and became {}",
+                        Index(&first.index),
+                        first.value,
+                        first.result
+                    )?;
+                }
+                write!(
+                    f,
+                    "; the largest absolute error is {}, the largest relative error {}; casting=\"{casting}\" does not allow that, pass casting={allowing}",
+                    Short(report.max_absolute_error),
+                    Short(report.max_relative_error),
+                )
+            }
+            Cast::Kinds { from, to } => write!(
+                f,
+                "{from} is not cast to {to} with casting=\"same_kind\", which goes from bool to integers to floating-point to complex numbers only; pass casting=\"same_value\", which refuses values that would change, \"saturate\", which clamps, or \"unsafe\""
+            ),
+            Cast::Dtype { dtype } => write!(
+                f,
+                "{dtype} is not cast; pass bool, int8 to int64, uint8 to uint64, float16 to float64, bfloat16, float8_e4m3fn, float8_e5m2, complex64 or complex128"
+            ),
+            Cast::Casting { given } => write!(
+                f,
+                "casting is {given}; pass \"same_kind\", \"same_value\", \"unsafe\" or \"saturate\" (a DLB_CASTING_* in C)"
+            ),
+            Cast::CopyForbidden { from, to } => write!(
+                f,
+                "{from} becomes {to} in memory of its own only, which copy=False forbids; drop one of the two"
+            ),
+        }
+    }
+}

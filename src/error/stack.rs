@@ -1,0 +1,85 @@
+//! Why arrays are not stacked into one batch.
+
+use super::{Error, Kind};
+use std::fmt;
+
+/// What is wrong with the arrays, or with what is to become of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+pub enum Stack {
+    Empty,
+    Array { index: usize, cause: Box<Error> },
+    Shape { have: Vec<i64>, first: Vec<i64> },
+    Dtypes { index: usize, dtype: String, first: String },
+    Destination { have: Vec<i64>, need: Vec<i64> },
+    NoPicture { shape: Vec<i64> },
+    UnknownLayout { given: String },
+    NoFloat { dtype: String },
+    Channels { what: &'static str, given: usize, channels: usize },
+    Values { from: String, to: String, casting: &'static str },
+    UnknownFramework { given: String },
+}
+
+impl Stack {
+    /// The kind, whose number is the C status code.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Stack::Array { cause, .. } => cause.kind(),
+            Stack::Values { .. } => Kind::Lossy,
+            _ => Kind::InvalidArgument,
+        }
+    }
+}
+
+impl Error {
+    /// What is wrong with an array of a batch; of any other error itself.
+    pub(crate) fn of_one_array(&self) -> &Error {
+        if let Error::Stack(Stack::Array { cause, .. }) = self { cause.of_one_array() } else { self }
+    }
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Stack::*;
+        match self {
+            Empty => f.write_str("there are no arrays to stack; pass at least one"),
+            Array { index, cause } => write!(f, "array {index}: {cause}"),
+            Shape { have, first } => write!(
+                f,
+                "its shape is {have:?} and that of array 0 is {first:?}; make all of one shape, or leave it out"
+            ),
+            Dtypes { index, dtype, first } => write!(
+                f,
+                "array 0 holds {first} and array {index} holds {dtype}; pass dtype= to say what the batch is to hold (dlb_stack: the destination's)"
+            ),
+            Destination { have, need } => write!(
+                f,
+                "the batch has shape {need:?} and the destination {have:?}; make the destination of the first"
+            ),
+            NoPicture { shape } => write!(
+                f,
+                "shape {shape:?} is no picture of height, width and channels; leave the layout out, or pass arrays of 3 axes, or of 2 for one channel"
+            ),
+            UnknownLayout { given } => write!(
+                f,
+                "layout {given} is none that is known; pass \"CHW\" for pictures that come as height, width, channels, \"HWC\" for the reverse, or leave it out"
+            ),
+            NoFloat { dtype } => write!(
+                f,
+                "scale and bias make floating-point numbers of real ones, and {dtype} is not that; pass dtype=\"float32\", or leave both out"
+            ),
+            Channels { what, given, channels } => write!(
+                f,
+                "{what} has {given} values for {channels} channels; pass one, or one for each channel"
+            ),
+            Values { from, to, casting } => write!(
+                f,
+                "values of {from} do not fit what they become on the way to {to}, which casting=\"{casting}\" refuses; pass \"saturate\" to clamp them, or \"unsafe\""
+            ),
+            UnknownFramework { given } => {
+                write!(f, "as_ is {given}; pass \"numpy\" or \"torch\", or leave it out for a Tensor")
+            }
+        }
+    }
+}

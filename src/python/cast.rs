@@ -1,0 +1,120 @@
+//! `cast`, and `dtype=` of the functions that convert: another dtype where it is asked for, with what was lost.
+
+use super::api::Object;
+use super::builtin::Arguments;
+use super::copy::long;
+use super::gil::{Gil, Owned};
+use super::import::tensor_from;
+use super::module;
+use super::object;
+use super::wanted::read_dtype;
+use crate::copy::{self, Casting, LossReport};
+use crate::dlpack::DLDataType;
+use crate::error::{Cast, Error, Result};
+use crate::tensor::Tensor;
+use std::ptr::null_mut;
+
+/// How a cast is asked for: `casting=` and `report=`.
+pub(super) struct Request {
+    pub casting: Casting,
+    report: bool,
+}
+
+impl Request {
+    pub fn read(gil: &Gil, casting: Object, report: Object) -> Result<Self> {
+        let casting = match gil.given(casting) {
+            None => Casting::default(),
+            Some(casting) => match gil.utf8(casting) {
+                Some(name) => Casting::parse(&name)?,
+                None => return Err(Error::Cast(Cast::Casting { given: gil.text(casting) })),
+            },
+        };
+        Ok(Request { casting, report: !report.is_null() && gil.truth(report)? })
+    }
+
+    /// Casts into new memory, or into `out`; what changed, where that is asked for.
+    pub fn cast(
+        &self,
+        gil: &Gil,
+        source: &Tensor,
+        dtype: DLDataType,
+        out: Option<&Tensor>,
+    ) -> Result<(Tensor, Option<LossReport>)> {
+        gil.settle_tensor(source)?;
+        if let Some(out) = out {
+            gil.settle_tensor(out)?;
+        }
+        let mut report = self.report.then(LossReport::default);
+        let work = || match out {
+            // SAFETY: Python code was told not to touch either meanwhile.
+            Some(out) => {
+                unsafe { copy::cast_into(source, out, self.casting, report.as_mut()) }.map(|()| out.clone())
+            }
+            // SAFETY: as above.
+            None => unsafe { copy::cast(source, dtype, self.casting, report.as_mut()) },
+        };
+        long(gil, source, work).map(|made| (made, report))
+    }
+
+    /// What the caller gets: `made`, or the pair of it and the report that was asked for.
+    pub fn answer(&self, gil: &Gil, made: Owned, report: Option<LossReport>) -> Result<Object> {
+        if !self.report {
+            return Ok(made.into_raw());
+        }
+        let report = module::loss_report(gil, &report.unwrap_or_default())?;
+        // SAFETY: the GIL is held; the tuple takes both references over.
+        unsafe {
+            let pair = gil.own((gil.api.PyTuple_New)(2)).ok_or_else(|| gil.exception())?;
+            for (item, index) in [made, report].into_iter().zip(0..) {
+                if (gil.api.PyTuple_SetItem)(pair.object, index, item.into_raw()) != 0 {
+                    return Err(gil.exception());
+                }
+            }
+            Ok(pair.into_raw())
+        }
+    }
+}
+
+/// `cast(x, dtype, *, casting="same_kind", out=None, report=False)`.
+pub(super) fn cast(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([source, dtype], [casting, out, report]) =
+        arguments.parse(gil, "cast", ["casting", "out", "report"])?;
+    let request = Request::read(gil, casting, report)?;
+    let (source, dtype) = (tensor_from(gil, source)?, read_dtype(gil, dtype)?);
+    let Some(out) = gil.given(out) else {
+        let (made, report) = request.cast(gil, &source, dtype, None)?;
+        let made = gil.own(object::wrap(gil, made)?).ok_or_else(|| gil.exception())?;
+        return request.answer(gil, made, report);
+    };
+    let place = tensor_from(gil, out)?;
+    place.check_dtype(dtype)?;
+    let (_, report) = request.cast(gil, &source, dtype, Some(&place))?;
+    request.answer(gil, gil.share(out), report)
+}
+
+/// `Tensor.astype(dtype, *, casting="same_kind", report=False)`.
+pub(super) fn astype(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
+    let ([dtype], [casting, report]) = arguments.parse(gil, "astype", ["casting", "report"])?;
+    let request = Request::read(gil, casting, report)?;
+    let (made, report) = request.cast(gil, tensor, read_dtype(gil, dtype)?, None)?;
+    let made = gil.own(object::wrap(gil, made)?).ok_or_else(|| gil.exception())?;
+    request.answer(gil, made, report)
+}
+
+/// What the package's class `LossReport` is made from: the counts with the index behind them, and the rest as text.
+pub(super) fn spell(gil: &Gil, report: &LossReport) -> [Object; 2] {
+    let counts = [report.elements, report.inexact, report.overflow, report.underflow, report.nan];
+    let mut numbers: Vec<i64> = counts.iter().map(|&count| count as i64).collect();
+    let errors = format!("{:?} {:?}", report.max_absolute_error, report.max_relative_error);
+    let text = match &report.first {
+        None => errors,
+        Some(first) => {
+            numbers.extend(&first.index);
+            format!("{errors} {} {}", first.value, first.result)
+        }
+    };
+    match gil.tuple(&numbers) {
+        numbers if numbers.is_null() => [null_mut(); 2],
+        numbers => [numbers, gil.string(&text)],
+    }
+}

@@ -1,0 +1,106 @@
+//! `copy`, and the copies that conversions are asked for.
+
+use super::api::Object;
+use super::builtin::Arguments;
+use super::gil::Gil;
+use super::import::tensor_from;
+use super::kind::{self, Kind};
+use super::numpy::ToCopy;
+use super::object;
+use crate::copy::{self, Options, Order, Report};
+use crate::error::{Error, Refusal, Result};
+use crate::tensor::{Tensor, device};
+
+/// Copies from so many bytes on are made with the GIL released: taking it back may take longer than a shorter copy.
+const LONG: usize = 256 << 10;
+
+/// `copy(x, *, out=None, order="C")`.
+pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([source], [out, order]) = arguments.parse(gil, "copy", ["out", "order"])?;
+    let Some(out) = gil.given(out) else {
+        return object::wrap(gil, copied(gil, source, order_of(gil, order)?)?);
+    };
+    let destination = tensor_from(gil, out)?;
+    let ToCopy { mut tensor, swapped, of_bytes } = to_copy(gil, source)?;
+    if of_bytes.is_some() {
+        // Bytes have one more dimension than what they are copied to.
+        tensor = copied(gil, source, Order::C)?;
+    }
+    into(gil, &tensor, &destination, Options { swap_bytes: swapped })?;
+    Ok(gil.share(out).into_raw())
+}
+
+/// `_plan(x, out_or_order)`: what `copy` would do, as a tuple.
+pub(super) fn plan(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([source, out], []) = arguments.parse(gil, "_plan", [])?;
+    let ToCopy { tensor, swapped, .. } = to_copy(gil, source)?;
+    let options = Options { swap_bytes: swapped };
+    let report = match gil.given(out) {
+        Some(out) => copy::plan(&tensor, &tensor_from(gil, out)?, options)?,
+        None => copy::plan_new(&tensor, Order::C, options)?,
+    };
+    let Report { bytes, passes, threads, temporary, .. } = report;
+    let numbers = [bytes, passes, threads, temporary].map(|number| number as i64);
+    Ok(gil.tuple_after(Some(report.kernel()), &numbers))
+}
+
+/// An `order=` argument; not passed, it is "C".
+pub(super) fn order_of(gil: &Gil, argument: Object) -> Result<Order> {
+    if argument.is_null() {
+        return Ok(Order::C);
+    }
+    match gil.text(argument).as_str() {
+        "C" => Ok(Order::C),
+        "F" => Ok(Order::F),
+        "A" => Ok(Order::A),
+        "K" => Ok(Order::K),
+        other => Err(Error::Refused(Refusal::UnknownOrder { given: other.to_owned() })),
+    }
+}
+
+/// The elements of any producer; of NumPy's arrays also those that DLPack cannot describe.
+fn to_copy(gil: &Gil, source: Object) -> Result<ToCopy> {
+    match kind::of(gil, source) {
+        // SAFETY: the GIL is held and `source` is an ndarray.
+        Kind::Numpy(numpy) => unsafe { numpy.read_for_copy(gil, source) },
+        _ => Ok(ToCopy { tensor: tensor_from(gil, source)?, swapped: false, of_bytes: None }),
+    }
+}
+
+/// A tensor of its own with the elements of any producer.
+pub(super) fn copied(gil: &Gil, source: Object, order: Order) -> Result<Tensor> {
+    let ToCopy { tensor, swapped, of_bytes } = to_copy(gil, source)?;
+    let Some(dtype) = of_bytes else {
+        return copied_tensor(gil, &tensor, order, Options { swap_bytes: swapped });
+    };
+    let shape = &tensor.shape()[..tensor.ndim() - 1];
+    let packed = copied_tensor(gil, &tensor, Order::C, Options::default())?;
+    let packed = packed.reinterpret(dtype)?.reshape(shape)?;
+    // The elements have lain one by one; another order takes another pass.
+    if order == Order::C { Ok(packed) } else { copied_tensor(gil, &packed, order, Options::default()) }
+}
+
+/// A tensor of its own with the elements of another.
+pub(super) fn copied_tensor(gil: &Gil, source: &Tensor, order: Order, options: Options) -> Result<Tensor> {
+    gil.settle_tensor(source)?;
+    // SAFETY: writing to an array that another thread copies is a race in Python as well, and the program's to avoid; nobody
+    // else has the destination.
+    let made = long(gil, source, || unsafe { copy::new_with(source, order, options) });
+    Ok(made?.0)
+}
+
+/// Copies the elements of a tensor into another.
+fn into(gil: &Gil, source: &Tensor, destination: &Tensor, options: Options) -> Result<Report> {
+    gil.settle_tensor(source)?;
+    gil.settle_tensor(destination)?;
+    // SAFETY: as above, for both.
+    long(gil, source, || unsafe { copy::copy(source, destination, options) })
+}
+
+/// Runs `body` without the GIL where it takes long.
+pub(super) fn long<T>(gil: &Gil, source: &Tensor, body: impl FnOnce() -> T) -> T {
+    match source.nbytes() >= LONG && device::is_host(source.device()) {
+        true => gil.without(body),
+        false => body(),
+    }
+}
