@@ -4,11 +4,12 @@
 use super::api::Object;
 use super::builtin::Arguments;
 use super::gil::Gil;
+use super::memory::read_shape;
 use super::object;
-use super::wanted::device_of;
+use super::wanted::{device_of, read_dtype};
+use crate::dlpack::DLDataType;
 use crate::error::{Error, Kind, Refusal, Result, Staging};
 use crate::staging::{Leaf, Options, Order, Ring, Slot};
-use crate::tensor::Tensor;
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
@@ -55,35 +56,47 @@ pub(super) fn totals(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     Ok(gil.tuple(&[counts[0], counts[1], counts[2], counts[3], waits[0], waits[1]]))
 }
 
-/// `_staging_acquire(ring, tensors)`: waits for a slot for tensors like these; its handle, number and set.
+/// `_staging_acquire(ring, likes)`: waits for a slot for tensors like these, given as tensors or as pairs of shape and
+/// dtype; its handle, number and set.
 pub(super) fn acquire(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([ring, tensors], []) = arguments.parse(gil, "_staging_acquire", [])?;
     let ring = (*ring_of(gil, ring)?).clone();
-    let tensors = tensors_of(gil, tensors)?;
-    let leaves: Vec<Leaf<'_>> =
-        tensors.iter().map(|tensor| Leaf::new("", tensor.shape(), tensor.dtype())).collect();
+    let shapes = items(gil, tensors)?.map(|item| like(gil, item)).collect::<Result<Vec<_>>>()?;
+    let leaves: Vec<Leaf<'_>> = shapes.iter().map(|(shape, dtype)| Leaf::new("", shape, *dtype)).collect();
     let slot = gil.without(|| ring.acquire(&leaves, None))?;
     let (number, set) = (slot.number() as i64, slot.set() as i64);
     let handle = Box::into_raw(Box::new(slot)) as usize as i64;
     Ok(gil.tuple(&[handle, number, set]))
 }
 
-/// `_staging_submit(slot, tensors)`: fills a slot with the elements of tensors, and gives it to the consumers. The handle
-/// is used up, whatever comes of it; with None for the tensors the slot goes back empty.
+/// `_staging_tensor(slot, index)`: a tensor of a slot, to be filled before the slot is submitted.
+pub(super) fn tensor(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([slot, index], []) = arguments.parse(gil, "_staging_tensor", [])?;
+    let slot = slot_of(gil, slot)?;
+    let index = usize::try_from(gil.index(index)?).unwrap_or(usize::MAX);
+    // SAFETY: a slot that the package has.
+    object::wrap(gil, unsafe { (*slot).tensor(index)?.clone() })
+}
+
+/// `_staging_submit(slot, tensors)`: fills a slot with the elements of tensors (None for one that is filled), and gives it
+/// to the consumers. The handle is used up, whatever comes of it; with None for all the slot goes back empty.
 pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([slot, tensors], []) = arguments.parse(gil, "_staging_submit", [])?;
-    let slot = gil.index(slot)? as usize as *mut Slot;
-    if slot.is_null() {
-        return Err(Error::Null { what: "slot" });
-    }
     // SAFETY: the package passes what `acquire` gave, once.
-    let mut slot = *unsafe { Box::from_raw(slot) };
+    let mut slot = *unsafe { Box::from_raw(slot_of(gil, slot)?) };
     let Some(tensors) = gil.given(tensors) else { return gil.none() };
-    let tensors = tensors_of(gil, tensors)?;
+    let source = |item| match gil.given(item) {
+        // SAFETY: the GIL is held, and the tuple keeps the object.
+        Some(item) => unsafe { object::tensor_in(gil, item) }.cloned().map(Some),
+        None => Ok(None),
+    };
+    let sources = items(gil, tensors)?.map(source).collect::<Result<Vec<_>>>()?;
     gil.without(move || {
-        for (index, tensor) in tensors.iter().enumerate() {
-            // SAFETY: whoever yields an array is asked for another only after this.
-            unsafe { slot.fill(index, tensor) }?;
+        for (index, source) in sources.iter().enumerate() {
+            if let Some(source) = source {
+                // SAFETY: whoever yields an array is asked for another only after this.
+                unsafe { slot.fill(index, source) }?;
+            }
         }
         slot.submit()
     })?;
@@ -134,18 +147,37 @@ fn ring_of(gil: &Gil, handle: Object) -> Result<ManuallyDrop<Ring>> {
     Ok(ManuallyDrop::new(unsafe { Ring::from_raw(handle as usize as *mut _) }))
 }
 
-/// The tensors in a tuple of `Tensor`s.
-fn tensors_of(gil: &Gil, tuple: Object) -> Result<Vec<Tensor>> {
+/// The slot behind a handle.
+fn slot_of(gil: &Gil, handle: Object) -> Result<*mut Slot> {
+    match gil.index(handle)? {
+        0 => Err(Error::Null { what: "slot" }),
+        handle => Ok(handle as usize as *mut Slot),
+    }
+}
+
+/// What is in a tuple, borrowed from it.
+fn items<'a>(gil: &'a Gil, tuple: Object) -> Result<impl Iterator<Item = Object> + 'a> {
     if gil.type_of(tuple) != gil.api.PyTuple_Type {
-        let words = "tensors is no tuple".to_owned();
-        return Err(Error::Refused(Refusal::Signature { words }));
+        return Err(Error::Refused(Refusal::Signature { words: "tensors is no tuple".into() }));
     }
     // SAFETY: the GIL is held, and it is a tuple.
     let count = unsafe { (gil.api.PyTuple_Size)(tuple) };
-    // SAFETY: as above; borrowed references, which the tuple keeps.
-    (0..count)
-        .map(|index| unsafe { object::tensor_in(gil, (gil.api.PyTuple_GetItem)(tuple, index)) }.cloned())
-        .collect()
+    // SAFETY: as above.
+    Ok((0..count).map(move |index| unsafe { (gil.api.PyTuple_GetItem)(tuple, index) }))
+}
+
+/// The shape and dtype that a tensor has, or a pair of them says.
+fn like(gil: &Gil, item: Object) -> Result<(Vec<i64>, DLDataType)> {
+    if gil.type_of(item) != gil.api.PyTuple_Type {
+        // SAFETY: the GIL is held, and its tuple keeps the object.
+        let tensor = unsafe { object::tensor_in(gil, item) }?;
+        return Ok((tensor.shape().to_vec(), tensor.dtype()));
+    }
+    let [shape, dtype] = items(gil, item)?.collect::<Vec<_>>()[..] else {
+        return Err(Error::Refused(Refusal::Signature { words: "a pair of shape and dtype is none".into() }));
+    };
+    let (sizes, ndim) = read_shape(gil, shape)?;
+    Ok((sizes[..ndim].to_vec(), read_dtype(gil, dtype)?))
 }
 
 impl Gil {

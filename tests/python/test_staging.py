@@ -435,3 +435,32 @@ def test_shared_memory_of_another_process_feeds_it() -> None:
         memory.close()
         memory.unlink()
     assert signal.Signals.SIGTERM != process.exitcode == 0
+
+
+def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
+    return [*np.random.default_rng(seed).integers(0, 256, (count, 6, 8, 3), "uint8")]
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_pictures_are_stacked_cast_turned_and_scaled_on_the_way(stacked: bool, workers: int) -> None:
+    made = [pictures(5, seed) for seed in range(20)]
+    source = ((images if stacked else np.stack(images), np.arange(5)) for images in made)
+    options = {"dtype": {0: "float32"}, "layout": {0: "CHW"}, "scale": {0: 1 / 255}, "bias": {0: -0.5}}
+    with dlbridge.Stager(source, stack={0: stacked}, workers=workers, as_="numpy", **options) as stager:
+        for images, (got, labels) in zip(made, stager):
+            want = np.stack(images).transpose(0, 3, 1, 2) * np.float32(1 / 255) + np.float32(-0.5)
+            np.testing.assert_array_equal(got, want)
+            assert got.dtype == "float32"
+            assert labels.dtype == "int64"
+
+
+def test_a_cast_that_fails_names_the_batch_and_leaves_nothing_behind() -> None:
+    with dlbridge.Stager([np.array([1.0, 2.0]), np.array([1.0, 1e300])], dtype="float32") as stager:
+        next(stager)
+        with pytest.raises(dlbridge.LossyError, match="batch 1"):
+            next(stager)
+    with dlbridge.Stager([[np.zeros(2), np.zeros(3)]], stack=True) as stager, pytest.raises(dlbridge.Error, match="batch 0"):
+        next(stager)
+    with dlbridge.Stager([[]], stack=True) as stager, pytest.raises(dlbridge.InvalidArgumentError, match="is empty"):
+        next(stager)

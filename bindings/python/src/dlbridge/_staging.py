@@ -14,6 +14,7 @@ from typing import Any, Callable
 from ._errors import ClosedError, Error, InvalidArgumentError, UnavailableError
 from ._explain import to
 from ._library import native
+from ._recipe import Recipe
 from ._structure import put_together, take_apart
 from ._timeline import StagerStats, Timeline
 
@@ -38,8 +39,8 @@ class _Ring:
 class _Work:
     """One pass over the batches: what the workers and the loop share. It knows no `Stager`, so that one can go."""
 
-    def __init__(self, ring: _Ring, source: Iterator[Any], workers: int, ragged: bool) -> None:
-        self.ring, self.source, self.ragged = ring, source, ragged
+    def __init__(self, ring: _Ring, source: Iterator[Any], workers: int, ragged: bool, recipe: Recipe) -> None:
+        self.ring, self.source, self.ragged, self.recipe = ring, source, ragged, recipe
         self.asking = threading.Lock()  # whoever asks the source for a batch
         self.lock = threading.Lock()
         self.error: BaseException | None = None
@@ -84,16 +85,17 @@ class _Work:
                 return False
             asked = _clock()
             number, self.count = self.count, self.count + 1
-            arrays, paths, rest = take_apart(batch)
-            tensors = tuple(self.tensor(number, path, array) for path, array in zip(paths, arrays))
-            self.check(number, paths, tensors)
+            arrays, paths, keys, rest = take_apart(batch, self.recipe.stacks)
+            found = [self.prepare(number, *each) for each in zip(paths, arrays, keys)]
+            likes = tuple(like for _, like, _ in found)
+            self.check(number, paths, likes)
             del batch, arrays
             waiting = _clock()
             # In order: slots are acquired as the source yields.
-            slot, ticket, chosen = native._staging_acquire(self.ring.handle, tensors)
+            slot, ticket, chosen = native._staging_acquire(self.ring.handle, likes)
         filling = _clock()
         self.rests[ticket] = rest
-        native._staging_submit(slot, tensors)
+        self.fill(number, paths, slot, found)
         end = _clock()
         add = self.timeline.add
         with self.lock:
@@ -103,17 +105,31 @@ class _Work:
             add(f"slot {chosen}", "fill", ticket, filling, end)
         return True
 
-    def tensor(self, number: int, path: str, array: Any) -> Any:
+    def prepare(self, number: int, path: str, array: Any, key: Any) -> tuple[Any, Any, Any]:
         try:
-            return native.from_dlpack(array)
+            return self.recipe.prepare(array, key)
         except Error as error:
             raise type(error)(f"batch {number}{_at(path)}: {error}") from error
 
-    def check(self, number: int, paths: list[str], tensors: tuple[Any, ...]) -> None:
+    def fill(self, number: int, paths: list[str], slot: int, found: list[tuple[Any, Any, Any]]) -> None:
+        """Copies, or stacks, into a slot and submits it; where that fails the slot goes back."""
+        path = ""
+        try:
+            for index, (path, (rows, _, options)) in enumerate(zip(paths, found)):
+                if options is not None:
+                    native.stack(rows, out=native._staging_tensor(slot, index), **options)
+        except BaseException as error:
+            native._staging_submit(slot, None)
+            if isinstance(error, Error):
+                raise type(error)(f"batch {number}{_at(path)}: {error}") from error
+            raise
+        native._staging_submit(slot, tuple(rows if options is None else None for rows, _, options in found))
+
+    def check(self, number: int, paths: list[str], likes: tuple[Any, ...]) -> None:
         """Refuses a batch that is not like the first."""
-        if not tensors:
+        if not likes:
             raise InvalidArgumentError(f"batch {number} holds no array; yield arrays, or tuples or dicts of them")
-        found = [(path, tensor.shape, tensor.dtype) for path, tensor in zip(paths, tensors)]
+        found = [(path, shape, str(dtype)) for path, (shape, dtype) in zip(paths, likes)]
         first = self.first = self.first or found
         if self.ragged or found == first:
             return
@@ -174,6 +190,10 @@ class Stager:
     order: "kept", or "first" for batches as they get ready.
     ragged: whether batches may differ from the first in shape, dtype and structure.
     progress: a bar by tqdm.
+    stack: whether lists are arrays to be stacked to one.
+    dtype, casting, layout, scale, bias: as for `dlbridge.stack`, of whose arrays the rows of a batch are: done on the
+        way into the slot, in the one pass that copies. Each of these six may be a dict, for the arrays of a batch that it
+        names: `dtype={0: "float32"}` for the first of a tuple, `layout={"image": "CHW"}` for one of a dict.
 
     What the source raises is raised by the loop, with its traceback, after the batches before it. However the loop
     ends, closing (`with`, `close()`, garbage collection, the end of the interpreter) ends the threads. A source that
@@ -198,6 +218,12 @@ class Stager:
         ragged: bool = False,
         progress: bool = False,
         keep: int = 16,
+        stack: Any = False,
+        dtype: Any = None,
+        casting: Any = None,
+        layout: Any = None,
+        scale: Any = None,
+        bias: Any = None,
     ) -> None:
         if not hasattr(type(batches), "__iter__") and not hasattr(type(batches), "__getitem__"):
             raise InvalidArgumentError(f"batches is a {type(batches).__name__}; pass an iterable of batches")
@@ -212,6 +238,7 @@ class Stager:
         self._timeout = -1 if timeout is None else int(timeout * 1e9)
         self._ring_options = (device, slots, keep, order == "first")
         self._convert = _converter(as_)
+        self._recipe = Recipe(stack, dtype=dtype, casting=casting, layout=layout, scale=scale, bias=bias)
         self._progress = _progress(batches) if progress else None
         self._work: _Work | None = None
         self._close: Any = None
@@ -229,7 +256,7 @@ class Stager:
         if source is self._batches:
             # An iterator, which ends with this pass: a generator is closed when its last reference goes.
             self._batches = ()
-        work = self._work = _Work(self._ring, source, self._workers, self._ragged)
+        work = self._work = _Work(self._ring, source, self._workers, self._ragged, self._recipe)
         del source
         names = [""] if self._workers == 1 else [str(number) for number in range(self._workers)]
         threads = [

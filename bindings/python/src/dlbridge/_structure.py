@@ -20,28 +20,36 @@ class _Leaf:
         self.index = index
 
 
-def take_apart(batch: Any) -> tuple[list[Any], list[str], Any]:
-    """The arrays of a batch, how each is reached in it, and the rest, for `put_together`."""
+def take_apart(batch: Any, whole: Callable[[Any], bool]) -> tuple[list[Any], list[str], list[Any], Any]:
+    """The arrays of a batch, how each is reached in it, its key in the batch, and the rest, for `put_together`.
+
+    A list is one array where `whole` says so of its key."""
     arrays: list[Any] = []
     paths: list[str] = []
+    keys: list[Any] = []
 
-    def walk(x: Any, path: str) -> Any:
-        if isinstance(x, (list, tuple)):
-            items = [walk(item, f"{path}[{index}]") for index, item in enumerate(x)]
+    def walk(x: Any, path: str, top: Any) -> Any:
+        def below(key: Any) -> Any:
+            return top if path else key
+
+        if isinstance(x, tuple) or (isinstance(x, list) and not whole(top)):
+            items = [walk(item, f"{path}[{index}]", below(index)) for index, item in enumerate(x)]
             if isinstance(x, list):
                 return items
             return type(x)(*items) if hasattr(x, "_fields") else tuple(items)
         if isinstance(x, Mapping):
-            return {key: walk(value, f"{path}[{key!r}]") for key, value in x.items()}
+            return {key: walk(value, f"{path}[{key!r}]", below(key)) for key, value in x.items()}
         if dataclasses.is_dataclass(x) and not isinstance(x, type):
-            return _changed(x, lambda name, value: walk(value, f"{path}.{name}"))
+            return _changed(x, lambda name, value: walk(value, f"{path}.{name}", below(name)))
         if isinstance(x, _PLAIN):
             return x
         arrays.append(x)
         paths.append(path)
+        keys.append(top)
         return _Leaf(len(arrays) - 1)
 
-    return arrays, paths, walk(batch, "")
+    rest = walk(batch, "", None)
+    return arrays, paths, keys, rest
 
 
 def put_together(rest: Any, arrays: list[Any]) -> Any:
