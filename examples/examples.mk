@@ -9,10 +9,11 @@ test-examples: test-examples-c test-examples-cpp test-examples-python ## every e
 # $(call example,NAME): its program, run with its output shown under its name; skipped where it was said to be unavailable.
 example = @! test -e $(EXAMPLES_OUT)/$(1) || { echo "--- examples/$(1)" && $(EXAMPLES_OUT)/$(1); }
 
-test-examples-c: $(EXAMPLES_OUT)/camera $(EXAMPLES_OUT)/own_memory $(EXAMPLES_OUT)/capture
+test-examples-c: $(EXAMPLES_OUT)/camera $(EXAMPLES_OUT)/own_memory $(EXAMPLES_OUT)/capture $(EXAMPLES_OUT)/overlap
 	$(call example,camera)
 	$(call example,own_memory)
 	$(call example,capture)
+	$(call example,overlap)
 
 test-examples-cpp: $(EXAMPLES_OUT)/decoder $(EXAMPLES_OUT)/opencv $(EXAMPLES_OUT)/eigen
 	$(call example,decoder)
@@ -39,6 +40,9 @@ $(EXAMPLES_OUT)/camera: examples/camera/camera.c $(C_HEADERS) | lib $(EXAMPLES_O
 	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)
 
 $(EXAMPLES_OUT)/capture: examples/capture/capture.c $(C_HEADERS) | lib $(EXAMPLES_OUT)
+	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)
+
+$(EXAMPLES_OUT)/overlap: examples/overlap/overlap.c $(C_HEADERS) | lib $(EXAMPLES_OUT)
 	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)
 
 $(EXAMPLES_OUT)/own_memory: examples/own_memory/own_memory.c $(C_HEADERS) | lib $(EXAMPLES_OUT)

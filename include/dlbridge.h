@@ -110,12 +110,29 @@
 #define DLB_WAIT_FOREVER UINT64_MAX
 
 /**
+ * Batches come out in the order in which their slots were acquired.
+ */
+#define DLB_STAGING_IN_ORDER 0
+
+/**
+ * Batches come out as they were submitted.
+ */
+#define DLB_STAGING_FIRST_COME 1
+
+/**
  * Who gives memory and takes it back: the host's allocator, a pool, or functions of the program.
  *
  * Opaque. Reference-counted: `dlb_allocator_retain()` adds a reference, `dlb_allocator_release()` drops one; every
  * tensor on its memory holds one too. Any thread may use it.
  */
 typedef struct dlb_allocator dlb_allocator;
+
+/**
+ * A batch, on the ring's device: a few tensors.
+ *
+ * Opaque. One owner, who ends it with `dlb_batch_release()`; any number of threads may read it meanwhile.
+ */
+typedef struct dlb_batch dlb_batch;
 
 /**
  * A point in a stream: done once everything queued before it is.
@@ -567,6 +584,66 @@ typedef struct {
 } dlb_transfer_counts;
 
 /**
+ * What a ring is like. Set `struct_size` to `sizeof(dlb_staging_options)` and the rest to zero first.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_staging_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Where the batches are to be; all zero for the host.
+   */
+  DLDevice device;
+  /**
+   * How many batches may be on their way, being filled and being used; 0 for 2.
+   */
+  size_t slots;
+  /**
+   * How many more there may be memory for while consumers keep batches; 0 for none.
+   */
+  size_t keep;
+  /**
+   * `DLB_STAGING_IN_ORDER` or `DLB_STAGING_FIRST_COME`.
+   */
+  int32_t order;
+} dlb_staging_options;
+
+/**
+ * What a ring has done. Set `struct_size` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_staging_totals)`.
+   */
+  size_t struct_size;
+  /**
+   * Batches that were submitted.
+   */
+  uint64_t submitted;
+  /**
+   * Batches that were handed out.
+   */
+  uint64_t handed;
+  /**
+   * Bytes of those.
+   */
+  uint64_t bytes;
+  /**
+   * Sets of buffers that were made: as many as slots, and more where batches were kept.
+   */
+  uint64_t sets;
+  /**
+   * Nanoseconds that threads waited for a slot, summed over them.
+   */
+  uint64_t slot_wait_ns;
+  /**
+   * Nanoseconds that threads waited for a batch, summed over them.
+   */
+  uint64_t batch_wait_ns;
+} dlb_staging_totals;
+
+/**
  * Success.
  */
 #define DLB_OK 0
@@ -622,7 +699,7 @@ typedef struct {
 #define DLB_ERROR_TIMEOUT 10
 
 /**
- * The other side has shut down. No function of this version returns it.
+ * The other side has shut down: a ring was closed or aborted.
  */
 #define DLB_ERROR_CLOSED 11
 

@@ -19,8 +19,8 @@
 //! # Ok::<(), dlbridge::Error>(())
 //! ```
 //!
-//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`mod@copy`], [`device`], then `interop`, `python`
-//! and `capi`.
+//! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`mod@copy`], [`device`],
+//! [`staging`], then `interop`, `python` and `capi`.
 //! A layer uses only the ones below it.
 
 pub mod capi;
@@ -33,11 +33,11 @@ mod guard;
 pub mod interop;
 pub mod memory;
 pub mod python;
-
+pub mod staging;
 pub mod tensor;
 
 pub use copy::copy;
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
-pub use error::{Allocation, Cast, Compare, Driver, Error, Kind, Refusal, Result, Stack, Transfer};
+pub use error::{Allocation, Cast, Compare, Driver, Error, Kind, Refusal, Result, Stack, Staging, Transfer};
 pub use tensor::Tensor;

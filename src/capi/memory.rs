@@ -217,7 +217,7 @@ fn check_place(device: DLDevice, asked: DLDevice, pinned: bool) -> Result<()> {
 }
 
 /// A device that is left out.
-const UNSET: DLDevice = DLDevice { device_type: DLDeviceType(0), device_id: 0 };
+pub(super) const UNSET: DLDevice = DLDevice { device_type: DLDeviceType(0), device_id: 0 };
 
 /// The host's allocator, which caches nothing: the C library's below 2 MiB, from there on mappings with huge pages.
 ///

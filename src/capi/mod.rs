@@ -8,6 +8,7 @@
     reason = "each comment is the C contract: who owns what, what may be NULL"
 )]
 
+pub mod batch;
 pub mod cast;
 pub mod compare;
 pub mod copy;
@@ -17,7 +18,9 @@ pub mod event;
 pub mod memory;
 pub mod pin;
 pub mod python;
+pub mod slot;
 pub mod stack;
+pub mod staging;
 pub mod status;
 pub mod stream;
 pub mod tensor;

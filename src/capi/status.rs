@@ -30,7 +30,7 @@ pub const DLB_ERROR_DEVICE: dlb_status = 8;
 pub const DLB_ERROR_UNAVAILABLE: dlb_status = 9;
 /// The time given ran out.
 pub const DLB_ERROR_TIMEOUT: dlb_status = 10;
-/// The other side has shut down. No function of this version returns it.
+/// The other side has shut down: a ring was closed or aborted.
 pub const DLB_ERROR_CLOSED: dlb_status = 11;
 /// A Python exception was raised; see `dlb_python_import()` for where it is then.
 pub const DLB_ERROR_PYTHON: dlb_status = 12;

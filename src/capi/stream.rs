@@ -28,7 +28,7 @@ pub struct dlb_stream {
 /// # Safety
 ///
 /// `stream` is NULL or a live stream.
-unsafe fn borrowed_stream(stream: *const dlb_stream) -> Result<ManuallyDrop<Stream>> {
+pub(super) unsafe fn borrowed_stream(stream: *const dlb_stream) -> Result<ManuallyDrop<Stream>> {
     let stream = required(stream, "stream")?;
     // SAFETY: not NULL, so a live stream; `ManuallyDrop` leaves the caller's reference alone.
     Ok(ManuallyDrop::new(unsafe { Stream::from_raw(stream.cast_mut().cast()) }))

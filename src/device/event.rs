@@ -31,6 +31,11 @@ impl Event {
         self.outcome(Transfer::Timeout { nanoseconds })
     }
 
+    /// What stands for it where memory is to be given back behind it.
+    pub(crate) fn fence(&self) -> Arc<dyn Fence> {
+        self.0.clone()
+    }
+
     /// What became of it; `unfinished` where it is not done and nothing failed.
     fn outcome(&self, unfinished: Transfer) -> Result<()> {
         let done = self.0.done();

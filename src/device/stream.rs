@@ -91,6 +91,13 @@ impl Stream {
         &*self.0.queue
     }
 
+    /// Queues any code, for tests: a kernel that takes its time.
+    #[cfg(test)]
+    pub(crate) fn call(&self, body: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Event> {
+        let work = Work::Call(Box::new(body));
+        Ok(self.queue().submit(&mut Lock::take(), Vec::new(), work)?.carried_out())
+    }
+
     /// The handle as a pointer; [`Stream::from_raw`] takes it back.
     pub(crate) fn into_raw(self) -> *mut c_void {
         Arc::into_raw(self.0).cast_mut().cast()

@@ -233,9 +233,7 @@ fn a_failure_reaches_everybody_behind_it_until_it_is_reported() {
 }
 
 fn queue(stream: &Stream, call: impl FnOnce() -> Result<()> + Send + 'static) -> Event {
-    let work = Work::Call(Box::new(call));
-    let submitted = stream.queue().submit(&mut Lock::take(), Vec::new(), work).unwrap();
-    submitted.carried_out()
+    stream.call(call).unwrap()
 }
 
 #[test]

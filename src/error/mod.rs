@@ -6,6 +6,7 @@ mod driver;
 mod loss;
 mod refusal;
 mod stack;
+mod staging;
 mod transfer;
 
 pub use allocation::Allocation;
@@ -14,6 +15,7 @@ pub use driver::Driver;
 pub use loss::{Cast, FirstLoss, LossReport};
 pub use refusal::Refusal;
 pub use stack::Stack;
+pub use staging::Staging;
 pub use transfer::Transfer;
 
 use std::borrow::Cow;
@@ -141,11 +143,11 @@ pub enum Error {
     Transfer(Transfer),
     // What a driver cannot do, or could not
     Driver(Driver),
+    // What a ring of staging slots cannot do
+    Staging(Staging),
     // What has no answer, equal or not
     Compare(Compare),
-    // What is no batch
     Stack(Stack),
-    // What a cast would lose
     Cast(Cast),
     Python { who: &'static str, words: String },
     Panic { words: String },
@@ -202,6 +204,7 @@ impl Error {
             Refused(refusal) => refusal.kind(),
             Transfer(transfer) => transfer.kind(),
             Driver(driver) => driver.kind(),
+            Staging(staging) => staging.kind(),
             Compare(compare) => compare.kind(),
             Stack(stack) => stack.kind(),
             Cast(cast) => cast.kind(),
@@ -396,6 +399,7 @@ impl fmt::Display for Error {
             Refused(refusal) => refusal.fmt(f),
             Transfer(transfer) => transfer.fmt(f),
             Driver(driver) => driver.fmt(f),
+            Staging(staging) => staging.fmt(f),
             Compare(compare) => compare.fmt(f),
             Stack(stack) => stack.fmt(f),
             Cast(cast) => cast.fmt(f),

@@ -61,7 +61,7 @@ pub(super) fn span(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 }
 
 /// An integer, or a sequence of them; how many there are.
-fn read_shape(gil: &Gil, shape: Object) -> Result<([i64; MAX_NDIM], usize)> {
+pub(super) fn read_shape(gil: &Gil, shape: Object) -> Result<([i64; MAX_NDIM], usize)> {
     let mut sizes = [0; MAX_NDIM];
     let number = gil.is_subtype(gil.type_of(shape), gil.api.PyLong_Type);
     // SAFETY: the GIL is held; a new reference or NULL comes back.

@@ -22,6 +22,7 @@ mod numpy;
 mod object;
 mod release;
 mod stack;
+mod staging;
 mod text;
 mod torch;
 mod transfer;

@@ -10,6 +10,7 @@ use super::gil::{Gil, Owned};
 use super::memory;
 use super::object;
 use super::stack;
+use super::staging;
 use super::transfer;
 use crate::error::{Cast, Error, LossReport, Refusal, Result};
 use std::ffi::{CStr, c_void};
@@ -176,6 +177,14 @@ True" => compare::allclose;
     c"_span", c"_span(tensor, /)\n--\n\nThe address and the number of bytes to pin." => memory::span;
     c"_upload", c"_upload(x, device, stream, /)\n--\n\nA new tensor on a device into which `x` is copied on a stream." => transfer::upload;
     c"_download", c"_download(x, stream, /)\n--\n\nA new tensor in host memory into which `x` is copied, and the event." => transfer::download;
+    c"_staging_create", c"_staging_create(device, slots, keep, first_come, /)\n--\n\nA ring's handle." => staging::create;
+    c"_staging_end", c"_staging_end(ring, reason, /)\n--\n\nCloses a ring, or with a reason aborts it." => staging::end;
+    c"_staging_drop", c"_staging_drop(ring, /)\n--\n\nGives a ring's handle back." => staging::drop_ring;
+    c"_staging_totals", c"_staging_totals(ring, /)\n--\n\nWhat a ring has done." => staging::totals;
+    c"_staging_acquire", c"_staging_acquire(ring, tensors, /)\n--\n\nA slot for tensors like these." => staging::acquire;
+    c"_staging_tensor", c"_staging_tensor(slot, index, /)\n--\n\nA tensor of a slot." => staging::tensor;
+    c"_staging_submit", c"_staging_submit(slot, tensors, /)\n--\n\nFills a slot and submits it." => staging::submit;
+    c"_staging_next", c"_staging_next(ring, timeout, /)\n--\n\nThe next batch." => staging::next;
 };
 
 /// A new module object with the functions and the `Tensor` type. `exceptions` is the tuple of exception classes.

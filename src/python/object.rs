@@ -9,7 +9,7 @@ use super::export;
 use super::gil::Gil;
 use super::release::drain;
 use super::wanted::read_dtype;
-use crate::copy::{Options, Order};
+use crate::copy::Options;
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;

@@ -177,6 +177,11 @@ impl Tensor {
         std::mem::ManuallyDrop::new(self).0.as_ptr().cast()
     }
 
+    /// The raw pointer, borrowed: nothing is given away.
+    pub(crate) fn as_raw(&self) -> *mut c_void {
+        self.0.as_ptr().cast()
+    }
+
     /// Takes a reference back from [`Tensor::into_raw`].
     ///
     /// # Safety

@@ -4,8 +4,8 @@
     test-c-valgrind test-c-asan test-c-driver
 
 C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory pin stream transfer copy cast compare stack \
-             python
-C_EXAMPLES := camera own_memory capture
+             staging python
+C_EXAMPLES := camera own_memory capture overlap
 C_BUILD   := $(ROOT)/build/c
 C_HEADERS := $(wildcard tests/c/*.h) $(wildcard include/*.h include/dlbridge/*.h)
 C_FLAGS   := -std=c11 -D_DEFAULT_SOURCE -O1 -g $(C_WARNINGS) $(INCLUDE) -pthread

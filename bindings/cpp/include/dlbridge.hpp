@@ -496,6 +496,7 @@ inline DLDataType parse_dtype(const std::string &name) {
 #include "dlbridge/memory.hpp"
 #include "dlbridge/stack.hpp"
 #include "dlbridge/stream.hpp"
+#include "dlbridge/staging.hpp"
 
 #if __cplusplus >= 202002L
 #include "dlbridge/span.hpp"

@@ -43,8 +43,10 @@ from ._memory import (
     trim,
     zeros_pinned,
 )
+from ._staging import Stager
 from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
+from ._timeline import StagerStats
 
 allclose = native.allclose
 cast = native.cast
@@ -79,6 +81,8 @@ __all__ = [
     "OutOfRangeError",
     "ProducerError",
     "ReadOnlyError",
+    "Stager",
+    "StagerStats",
     "Stream",
     "Tensor",
     "TimedOutError",

@@ -40,7 +40,9 @@ from ._memory import (
     pin as pin,
     trim as trim,
 )
+from ._staging import Stager as Stager
 from ._streams import Event as Event, Stream as Stream, cuda_available as cuda_available, devices as devices
+from ._timeline import StagerStats as StagerStats
 
 __all__ = [
     "ClosedError",
@@ -63,6 +65,8 @@ __all__ = [
     "OutOfRangeError",
     "ProducerError",
     "ReadOnlyError",
+    "Stager",
+    "StagerStats",
     "Stream",
     "Tensor",
     "TimedOutError",

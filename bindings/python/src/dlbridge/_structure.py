@@ -1,0 +1,77 @@
+"""Batches as people write them: an array, or tuples, lists, dicts and dataclasses of them, taken apart and back."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Callable
+
+# What comes along as it is.
+_PLAIN = (str, bytes, int, float, complex, bool, type(None))
+
+
+class _Leaf:
+    """Where an array was taken out."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+def take_apart(batch: Any, whole: Callable[[Any], bool]) -> tuple[list[Any], list[str], list[Any], Any]:
+    """The arrays of a batch, how each is reached in it, its key in the batch, and the rest, for `put_together`.
+
+    A list is one array where `whole` says so of its key."""
+    arrays: list[Any] = []
+    paths: list[str] = []
+    keys: list[Any] = []
+
+    def walk(x: Any, path: str, top: Any) -> Any:
+        def below(key: Any) -> Any:
+            return top if path else key
+
+        if isinstance(x, tuple) or (isinstance(x, list) and not whole(top)):
+            items = [walk(item, f"{path}[{index}]", below(index)) for index, item in enumerate(x)]
+            if isinstance(x, list):
+                return items
+            return type(x)(*items) if hasattr(x, "_fields") else tuple(items)
+        if isinstance(x, Mapping):
+            return {key: walk(value, f"{path}[{key!r}]", below(key)) for key, value in x.items()}
+        if dataclasses.is_dataclass(x) and not isinstance(x, type):
+            return _changed(x, lambda name, value: walk(value, f"{path}.{name}", below(name)))
+        if isinstance(x, _PLAIN):
+            return x
+        arrays.append(x)
+        paths.append(path)
+        keys.append(top)
+        return _Leaf(len(arrays) - 1)
+
+    rest = walk(batch, "", None)
+    return arrays, paths, keys, rest
+
+
+def put_together(rest: Any, arrays: list[Any]) -> Any:
+    """A batch like the one that was taken apart, with other arrays."""
+    if isinstance(rest, _Leaf):
+        return arrays[rest.index]
+    if isinstance(rest, list):
+        return [put_together(item, arrays) for item in rest]
+    if isinstance(rest, tuple):
+        items = [put_together(item, arrays) for item in rest]
+        return type(rest)(*items) if hasattr(rest, "_fields") else tuple(items)
+    if isinstance(rest, dict):
+        return {key: put_together(value, arrays) for key, value in rest.items()}
+    if dataclasses.is_dataclass(rest) and not isinstance(rest, type):
+        return _changed(rest, lambda name, value: put_together(value, arrays))
+    return rest
+
+
+def _changed(x: Any, change: Callable[[str, Any], Any]) -> Any:
+    """A dataclass with its fields changed; neither its constructor nor its checks are called."""
+    made = copy.copy(x)
+    for field in dataclasses.fields(x):
+        if hasattr(x, field.name):
+            object.__setattr__(made, field.name, change(field.name, getattr(x, field.name)))
+    return made

@@ -1,0 +1,121 @@
+//! What can go wrong in a staging ring: whose batch, which slot, then what to do.
+
+use super::Kind;
+use std::fmt;
+
+/// Why a slot is not given, or a batch not handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+pub enum Staging {
+    Slots { slots: usize, keep: usize },
+    Order { order: i32 },
+    NotUtf8 { index: usize },
+    NoTensors,
+    TooMany { count: usize, limit: usize },
+    Index { index: usize, count: usize },
+    Name { name: String, names: Vec<String> },
+    NeedsStream { device: String },
+    OtherDevice { ring: String, stream: String },
+    Closed,
+    Aborted { reason: String },
+    NoSlot { nanoseconds: u64, held: Vec<u64> },
+    NoBatch { nanoseconds: u64 },
+    Held { batches: Vec<u64>, most: usize },
+    BeforeFork,
+}
+
+impl Staging {
+    /// The kind, whose number is the C status code.
+    pub const fn kind(&self) -> Kind {
+        use Staging::*;
+        match self {
+            Slots { .. }
+            | Order { .. }
+            | NotUtf8 { .. }
+            | NoTensors
+            | TooMany { .. }
+            | Index { .. }
+            | Name { .. }
+            | NeedsStream { .. }
+            | OtherDevice { .. } => Kind::InvalidArgument,
+            Closed | Aborted { .. } => Kind::Closed,
+            NoSlot { .. } | NoBatch { .. } => Kind::Timeout,
+            Held { .. } => Kind::OutOfMemory,
+            BeforeFork => Kind::Unavailable,
+        }
+    }
+}
+
+/// Batches by their numbers, the first few of many.
+fn listed(numbers: &[u64]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = numbers.iter().take(SHOWN).map(u64::to_string).collect();
+    let more =
+        if numbers.len() > SHOWN { format!(" and {} more", numbers.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn milliseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e6
+}
+
+impl fmt::Display for Staging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Staging::*;
+        match self {
+            Slots { slots, keep } => write!(
+                f,
+                "{slots} slots and {keep} batches to keep are asked for; pass 1 to 65536 slots (2 overlap loading with computing) and at most 65536 batches"
+            ),
+            Order { order } => {
+                write!(f, "{order} is no order; pass DLB_STAGING_IN_ORDER or DLB_STAGING_FIRST_COME")
+            }
+            NotUtf8 { index } => {
+                write!(f, "the name of tensor {index} is not UTF-8; pass UTF-8, or NULL for its position")
+            }
+            NoTensors => f.write_str("a batch of no tensors is asked for; describe at least one"),
+            TooMany { count, limit } => {
+                write!(f, "a batch of {count} tensors is asked for; pass at most {limit}")
+            }
+            Index { index, count } => {
+                write!(f, "the batch has {count} tensors and no number {index}; pass 0 to {}", *count as i64 - 1)
+            }
+            Name { name, names } => write!(f, "the batch has no tensor {name:?}; it has {names:?}"),
+            NeedsStream { device } => write!(
+                f,
+                "the batches are on {device}, where work is ordered by streams; pass the stream that will use the batch"
+            ),
+            OtherDevice { ring, stream } => write!(
+                f,
+                "the batches are on {ring} and the stream is on {stream}; pass a stream of {ring}"
+            ),
+            Closed => f.write_str("the ring is closed and every batch was handed out; make a new one"),
+            Aborted { reason } => write!(f, "the ring was aborted: {reason}"),
+            NoSlot { nanoseconds, held } if held.is_empty() => write!(
+                f,
+                "no slot was free within {} ms; wait again, or longer, or ask for more slots",
+                milliseconds(*nanoseconds)
+            ),
+            NoSlot { nanoseconds, held } => write!(
+                f,
+                "no slot was free within {} ms; consumers hold batches {}: release them, wait longer, or ask for more slots",
+                milliseconds(*nanoseconds),
+                listed(held)
+            ),
+            NoBatch { nanoseconds } => write!(
+                f,
+                "no batch was ready within {} ms; wait again, or longer",
+                milliseconds(*nanoseconds)
+            ),
+            Held { batches, most } => write!(
+                f,
+                "all {most} batches that the ring may have memory for are still held (numbers {}), so there is none for the next; drop their tensors and views, copy what is to stay, or let more be kept (keep)",
+                listed(batches)
+            ),
+            BeforeFork => f.write_str(
+                "the ring was made before this process forked, and its threads stayed in the parent; make a new one in the child",
+            ),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A batch: tensors that a consumer has, and the memory under them until the last of them is gone.
+
+use super::shared::Shared;
+use super::slot::Filled;
+use crate::device::Stream;
+use crate::error::Result;
+use crate::tensor::Tensor;
+use std::fmt;
+use std::sync::Arc;
+
+/// What [`Ring::next`](super::Ring::next) gives. Dropping it says that the consumer is done; tensors, views and exports
+/// that were made of it keep the memory all the same. Where it is dropped for a panic, the ring is aborted.
+pub struct Batch {
+    filled: Filled,
+    ticket: u64,
+    shared: Arc<Shared>,
+    /// Whether dropping it says that the consumer is done.
+    counts: bool,
+}
+
+impl Batch {
+    pub(super) fn new(shared: Arc<Shared>, ticket: u64, filled: Filled) -> Self {
+        Batch { filled, ticket, shared, counts: true }
+    }
+
+    /// Has `stream` wait until the batch is complete, and the memory wait for what `stream` does with it.
+    pub(super) fn ready_on(&self, stream: &Stream) -> Result<()> {
+        if let Some(done) = self.filled.lease.ready() {
+            stream.wait_event(&done)?;
+        }
+        self.filled.lease.used_on(stream);
+        Ok(())
+    }
+
+    /// Its number, counted from 0 in the order in which slots were acquired. Slots that were given up leave gaps.
+    pub fn number(&self) -> u64 {
+        self.ticket
+    }
+
+    /// Which of the ring's sets of buffers it has.
+    pub fn set(&self) -> usize {
+        self.filled.lease.set.number
+    }
+
+    /// Its tensors, as they were described to [`acquire`](super::Ring::acquire), on the ring's device.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.filled.tensors
+    }
+
+    /// Their names.
+    pub fn names(&self) -> &[String] {
+        &self.filled.names
+    }
+
+    /// The tensor of this number.
+    pub fn tensor(&self, index: usize) -> Result<&Tensor> {
+        self.filled.at(index)
+    }
+
+    /// The tensor of this name.
+    pub fn get(&self, name: &str) -> Result<&Tensor> {
+        self.filled.at(self.filled.position(name)?)
+    }
+
+    /// Says that the last use of the batch is what is queued on `stream` by now; the one given to
+    /// [`next`](super::Ring::next) where it is another. Where tensors of it are alive still, what counts is what is
+    /// queued when the last of them goes.
+    pub fn release(self, stream: &Stream) {
+        self.filled.lease.used_on(stream);
+    }
+
+    /// The tensors alone. For the ring the consumer is done with the batch when they are gone, or when it calls
+    /// [`next_releasing`](super::Ring::next_releasing).
+    pub fn into_tensors(mut self) -> Vec<Tensor> {
+        self.counts = false;
+        std::mem::take(&mut self.filled.tensors)
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.abort("a consumer panicked while it had a batch");
+        }
+        if self.counts {
+            self.shared.release(self.ticket);
+        }
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("number", &self.ticket).field("tensors", &self.tensors()).finish()
+    }
+}

@@ -1,0 +1,165 @@
+//! The memory of one batch, and who has it.
+
+use super::shared::Shared;
+use crate::device::{Event, Stream};
+use crate::dlpack::DLTensor;
+use crate::error::Result;
+use crate::fork::{Guarded, Lock};
+use crate::memory::{Allocator, Block};
+use crate::staging::Leaf;
+use crate::tensor::{Reach, Tensor, packed_bytes};
+use dlpark::DlpackFlags;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// The buffers of one slot: one for each tensor, exactly as large as the largest it has had.
+#[derive(Default)]
+pub(super) struct Set {
+    pub number: usize,
+    pub host: Vec<Buffer>,
+    /// Empty where the host's buffers are the batch.
+    pub device: Vec<Buffer>,
+    /// The copies out of the host's buffers.
+    pub uploaded: Option<Event>,
+    /// What was queued on the batch when its last tensor went.
+    pub used: Option<Event>,
+}
+
+impl Set {
+    /// Without any memory.
+    pub fn numbered(number: usize) -> Self {
+        let mut set = Set::default();
+        set.number = number;
+        set
+    }
+}
+
+impl Drop for Set {
+    fn drop(&mut self) {
+        let events = self.used.iter().chain(&self.uploaded).filter(|event| !event.done());
+        let fences: Vec<_> = events.map(Event::fence).collect();
+        for Buffer { block, .. } in self.host.drain(..).chain(self.device.drain(..)) {
+            block.release_after(fences.clone());
+        }
+    }
+}
+
+pub(super) struct Buffer {
+    block: Block,
+    /// Whether every byte has a value, as a slice needs it.
+    initialised: AtomicBool,
+}
+
+impl Buffer {
+    /// Gives every byte a value, once in the buffer's life.
+    pub fn initialise(&self) {
+        if !self.initialised.load(Ordering::Relaxed) {
+            // SAFETY: host memory of this size; who fills the slot has it alone.
+            unsafe { self.block.data().write_bytes(0, self.block.bytes()) };
+            self.initialised.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Makes room in `buffers` for tensors like `leaves`; smaller ones go once what is queued on them, `used`, is done.
+pub(super) fn grow(
+    buffers: &mut Vec<Buffer>,
+    leaves: &[Leaf<'_>],
+    allocator: Option<&Arc<dyn Allocator>>,
+    used: Option<&Event>,
+) -> Result<()> {
+    for (index, leaf) in leaves.iter().enumerate() {
+        let bytes = packed_bytes(leaf.shape, leaf.dtype)?;
+        if buffers.get(index).is_some_and(|buffer| buffer.block.bytes() >= bytes) {
+            continue;
+        }
+        let buffer = Buffer { block: Block::new(allocator, bytes, 0)?, initialised: AtomicBool::new(false) };
+        match buffers.get_mut(index) {
+            Some(place) => {
+                let smaller = std::mem::replace(place, buffer);
+                smaller.block.release_after(used.map(Event::fence).into_iter().collect());
+            }
+            None => buffers.push(buffer),
+        }
+    }
+    Ok(())
+}
+
+/// A set while tensors on it are alive. It goes back to its ring when the last of them is gone.
+pub(super) struct Lease {
+    pub shared: Arc<Shared>,
+    pub ticket: u64,
+    /// Taken out once, in `drop`.
+    pub set: Set,
+    /// The stream that the batch is used on.
+    stream: Guarded<Option<Stream>>,
+    /// The copies to the device.
+    uploaded: OnceLock<Event>,
+}
+
+impl Lease {
+    pub fn new(shared: Arc<Shared>, ticket: u64, set: Set) -> Arc<Self> {
+        Arc::new(Lease { shared, ticket, set, stream: Guarded::new(None), uploaded: OnceLock::new() })
+    }
+
+    /// What has to be done before the memory is used again is what is on `stream` when the last tensor goes.
+    pub fn used_on(&self, stream: &Stream) {
+        let before = self.stream.get(&mut Lock::take()).replace(stream.clone());
+        drop(before);
+    }
+
+    /// The batch is on the device once `event` is done.
+    pub fn uploaded(&self, event: Event) {
+        let _ = self.uploaded.set(event);
+    }
+
+    /// When the batch is on the device; `None` where it is there.
+    pub fn ready(&self) -> Option<Event> {
+        self.uploaded.get().cloned()
+    }
+
+    /// Tensors like `leaves` on buffers of this set.
+    pub fn tensors(self: &Arc<Self>, buffers: &[Buffer], leaves: &[Leaf<'_>]) -> Result<Vec<Tensor>> {
+        leaves.iter().zip(buffers).map(|(leaf, buffer)| self.tensor(buffer, leaf)).collect()
+    }
+
+    fn tensor(self: &Arc<Self>, buffer: &Buffer, leaf: &Leaf<'_>) -> Result<Tensor> {
+        let description = DLTensor {
+            data: if packed_bytes(leaf.shape, leaf.dtype)? == 0 { null_mut() } else { buffer.block.data() },
+            device: buffer.block.device(),
+            ndim: leaf.shape.len() as i32, // at most MAX_NDIM, as `packed_bytes` has seen
+            dtype: leaf.dtype,
+            shape: leaf.shape.as_ptr().cast_mut(),
+            strides: null_mut(),
+            byte_offset: 0,
+        };
+        // SAFETY: `grow` has made the buffer large enough. It is the set's, which is given out again only when this
+        // owner and all its likes are dropped.
+        let made =
+            unsafe { Tensor::keep(self.clone(), Reach::Unknown, DlpackFlags::empty(), |_| Ok(description)) };
+        made.map_err(|(error, _)| error)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut set = std::mem::take(&mut self.set);
+        let stream = self.stream.get(&mut Lock::take()).take();
+        if let Some(uploaded) = self.uploaded.take() {
+            // What was queued on the batch before is over when this is.
+            set.used = None;
+            set.uploaded = Some(uploaded);
+        }
+        let mut usable = true;
+        if let Some(stream) = stream {
+            // A stream that takes no more work has lost its process or its device: nobody knows what it still does, and
+            // the memory goes back to where it came from instead.
+            match stream.record() {
+                Ok(event) => set.used = Some(event),
+                Err(_) => usable = false,
+            }
+        }
+        self.shared.give_back(self.ticket, usable.then_some(set));
+    }
+}

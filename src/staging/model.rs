@@ -1,0 +1,274 @@
+//! The state machine, driven as the ring drives it, through every interleaving of a few threads (within a bound of
+//! preemptions). loom finds deadlocks and lost wake-ups by itself, and that two threads reach one set's memory at once.
+
+use super::Order;
+use super::state::{Answer, State, Who};
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+use loom::thread;
+
+/// More sets than any of these rings may have.
+const SETS: usize = 4;
+
+struct Model {
+    inner: Mutex<Inner>,
+    room: Condvar,
+    ready: Condvar,
+    /// The memory of each set: the number of the batch that was written there.
+    memory: [UnsafeCell<u64>; SETS],
+}
+
+struct Inner {
+    state: State,
+    free: Vec<usize>,
+    made: usize,
+    /// Which set a batch is in.
+    place: Vec<usize>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Over {
+    Closed,
+    Aborted,
+    Held(Vec<u64>),
+}
+
+// SAFETY: who may reach the memory of a set is what the model is to find out.
+unsafe impl Sync for Model {}
+
+impl Model {
+    fn new(slots: usize, keep: usize, order: Order) -> Arc<Model> {
+        let state = State::new(slots, keep, order);
+        Arc::new(Model {
+            inner: Mutex::new(Inner { state, free: Vec::new(), made: 0, place: Vec::new() }),
+            room: Condvar::new(),
+            ready: Condvar::new(),
+            memory: std::array::from_fn(|_| UnsafeCell::new(u64::MAX)),
+        })
+    }
+
+    fn tell(&self, inner: &mut Inner) {
+        let wake = inner.state.wake();
+        if wake.producers {
+            self.room.notify_all();
+        }
+        if wake.consumers {
+            self.ready.notify_all();
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.inner.lock().unwrap();
+        let result = change(&mut inner);
+        self.tell(&mut inner);
+        result
+    }
+
+    fn wait<'a, T>(
+        &'a self,
+        condition: &Condvar,
+        who: Who,
+        ask: impl Fn(&mut Inner) -> Answer<T>,
+        (waits, leaves): (fn(&mut State, Who), fn(&mut State, Who)),
+    ) -> (MutexGuard<'a, Inner>, Result<T, Over>) {
+        let mut inner = self.inner.lock().unwrap();
+        let mut waited = false;
+        let answer = loop {
+            let answer = ask(&mut inner);
+            self.tell(&mut inner);
+            if !matches!(answer, Answer::Wait) {
+                break answer;
+            }
+            if !std::mem::replace(&mut waited, true) {
+                waits(&mut inner.state, who);
+                self.tell(&mut inner);
+            }
+            inner = condition.wait(inner).unwrap();
+        };
+        if waited {
+            leaves(&mut inner.state, who);
+        }
+        let result = match answer {
+            Answer::Go(value) => Ok(value),
+            Answer::Wait => unreachable!(),
+            Answer::Closed => Err(Over::Closed),
+            Answer::Aborted => Err(Over::Aborted),
+            Answer::Held(batches) => Err(Over::Held(batches)),
+        };
+        (inner, result)
+    }
+
+    /// A slot: the number of the batch, and its set.
+    fn acquire(&self, who: Who) -> Result<(u64, usize), Over> {
+        let waiting =
+            (State::producer_waits as fn(&mut State, Who), State::producer_leaves as fn(&mut State, Who));
+        let (mut inner, given) = self.wait(&self.room, who, |inner| inner.state.acquire(who), waiting);
+        let given = given?;
+        let set = if given.reuse { inner.free.pop().unwrap() } else { inner.made };
+        inner.made += usize::from(!given.reuse);
+        assert!(inner.made <= inner.state.most().min(SETS), "no more sets than allowed");
+        assert_eq!(inner.place.len() as u64, given.ticket, "numbers follow one another");
+        inner.place.push(set);
+        Ok((given.ticket, set))
+    }
+
+    fn produce(&self, who: Who) -> Result<u64, Over> {
+        let (ticket, set) = self.acquire(who)?;
+        // SAFETY: loom finds whoever else is at it.
+        self.memory[set].with_mut(|place| unsafe { *place = ticket });
+        if self.change(|inner| inner.state.submit(ticket)) {
+            return Ok(ticket);
+        }
+        self.give_back(ticket);
+        Err(Over::Aborted)
+    }
+
+    fn next(&self, who: Who, release: bool) -> Result<u64, Over> {
+        let first = std::cell::Cell::new(true);
+        let ask = |inner: &mut Inner| {
+            if first.take() {
+                inner.state.asks(who, release);
+            }
+            inner.state.next(who)
+        };
+        let waiting =
+            (State::consumer_waits as fn(&mut State, Who), State::consumer_leaves as fn(&mut State, Who));
+        let (mut inner, ticket) = self.wait(&self.ready, who, ask, waiting);
+        let ticket = ticket?;
+        let set = inner.place[ticket as usize];
+        inner.state.copied(ticket);
+        drop(inner);
+        self.read(ticket, set);
+        Ok(ticket)
+    }
+
+    fn read(&self, ticket: u64, set: usize) {
+        // SAFETY: loom finds whoever else is at it.
+        assert_eq!(self.memory[set].with(|place| unsafe { *place }), ticket, "the batch that was written");
+    }
+
+    fn give_back(&self, ticket: u64) {
+        self.change(|inner| {
+            let set = inner.place[ticket as usize];
+            if inner.state.give_back(ticket) {
+                inner.free.push(set);
+            }
+        });
+    }
+}
+
+fn check(test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(test);
+}
+
+#[test]
+fn one_producer_and_one_consumer_hand_over_in_order() {
+    for slots in [1, 2] {
+        check(move || {
+            let model = Model::new(slots, 0, Order::Kept);
+            let producer = model.clone();
+            let thread = thread::spawn(move || {
+                (0..3).for_each(|number| assert_eq!(producer.produce(1), Ok(number)));
+                producer.change(|inner| inner.state.close());
+            });
+            for number in 0..3 {
+                assert_eq!(model.next(2, false), Ok(number));
+                model.give_back(number);
+            }
+            assert_eq!(model.next(2, false), Err(Over::Closed));
+            thread.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn two_producers_and_a_consumer_in_either_order() {
+    for order in [Order::Kept, Order::FirstCome] {
+        check(move || {
+            let model = Model::new(1, 0, order);
+            let threads = [1, 2].map(|who| {
+                let model = model.clone();
+                thread::spawn(move || assert!(model.produce(who).is_ok()))
+            });
+            for number in 0..2 {
+                assert_eq!(model.next(3, false), Ok(number));
+                model.give_back(number);
+            }
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+}
+
+#[test]
+fn two_consumers_get_every_batch_once_and_both_see_the_end() {
+    check(|| {
+        let model = Model::new(2, 0, Order::Kept);
+        let consumers = [1, 2].map(|who| {
+            let model = model.clone();
+            thread::spawn(move || {
+                let mut got = 0;
+                while let Ok(ticket) = model.next(who, false) {
+                    model.give_back(ticket);
+                    got += 1;
+                }
+                got
+            })
+        });
+        (0..2).for_each(|number| assert_eq!(model.produce(3), Ok(number)));
+        model.change(|inner| inner.state.close());
+        assert_eq!(consumers.map(|thread| thread.join().unwrap()).iter().sum::<i32>(), 2);
+    });
+}
+
+#[test]
+fn a_slot_that_is_given_up_does_not_hold_up_those_behind_it() {
+    check(|| {
+        let model = Model::new(2, 0, Order::Kept);
+        let (first, _) = model.acquire(1).unwrap();
+        let producer = model.clone();
+        let thread = thread::spawn(move || {
+            producer.produce(1).unwrap();
+            producer.give_back(first);
+        });
+        assert_eq!(model.next(2, false), Ok(1));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_consumer_that_keeps_its_batches_gets_more_of_them_and_then_an_error() {
+    check(|| {
+        let model = Model::new(1, 1, Order::Kept);
+        let producer = model.clone();
+        let thread = thread::spawn(move || while producer.produce(1).is_ok() {});
+        let place = |number: u64| model.inner.lock().unwrap().place[number as usize];
+        assert_eq!(model.next(2, true), Ok(0));
+        assert_eq!(model.next(2, true), Ok(1));
+        assert_eq!(model.next(2, true), Err(Over::Held(vec![0, 1])));
+        model.read(0, place(0));
+        model.give_back(1);
+        assert_eq!(model.next(2, true), Ok(2));
+        model.read(0, place(0));
+        model.change(|inner| inner.state.abort());
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn an_abort_reaches_a_producer_that_waits_and_a_consumer_that_waits() {
+    check(|| {
+        let model = Model::new(1, 0, Order::Kept);
+        assert_eq!(model.produce(1), Ok(0));
+        assert_eq!(model.next(2, false), Ok(0));
+        let threads = [3, 4].map(|who| {
+            let model = model.clone();
+            let ask = move || if who == 3 { model.produce(who) } else { model.next(who, false) };
+            thread::spawn(move || assert_eq!(ask(), Err(Over::Aborted)))
+        });
+        model.change(|inner| inner.state.abort());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        model.give_back(0);
+    });
+}

@@ -1,0 +1,208 @@
+//! The ring, as producers and consumers see it.
+
+use super::batch::Batch;
+use super::lease::{Lease, Set, grow};
+use super::shared::{Before, Shared, Totals};
+use super::slot::{Leaf, Slot};
+use super::target::Target;
+use super::{MAX_LEAVES, Options};
+use crate::device::Stream;
+use crate::dlpack::DLDevice;
+use crate::error::{Error, Result, Staging};
+use crate::tensor::{device, packed_bytes};
+use std::ffi::c_void;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Slots that producers fill and consumers empty. A clone is another handle to the same ring; any thread may use one.
+///
+/// Whoever waits holds no lock. A thread that panics while it has a [`Slot`] or a [`Batch`] aborts the ring, so that
+/// nobody waits for it. In a child of `fork()` the rings of the parent are [`Unavailable`](crate::Kind::Unavailable).
+#[derive(Clone)]
+pub struct Ring(Arc<Handle>);
+
+/// What handles share. Slots and batches have the part in it only, so that batches which nobody can ask for any more do
+/// not keep the ring that keeps them.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.abort("nobody has a handle to it any more");
+    }
+}
+
+impl Ring {
+    /// A ring without any memory yet: slots get it as they are first used.
+    pub fn new(options: Options) -> Result<Ring> {
+        Ring::on(Target::new(options.device)?, options)
+    }
+
+    pub(super) fn on(target: Target, options: Options) -> Result<Ring> {
+        const MOST: usize = 1 << 16;
+        let Options { slots, keep, order, .. } = options;
+        if slots == 0 || slots > MOST || keep > MOST {
+            return Err(Error::Staging(Staging::Slots { slots, keep }));
+        }
+        Ok(Ring(Arc::new(Handle(Shared::new(target, slots, keep, order)))))
+    }
+
+    /// Where the batches are.
+    pub fn device(&self) -> DLDevice {
+        self.0.0.target.device
+    }
+
+    /// An empty slot with host memory for tensors like `leaves`, row-major, their values anything. Waits until there is
+    /// one, for at most `timeout`: `None` however long it takes, zero not at all.
+    ///
+    /// Fails with [`Timeout`](crate::Kind::Timeout), with [`Closed`](crate::Kind::Closed) once the ring is closed or
+    /// aborted, and with [`OutOfMemory`](crate::Kind::OutOfMemory) where there is none, or where all that the ring may
+    /// have is held by batches which nobody else can let go.
+    pub fn acquire(&self, leaves: &[Leaf<'_>], timeout: Option<Duration>) -> Result<Slot> {
+        match leaves.len() {
+            0 => return Err(Error::Staging(Staging::NoTensors)),
+            count if count > MAX_LEAVES => {
+                return Err(Error::Staging(Staging::TooMany { count, limit: MAX_LEAVES }));
+            }
+            _ => {}
+        }
+        for leaf in leaves {
+            packed_bytes(leaf.shape, leaf.dtype)?;
+        }
+        let (ticket, set) = self.0.0.wait_for_slot(timeout)?;
+        // From here on the slot gives back what it has, whatever fails.
+        let mut taken = Taken { shared: self.0.0.clone(), ticket, set: Some(set) };
+        let (target, set) = (&self.0.0.target, taken.set.get_or_insert_default());
+        // What was copied out of the host's buffers, or used in them where they were the batch: done long ago, unless
+        // nobody looked at the batch. Whether it failed was told to others.
+        let busy = if target.upload.is_some() { set.uploaded.take() } else { set.used.take() };
+        if let Some(busy) = busy {
+            let _ = busy.wait();
+        }
+        grow(&mut set.host, leaves, target.host.as_ref(), None)?;
+        if let Some(upload) = &target.upload {
+            grow(&mut set.device, leaves, Some(&upload.allocator), set.used.as_ref())?;
+        }
+        let set = taken.set.take().unwrap_or_default();
+        let lease = Lease::new(self.0.0.clone(), ticket, set);
+        Slot::new(lease, leaves)
+    }
+
+    /// The next batch, waiting for at most `timeout`. What is queued on `stream` from now on finds it complete; nobody
+    /// waits for that but the device. On the host `stream` may be `None`.
+    ///
+    /// Once the ring is closed this fails with [`Closed`](crate::Kind::Closed) after the last batch, and at once where it
+    /// was aborted, with the reason. Where consumers hold all batches that the ring may have memory for, and all of them
+    /// wait here, it is [`OutOfMemory`](crate::Kind::OutOfMemory); nothing is lost, and after some were dropped the next
+    /// call succeeds.
+    pub fn next(&self, stream: Option<&Stream>, timeout: Option<Duration>) -> Result<Batch> {
+        self.next_batch(stream, timeout, Some(Before::Separate))
+    }
+
+    /// [`Ring::next`] for a loop that is done with its batch when it asks for another: what this thread was given before
+    /// is released first.
+    pub fn next_releasing(&self, stream: Option<&Stream>, timeout: Option<Duration>) -> Result<Batch> {
+        self.next_batch(stream, timeout, Some(Before::Released))
+    }
+
+    /// Goes on with a call of the two above that ran out of time.
+    pub(crate) fn next_again(&self, stream: Option<&Stream>, timeout: Option<Duration>) -> Result<Batch> {
+        self.next_batch(stream, timeout, None)
+    }
+
+    fn next_batch(
+        &self,
+        stream: Option<&Stream>,
+        timeout: Option<Duration>,
+        before: Option<Before>,
+    ) -> Result<Batch> {
+        let target = &self.0.0.target;
+        let refuse = |staging| Err(Error::Staging(staging));
+        match stream {
+            None if !device::is_host(target.device) => {
+                return refuse(Staging::NeedsStream { device: device::Name(target.device).to_string() });
+            }
+            Some(stream) if stream.device() != target.device => {
+                let [ring, stream] =
+                    [target.device, stream.device()].map(|each| device::Name(each).to_string());
+                return refuse(Staging::OtherDevice { ring, stream });
+            }
+            _ => {}
+        }
+        let (ticket, filled) = self.0.0.wait_for_batch(timeout, before)?;
+        let batch = Batch::new(self.0.0.clone(), ticket, filled);
+        if let Some(stream) = stream {
+            batch.ready_on(stream)?;
+        }
+        Ok(batch)
+    }
+
+    /// Lets consumers have what is submitted and being filled, and nothing after it.
+    pub fn close(&self) {
+        self.0.0.close();
+    }
+
+    /// Ends it for both sides: whoever waits or asks from now on gets `reason`, and what nobody has asked for is dropped.
+    /// Batches that were handed out stay what they are. Of several reasons the first counts.
+    pub fn abort(&self, reason: &str) {
+        self.0.0.abort(reason);
+    }
+
+    /// Whether it was aborted.
+    pub fn is_aborted(&self) -> bool {
+        self.0.0.is_aborted()
+    }
+
+    /// What it has done so far.
+    pub fn totals(&self) -> Totals {
+        self.0.0.totals()
+    }
+
+    /// The batches, by number, that consumers have or keep.
+    pub fn held(&self) -> Vec<u64> {
+        self.0.0.held()
+    }
+
+    #[cfg(test)]
+    pub(super) fn target(&self) -> &Target {
+        &self.0.0.target
+    }
+
+    /// The handle as a pointer; [`Ring::from_raw`] takes it back.
+    pub(crate) fn into_raw(self) -> *mut c_void {
+        Arc::into_raw(self.0).cast_mut().cast()
+    }
+
+    /// # Safety
+    ///
+    /// `raw` came from [`Ring::into_raw`], and the handle is taken back once.
+    pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Ring {
+        // SAFETY: promised by the caller.
+        Ring(unsafe { Arc::from_raw(raw.cast::<Handle>()) })
+    }
+}
+
+/// A set on its way to a slot.
+struct Taken {
+    shared: Arc<Shared>,
+    ticket: u64,
+    set: Option<Set>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(set) = self.set.take() {
+            self.shared.give_back(self.ticket, Some(set));
+        }
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let totals = self.totals();
+        f.debug_struct("Ring")
+            .field("device", &format_args!("{}", device::Name(self.device())))
+            .field("totals", &totals)
+            .finish()
+    }
+}

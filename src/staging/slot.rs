@@ -1,0 +1,171 @@
+//! A slot: memory that is a producer's alone until it is submitted.
+
+use super::lease::Lease;
+use crate::copy;
+use crate::device::copy_async;
+use crate::dlpack::DLDataType;
+use crate::error::{Error, Result, Staging};
+use crate::tensor::{Element, Tensor};
+use std::fmt;
+use std::sync::Arc;
+
+/// What one tensor of a batch is like. Tensors without a name are called by their position: `"0"`, `"1"`.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaf<'a> {
+    /// What consumers ask for it by; `""` for its position.
+    pub name: &'a str,
+    /// Sizes in elements.
+    pub shape: &'a [i64],
+    /// The element type.
+    pub dtype: DLDataType,
+}
+
+impl<'a> Leaf<'a> {
+    /// A leaf of this name, shape and dtype.
+    pub fn new(name: &'a str, shape: &'a [i64], dtype: DLDataType) -> Self {
+        Leaf { name, shape, dtype }
+    }
+}
+
+/// What is in a slot: tensors, their names, and the memory under them.
+pub(super) struct Filled {
+    /// Dropped before the lease, which is then the last to go.
+    pub tensors: Vec<Tensor>,
+    pub names: Vec<String>,
+    pub lease: Arc<Lease>,
+}
+
+impl Filled {
+    pub fn bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.nbytes() as u64).sum()
+    }
+
+    /// The position of a tensor of this name.
+    pub fn position(&self, name: &str) -> Result<usize> {
+        self.names
+            .iter()
+            .position(|own| own == name)
+            .ok_or_else(|| Error::Staging(Staging::Name { name: name.to_owned(), names: self.names.clone() }))
+    }
+
+    /// The tensor of this number.
+    pub fn at(&self, index: usize) -> Result<&Tensor> {
+        let count = self.tensors.len();
+        self.tensors.get(index).ok_or(Error::Staging(Staging::Index { index, count }))
+    }
+}
+
+/// An empty slot of a ring, to be filled. Dropping it gives it back as it is, and no batch comes of it; where that is for
+/// a panic, the ring is aborted.
+pub struct Slot(Option<Filled>);
+
+impl Slot {
+    pub(super) fn new(lease: Arc<Lease>, leaves: &[Leaf<'_>]) -> Result<Slot> {
+        let tensors = lease.tensors(&lease.set.host, leaves)?;
+        let named = |(index, leaf): (usize, &Leaf<'_>)| match leaf.name {
+            "" => index.to_string(),
+            name => name.to_owned(),
+        };
+        let names = leaves.iter().enumerate().map(named).collect();
+        Ok(Slot(Some(Filled { tensors, names, lease })))
+    }
+
+    fn filled(&self) -> &Filled {
+        self.0.as_ref().unwrap_or_else(|| unreachable!("there until it is submitted or dropped"))
+    }
+
+    /// The number of the batch that this becomes, counted from 0 in the order of [`acquire`](super::Ring::acquire).
+    pub fn number(&self) -> u64 {
+        self.filled().lease.ticket
+    }
+
+    /// Which of the ring's sets of buffers it has.
+    pub fn set(&self) -> usize {
+        self.filled().lease.set.number
+    }
+
+    /// The tensors, in host memory: for code that fills them through pointers, or through another framework. Whoever
+    /// writes through them does so before [`Slot::submit`].
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.filled().tensors
+    }
+
+    /// The tensor of this number; what tensors are there was said to [`acquire`](super::Ring::acquire).
+    pub fn tensor(&self, index: usize) -> Result<&Tensor> {
+        self.filled().at(index)
+    }
+
+    /// The position of a tensor.
+    pub fn position(&self, name: &str) -> Result<usize> {
+        self.filled().position(name)
+    }
+
+    /// The elements of a tensor, in row-major order. What they were before is anything.
+    pub fn get_mut<T: Element>(&mut self, index: usize) -> Result<&mut [T]> {
+        let filled = self.filled();
+        let tensor = filled.at(index)?;
+        filled.lease.set.host[index].initialise();
+        // SAFETY: the memory is this slot's alone, which is borrowed exclusively; references that `tensors` gave are
+        // used for access by `unsafe` or foreign code only, which has been told.
+        unsafe { tensor.as_mut_slice::<T>() }
+    }
+
+    /// Copies the elements of `source`, of the same shape and dtype and with any strides, into a tensor of the slot, on
+    /// this thread.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes to the memory of `source` meanwhile.
+    pub unsafe fn fill(&mut self, index: usize, source: &Tensor) -> Result<()> {
+        // SAFETY: the slot's memory is nobody else's, and the caller vouches for the source.
+        unsafe { copy::copy(source, self.tensor(index)?, copy::Options::default()) }.map(drop)
+    }
+
+    /// Gives the batch to the consumers. For another device this queues the copy, and returns.
+    ///
+    /// Fails with [`Closed`](crate::Kind::Closed) where the ring was aborted; where the copy cannot be queued the ring is
+    /// aborted, so that consumers do not wait for a batch that is lost.
+    pub fn submit(mut self) -> Result<()> {
+        let Some(filled) = self.0.take() else { unreachable!("there until it is submitted or dropped") };
+        let lease = filled.lease.clone();
+        let filled = upload(filled).inspect_err(|error| lease.shared.abort(&error.to_string()))?;
+        lease.shared.submit(lease.ticket, filled).map_err(|(error, _)| error)
+    }
+}
+
+/// The same batch on the device.
+fn upload(filled: Filled) -> Result<Filled> {
+    let Filled { tensors: host, names, lease } = filled;
+    let Some(upload) = &lease.shared.target.upload else { return Ok(Filled { tensors: host, names, lease }) };
+    let leaves: Vec<Leaf<'_>> =
+        host.iter().map(|tensor| Leaf { name: "", shape: tensor.shape(), dtype: tensor.dtype() }).collect();
+    let tensors = lease.tensors(&lease.set.device, &leaves)?;
+    if let Some(used) = &lease.set.used
+        && upload.waits()
+    {
+        upload.stream.wait_event(used)?;
+    }
+    for (source, destination) in host.iter().zip(&tensors) {
+        // SAFETY: the producer has given up the slot, and the destination is nobody else's.
+        unsafe { copy_async(source, destination, &upload.stream) }?;
+    }
+    let done = upload.stream.record()?;
+    lease.uploaded(done);
+    Ok(Filled { tensors, names, lease })
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(filled) = &self.0
+            && std::thread::panicking()
+        {
+            filled.lease.shared.abort("a producer panicked before its batch was complete");
+        }
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("number", &self.number()).field("tensors", &self.tensors()).finish()
+    }
+}

@@ -1,0 +1,356 @@
+use super::target::{Target, Upload};
+use super::{Batch, Leaf, Options, Order, Ring};
+use crate::device::{Stream, device_allocator};
+use crate::dlpack::DLDevice;
+use crate::error::{Error, Kind, Result, Staging};
+use crate::tensor::dtype;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const SOON: Option<Duration> = Some(Duration::ZERO);
+const PATIENT: Option<Duration> = Some(Duration::from_secs(60));
+
+fn ring(slots: usize, keep: usize) -> Ring {
+    Ring::new(Options { slots, keep, ..Options::default() }).unwrap()
+}
+
+/// A ring whose batches are copied to buffers of their own by a stream, as for a device; the device is the CPU.
+fn uploading(options: Options, careless: bool) -> Ring {
+    let allocator = device_allocator(DLDevice::CPU).unwrap();
+    let upload = Upload { allocator, stream: Stream::new(DLDevice::CPU).unwrap(), careless };
+    Ring::on(Target { device: DLDevice::CPU, host: None, upload: Some(upload) }, options).unwrap()
+}
+
+fn put(ring: &Ring, values: &[i32]) -> Result<u64> {
+    put_within(ring, values, SOON)
+}
+
+fn put_within(ring: &Ring, values: &[i32], timeout: Option<Duration>) -> Result<u64> {
+    let mut slot = ring.acquire(&[Leaf::new("values", &[values.len() as i64], dtype::I32)], timeout)?;
+    slot.get_mut::<i32>(0)?.copy_from_slice(values);
+    let number = slot.number();
+    slot.submit().map(|()| number)
+}
+
+fn values(batch: &Batch) -> Vec<i32> {
+    // SAFETY: nobody writes to a batch.
+    unsafe { batch.tensors()[0].as_slice::<i32>() }.unwrap().to_vec()
+}
+
+fn kind<T>(result: Result<T>) -> Kind {
+    result.err().expect("it fails").kind()
+}
+
+#[test]
+fn the_memory_that_was_filled_is_the_batch_and_is_used_again() {
+    let ring = ring(1, 0);
+    let leaves =
+        [Leaf::new("x", &[2, 3], dtype::F32), Leaf::new("", &[5], dtype::U8), Leaf::new("", &[0], dtype::U8)];
+    let mut slot = ring.acquire(&leaves, SOON).unwrap();
+    slot.get_mut::<f32>(0).unwrap().fill(1.5);
+    slot.get_mut::<u8>(1).unwrap().fill(7);
+    let place = slot.tensors()[0].data();
+    slot.submit().unwrap();
+    let batch = ring.next(None, SOON).unwrap();
+    assert_eq!((batch.number(), batch.names()), (0, ["x", "1", "2"].map(String::from).as_slice()));
+    assert_eq!((batch.get("x").unwrap().data(), batch.tensors()[0].shape()), (place, [2, 3].as_slice()));
+    assert_eq!(batch.tensors()[2].size(), 0);
+    assert_eq!(
+        batch.get("y").unwrap_err().to_string(),
+        "the batch has no tensor \"y\"; it has [\"x\", \"1\", \"2\"]"
+    );
+    assert_eq!(kind(ring.acquire(&leaves, SOON)), Kind::OutOfMemory, "this thread waits for itself");
+    drop(batch);
+    let again = ring.acquire(&leaves, SOON).unwrap();
+    assert_eq!((again.number(), again.tensors()[0].data(), ring.totals().sets), (1, place, 1));
+    let larger = [Leaf::new("x", &[20, 30], dtype::F32)];
+    drop(again);
+    assert_eq!(ring.acquire(&larger, SOON).unwrap().tensors()[0].nbytes(), 2400);
+}
+
+#[test]
+fn a_batch_that_is_kept_is_never_overwritten() {
+    for upload in [false, true] {
+        let options = Options { slots: 2, keep: 3, ..Options::default() };
+        let ring = if upload { uploading(options, false) } else { Ring::new(options).unwrap() };
+        let mut kept = Vec::new();
+        for number in 0..5 {
+            put_within(&ring, &[number; 100], PATIENT).unwrap();
+            let batch = ring.next(None, SOON).unwrap();
+            // A view and an export, as other frameworks have them.
+            kept.push((batch.tensors()[0].select(0, 3).unwrap(), batch.tensors()[0].export().unwrap()));
+        }
+        let error = put_within(&ring, &[5; 100], PATIENT).unwrap_err();
+        assert_eq!(error, Error::Staging(Staging::Held { batches: vec![0, 1, 2, 3, 4], most: 5 }));
+        for (number, (view, export)) in kept.drain(..).enumerate() {
+            // SAFETY: an export that is deleted once, and elements that nobody writes.
+            unsafe {
+                assert_eq!(view.data_as(dtype::I32).unwrap().cast::<i32>().read(), number as i32);
+                drop(crate::Tensor::import(export).unwrap());
+            }
+        }
+        put_within(&ring, &[6; 3], PATIENT).unwrap();
+        put_within(&ring, &[7; 3], PATIENT).unwrap();
+        assert_eq!(kind(put(&ring, &[8; 3])), Kind::Timeout, "as many as slots again");
+        assert_eq!(values(&ring.next(None, SOON).unwrap()), [6; 3]);
+    }
+}
+
+#[test]
+fn both_sides_wait_no_longer_than_they_are_told() {
+    let ring = ring(1, 4);
+    let short = Some(Duration::from_millis(5));
+    assert_eq!(
+        ring.next(None, short).unwrap_err().to_string(),
+        "no batch was ready within 5 ms; wait again, or longer"
+    );
+    put(&ring, &[1]).unwrap();
+    let error = ring.acquire(&[Leaf::new("", &[1], dtype::I32)], short).unwrap_err();
+    assert_eq!(error.kind(), Kind::Timeout, "{error}");
+    ring.next(None, SOON).unwrap();
+    put(&ring, &[1]).unwrap();
+    assert!(
+        ring.totals().slot_wait >= Duration::from_millis(5)
+            && ring.totals().batch_wait >= Duration::from_millis(5)
+    );
+}
+
+#[test]
+fn closing_lets_consumers_have_the_rest_and_aborting_does_not() {
+    let ring = ring(2, 0);
+    let late = ring.acquire(&[Leaf::new("", &[1], dtype::I32)], SOON).unwrap();
+    put(&ring, &[1]).unwrap();
+    ring.close();
+    assert_eq!(kind(put(&ring, &[2])), Kind::Closed);
+    assert_eq!(kind(ring.next(None, SOON)), Kind::Timeout, "a batch before it is being filled");
+    late.submit().unwrap();
+    assert_eq!(ring.next(None, SOON).unwrap().number(), 0);
+    assert_eq!(ring.next(None, SOON).unwrap().number(), 1);
+    assert_eq!(ring.next(None, SOON).unwrap_err(), Error::Staging(Staging::Closed));
+
+    let ring = self::ring(2, 0);
+    put(&ring, &[1]).unwrap();
+    let late = ring.acquire(&[Leaf::new("", &[1], dtype::I32)], SOON).unwrap();
+    ring.abort("the disk is full");
+    ring.abort("and something else");
+    let aborted = Error::Staging(Staging::Aborted { reason: "the disk is full".into() });
+    assert_eq!(late.submit().unwrap_err(), aborted);
+    assert_eq!(ring.next(None, None).unwrap_err(), aborted);
+    assert_eq!(put(&ring, &[2]).unwrap_err(), aborted);
+}
+
+#[test]
+fn whoever_panics_takes_the_other_side_along_instead_of_leaving_it_waiting() {
+    for consumer in [false, true] {
+        let ring = ring(1, 0);
+        let other = ring.clone();
+        let panics = std::thread::spawn(move || {
+            let slot = other.acquire(&[Leaf::new("", &[1], dtype::I32)], None).unwrap();
+            if consumer {
+                slot.submit().unwrap();
+                let _batch = other.next(None, None).unwrap();
+                panic!("as asked");
+            }
+            let _slot = slot;
+            panic!("as asked");
+        });
+        assert!(panics.join().is_err());
+        let error = ring.next(None, None).unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+        assert_eq!(kind(ring.acquire(&[Leaf::new("", &[1], dtype::I32)], None)), Kind::Closed);
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_words() {
+    let words = |options| Ring::new(options).unwrap_err().to_string();
+    assert!(words(Options { slots: 0, ..Options::default() }).starts_with("0 slots"), "no slots");
+    assert_eq!(
+        kind(Ring::new(Options { device: DLDevice::cuda(0), ..Options::default() })),
+        Kind::Unavailable
+    );
+    let ring = ring(1, 0);
+    assert_eq!(kind(ring.acquire(&[], SOON)), Kind::InvalidArgument);
+    assert_eq!(kind(ring.acquire(&[Leaf::new("", &[-1], dtype::I32)], SOON)), Kind::InvalidArgument);
+    // A request that no memory serves leaves the slot for the next.
+    assert_eq!(kind(ring.acquire(&[Leaf::new("", &[1 << 60], dtype::U8)], SOON)), Kind::OutOfMemory);
+    let mut slot = ring.acquire(&[Leaf::new("", &[2], dtype::I32)], SOON).unwrap();
+    assert_eq!(
+        slot.get_mut::<i32>(1).unwrap_err().to_string(),
+        "the batch has 1 tensors and no number 1; pass 0 to 0"
+    );
+    let other = crate::Tensor::from_vec(vec![1_i32, 2, 3], &[3]).unwrap();
+    // SAFETY: nobody writes to it.
+    assert_eq!(kind(unsafe { slot.fill(0, &other) }), Kind::InvalidArgument);
+    // SAFETY: as above.
+    unsafe { slot.fill(0, &other.slice(0, None, None, -2).unwrap()) }.unwrap();
+    slot.submit().unwrap();
+    assert_eq!(values(&ring.next(None, SOON).unwrap()), [3, 1]);
+}
+
+#[test]
+fn a_copy_that_fails_reaches_the_consumer() {
+    let ring = uploading(Options::default(), false);
+    let Some(upload) = &ring.target().upload else { panic!("it uploads") };
+    upload.stream.call(|| Err(Error::Staging(Staging::Aborted { reason: "device lost".into() }))).unwrap();
+    put(&ring, &[1]).unwrap();
+    let stream = Stream::new(DLDevice::CPU).unwrap();
+    let batch = ring.next(Some(&stream), PATIENT).unwrap();
+    assert!(batch.tensors()[0].data_as(dtype::I32).unwrap_err().to_string().contains("device lost"));
+    assert!(stream.synchronize().unwrap_err().to_string().contains("device lost"));
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
+
+    /// Mostly nothing, now and then a while.
+    fn delay(&mut self) {
+        match self.below(64) {
+            0 => std::thread::sleep(Duration::from_micros(self.below(200))),
+            1..8 => std::thread::yield_now(),
+            _ => {}
+        }
+    }
+}
+
+fn mix(seed: u64, at: u64) -> u64 {
+    (seed ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+/// The first element is the seed of the rest; how many are wrong.
+///
+/// # Safety
+///
+/// `data` has `length` elements.
+unsafe fn wrong(data: *const u64, length: usize) -> usize {
+    // SAFETY: promised by the caller. Volatile, since a ring that does not wait writes here meanwhile.
+    let at = |index: usize| unsafe { data.add(index).read_volatile() };
+    (1..length).filter(|&index| at(index) != mix(at(0), index as u64)).count()
+}
+
+struct Run {
+    ring: Ring,
+    producers: usize,
+    consumers: usize,
+    batches: u64,
+    largest: u64,
+}
+
+impl Run {
+    /// Every batch through the ring; how many had a wrong element when the consumer's stream came to look.
+    fn run(&self, seed: u64) -> usize {
+        let (next, wrongs, seen) = (AtomicU64::new(0), Arc::new(AtomicUsize::new(0)), AtomicU64::new(0));
+        let order = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for number in 0..self.producers {
+                let mut random = Random(seed + 1 + number as u64);
+                let (next, ring) = (&next, &self.ring);
+                scope.spawn(move || {
+                    while next.fetch_add(1, Ordering::Relaxed) < self.batches {
+                        self.produce(&mut random, ring);
+                    }
+                    if next.fetch_add(1, Ordering::Relaxed) == self.batches + 2 * self.producers as u64 - 1 {
+                        ring.close();
+                    }
+                });
+            }
+            for number in 0..self.consumers {
+                let mut random = Random(seed + 100 + number as u64);
+                let (seen, order, wrongs) = (&seen, &order, &wrongs);
+                scope.spawn(move || {
+                    let stream = Stream::new(DLDevice::CPU).unwrap();
+                    let mut kept = std::collections::VecDeque::new();
+                    loop {
+                        let batch = match self.ring.next(Some(&stream), None) {
+                            Ok(batch) => batch,
+                            Err(error) if error.kind() == Kind::Closed => break,
+                            Err(error) => panic!("{error}"),
+                        };
+                        seen.fetch_add(1, Ordering::Relaxed);
+                        if self.consumers == 1 {
+                            order.lock().unwrap().push(batch.number());
+                        }
+                        let late =
+                            Duration::from_micros(if random.below(32) == 0 { random.below(300) } else { 0 });
+                        let (place, length) = (batch.tensors()[0].data().addr(), batch.tensors()[0].size());
+                        let wrongs = wrongs.clone();
+                        stream
+                            .call(move || {
+                                std::thread::sleep(late);
+                                // SAFETY: the batch is not given back before what is on this stream is done.
+                                wrongs.fetch_add(
+                                    unsafe { wrong(place as *const u64, length) },
+                                    Ordering::Relaxed,
+                                );
+                                Ok(())
+                            })
+                            .unwrap();
+                        random.delay();
+                        if random.below(8) == 0 {
+                            kept.push_back(batch.tensors()[0].slice(0, Some(0), Some(1), 1).unwrap());
+                        }
+                        if kept.len() > 3 {
+                            kept.pop_front();
+                        }
+                    }
+                    stream.synchronize().unwrap();
+                });
+            }
+        });
+        assert_eq!(seen.into_inner(), self.batches, "each batch came once");
+        let order = order.into_inner().unwrap();
+        assert!(order.is_sorted(), "in order");
+        wrongs.load(Ordering::Relaxed)
+    }
+
+    fn produce(&self, random: &mut Random, ring: &Ring) {
+        random.delay();
+        let length = 1 + random.below(self.largest) as i64;
+        let mut slot = ring.acquire(&[Leaf::new("", &[length], dtype::U64)], None).unwrap();
+        let seed = random.below(1 << 40);
+        for (index, value) in slot.get_mut::<u64>(0).unwrap().iter_mut().enumerate() {
+            *value = if index == 0 { seed } else { mix(seed, index as u64) };
+        }
+        random.delay();
+        slot.submit().unwrap();
+    }
+}
+
+/// 100,000 batches with a checksum each, through late streams, on the CPU and with copies to buffers of their own.
+#[test]
+fn a_hundred_thousand_batches_arrive_as_they_were_sent() {
+    let (mut total, mut random) = (0, Random(2026));
+    while total < 100_000 {
+        let options = Options { slots: 1 + random.below(5) as usize, keep: 64, ..Options::default() };
+        let ring = if random.below(2) == 0 { uploading(options, false) } else { Ring::new(options).unwrap() };
+        let [producers, consumers] = [0; 2].map(|_| 1 + random.below(4) as usize);
+        let run = Run { ring, producers, consumers, batches: 5_000, largest: 1 + random.below(512) };
+        assert_eq!(
+            run.run(random.below(1 << 30)),
+            0,
+            "{options:?}, {producers} producers, {consumers} consumers"
+        );
+        total += run.batches;
+    }
+}
+
+/// The test of the test: where copies do not wait for the batch before, it finds wrong elements.
+#[test]
+fn a_ring_that_does_not_wait_is_found_out() {
+    let wrong: usize = (0..20)
+        .map(|seed| {
+            let ring =
+                uploading(Options { slots: 2, keep: 64, order: Order::Kept, ..Options::default() }, true);
+            Run { ring, producers: 2, consumers: 1, batches: 500, largest: 512 }.run(seed * 1000 + 7)
+        })
+        .sum();
+    assert!(wrong > 0, "nothing was overwritten although nothing waits");
+}

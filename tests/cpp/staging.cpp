@@ -1,0 +1,88 @@
+/* dlbridge/staging.hpp: batches between threads, and slots and batches that have one owner. */
+#include <thread>
+
+#include "harness.hpp"
+
+using dlbridge::batch;
+using dlbridge::dtype_of;
+using dlbridge::slot;
+using dlbridge::staging;
+using dlbridge::tensor;
+
+static_assert(!std::is_copy_constructible<slot>::value && std::is_nothrow_move_constructible<slot>::value, "");
+static_assert(!std::is_copy_constructible<batch>::value && !std::is_convertible<batch, bool>::value, "");
+static_assert(std::is_nothrow_copy_constructible<staging>::value, "");
+
+namespace {
+
+void put(const staging &ring, std::int64_t length, std::int32_t first) {
+  slot filled = ring.acquire({{"values", {length}, dtype_of<std::int32_t>::get()}});
+  std::int32_t *values = filled[0].mutable_data<std::int32_t>();
+  for (std::int32_t at = 0; at < length; ++at) values[at] = first + at;
+  std::move(filled).submit();
+}
+
+TEST(a_thread_loads_while_another_computes) {
+  staging ring;
+  std::thread producer([ring] {
+    for (std::int32_t number = 0; number < 100; ++number) put(ring, 1 + number, number);
+    ring.close();
+  });
+  std::int32_t seen = 0;
+  while (batch next = ring.next()) {
+    const tensor values = next["values"];
+    EXPECT(values.shape()[0] == 1 + seen && values.data<std::int32_t>()[seen] == 2 * seen);
+    EXPECT(next.size() == 1 && next.number() == static_cast<std::uint64_t>(seen));
+    ++seen;
+  }
+  producer.join();
+  EXPECT(seen == 100 && ring.totals().handed == 100);
+}
+
+TEST(a_tensor_of_a_batch_keeps_its_memory) {
+  staging ring(1, 1);
+  put(ring, 4, 10);
+  const tensor kept = ring.next()[0];
+  put(ring, 4, 20);
+  EXPECT(kept.data<std::int32_t>()[3] == 13);
+  EXPECT(ring.next()[0].data<std::int32_t>()[3] == 23);
+}
+
+TEST(what_was_copied_in_comes_out_on_a_stream) {
+  staging ring;
+  slot filled = ring.acquire({{"", {3}, dtype_of<float>::get()}});
+  filled.fill(0, tensor::from_vector(std::vector<float>{1, 2, 3}, {3}));
+  std::move(filled).submit();
+  EXPECT(filled.get() == nullptr);
+  dlbridge::stream on;
+  batch next = ring.next(on, 0);
+  EXPECT(next[0].data<float>()[2] == 3);
+  next.release(on);
+  EXPECT(!next);
+}
+
+TEST(errors_are_thrown) {
+  staging ring(1, 0);
+  THROWS(DLB_ERROR_TIMEOUT, "", ring.next(0));
+  {
+    slot given_up = ring.acquire({{"", {1}, dtype_of<float>::get()}});
+    THROWS(DLB_ERROR_TIMEOUT, "", ring.acquire({{"", {1}, dtype_of<float>::get()}}, 0));
+  }
+  put(ring, 1, 0);
+  batch only = ring.next();
+  bool outside = false;
+  try {
+    only["nothing"];
+  } catch (const std::out_of_range &) {
+    outside = true;
+  }
+  EXPECT(outside);
+  ring.abort("enough");
+  THROWS(DLB_ERROR_CLOSED, "", ring.next());
+  THROWS(DLB_ERROR_CLOSED, "", put(ring, 1, 0));
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "", staging(2, 0, 7));
+}
+
+}  // namespace
+
+int main() { return harness::run(); }
