@@ -150,6 +150,29 @@ typedef struct dlb_event dlb_event;
 typedef struct dlb_pin dlb_pin;
 
 /**
+ * An empty slot of a ring, to be filled by the thread that has it.
+ *
+ * Opaque. One owner, who ends it with `dlb_slot_submit()` or `dlb_slot_release()`; not thread-safe by itself, but any
+ * thread may be the one.
+ */
+typedef struct dlb_slot dlb_slot;
+
+/**
+ * A ring of slots between producers and consumers, so that loading and computing overlap.
+ *
+ * A producer acquires an empty slot, fills its tensors and submits it; a consumer gets it as a batch. On the CPU the
+ * memory that was filled is the batch: nothing is copied. For another device a slot has a pinned buffer and one of the
+ * device, and submitting it starts the copy. A batch that is kept is never overwritten: its memory goes back to the ring
+ * when the last tensor on it is gone (the batch's own, views, exports), behind what is queued then on the stream that
+ * it is used on.
+ *
+ * Opaque. Reference-counted: `dlb_staging_retain()` adds a reference, `dlb_staging_release()` drops one; slots, batches
+ * and their tensors hold what they need of it. Any thread may use it. In a child of `fork()` the rings made before it
+ * answer `DLB_ERROR_UNAVAILABLE`.
+ */
+typedef struct dlb_staging dlb_staging;
+
+/**
  * An ordered queue of work on one device: what is queued is done in that order, while the caller goes on.
  *
  * Opaque. Reference-counted: `dlb_stream_retain()` adds a reference, `dlb_stream_release()` drops one. Any thread may
@@ -541,6 +564,8 @@ typedef struct {
    */
   size_t bias_count;
 } dlb_stack_options;
+
+/**
  * The copies of this process so far, by direction: how many, and the bytes of the elements they move. Set `struct_size`
  * to `sizeof(dlb_transfer_counts)` before the call.
  */
@@ -1125,6 +1150,27 @@ dlb_status dlb_allocator_stats(const dlb_allocator *allocator,
                                dlb_pool_stats *out);
 
 /**
+ * Page-locks `bytes` bytes from `data` on, in place. Nothing is copied, and nothing about the memory changes but that.
+ *
+ * The memory is the caller's and stays there until the pin is released. Pinning what is pinned counts: the memory is
+ * unlocked with the last pin on it. It costs about as much as writing the memory once, so it pays for buffers that are
+ * used again.
+ *
+ * `*out` is owned by the caller: `dlb_pin_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+ * `DLB_ERROR_OUT_OF_MEMORY` (the driver cannot pin it; the message has how much is pinned, the limit and the reason),
+ * `DLB_ERROR_DEVICE` (the driver failed) and `DLB_ERROR_UNAVAILABLE` (no CUDA driver; the message says why).
+ * Thread-safe.
+ */
+dlb_status dlb_memory_pin(void *data,
+                          size_t bytes,
+                          dlb_pin **out);
+
+/**
+ * Releases a pin: with the last one on the memory it may be paged again. NULL is a no-op. Thread-safe.
+ */
+void dlb_pin_release(dlb_pin *pin);
+
+/**
  * Copies the elements of `source` to where `destination`, of the same shape and dtype, has those of the same indices.
  *
  * Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
@@ -1274,36 +1320,18 @@ dlb_status dlb_allclose(const dlb_tensor *a,
  *
  * All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
  * tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a
- * destination of another shape, an unknown constant, as many numbers as there are neither channels nor one, scale or bias
- * to a dtype that is no real floating-point number), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, dtypes
- * that are not cast like this, shared memory), `DLB_ERROR_READ_ONLY`, and with `DLB_ERROR_LOSSY` where a value is refused:
- * then all of the destination is set to one value that nobody takes for a result (NaN, the smallest of the signed
- * integers, the largest of the unsigned ones, true). Waits for asynchronous copies. Nobody else may touch the destination
- * or write to the tensors meanwhile.
+ * destination of another shape, an unknown constant, dtypes that are not cast like this, as many numbers as there are
+ * neither channels nor one, scale or bias to a dtype that is no real floating-point number), `DLB_ERROR_UNSUPPORTED`
+ * (memory that the host cannot read, dtypes that are never cast, sub-byte elements, memory that is shared, a destination
+ * whose indices share elements), `DLB_ERROR_READ_ONLY`, and with `DLB_ERROR_LOSSY` where a value is refused: then all of
+ * the destination is set to one value that nobody takes for a result (NaN, the smallest of the signed integers, the largest
+ * of the unsigned ones, true). Waits for asynchronous copies. Thread-safe; nobody else may touch the destination or write
+ * to the tensors meanwhile.
  */
 dlb_status dlb_stack(const dlb_tensor *const *tensors,
                      size_t count,
                      dlb_tensor *destination,
                      const dlb_stack_options *options);
- * Page-locks `bytes` bytes from `data` on, in place. Nothing is copied, and nothing about the memory changes but that.
- *
- * The memory is the caller's and stays there until the pin is released. Pinning what is pinned counts: the memory is
- * unlocked with the last pin on it. It costs about as much as writing the memory once, so it pays for buffers that are
- * used again.
- *
- * `*out` is owned by the caller: `dlb_pin_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
- * `DLB_ERROR_OUT_OF_MEMORY` (the driver cannot pin it; the message has how much is pinned, the limit and the reason),
- * `DLB_ERROR_DEVICE` (the driver failed) and `DLB_ERROR_UNAVAILABLE` (no CUDA driver; the message says why).
- * Thread-safe.
- */
-dlb_status dlb_memory_pin(void *data,
-                          size_t bytes,
-                          dlb_pin **out);
-
-/**
- * Releases a pin: with the last one on the memory it may be paged again. NULL is a no-op. Thread-safe.
- */
-void dlb_pin_release(dlb_pin *pin);
 
 /**
  * Adds a reference and returns `event`. NULL gives NULL. Thread-safe.
@@ -1465,6 +1493,167 @@ dlb_status dlb_copy_async(const dlb_tensor *source,
  * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small). Thread-safe.
  */
 dlb_status dlb_transfer_stats(dlb_transfer_counts *out);
+
+/**
+ * Makes a ring. It has no memory yet: slots get it as they are first used, exactly as much as their batches need.
+ *
+ * `options` is borrowed; NULL for the host, 2 slots, 16 batches to keep and their order. `*out` is owned by the caller:
+ * `dlb_staging_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small, too many
+ * slots, an order or a device that does not exist) and `DLB_ERROR_UNAVAILABLE` (no such device here). Thread-safe.
+ */
+dlb_status dlb_staging_create(const dlb_staging_options *options,
+                              dlb_staging **out);
+
+/**
+ * Adds a reference and returns `staging`. NULL gives NULL. Thread-safe.
+ */
+dlb_staging *dlb_staging_retain(dlb_staging *staging);
+
+/**
+ * Drops a reference. With the last one the batches go that nobody asked for, and slots that are out cannot be submitted
+ * any more; batches that were handed out stay. NULL is a no-op. Thread-safe.
+ */
+void dlb_staging_release(dlb_staging *staging);
+
+/**
+ * Waits for an empty slot for a batch of `count` tensors, for at most `timeout_ns` nanoseconds: 0 only asks,
+ * `DLB_WAIT_FOREVER` has no limit.
+ *
+ * Of `tensors` only shape, ndim and dtype are read; the slot's are row-major. `names` may be NULL, and so may each of
+ * them: a tensor without a name is called by its position, `"0"`. Both are borrowed for the call.
+ *
+ * `*out` is owned by the caller, who ends it with `dlb_slot_submit()` or `dlb_slot_release()`. Fails with
+ * `DLB_ERROR_TIMEOUT`, `DLB_ERROR_CLOSED` (closed or aborted; then the message has the reason), `DLB_ERROR_OUT_OF_MEMORY`
+ * (also where all memory that the ring may have is held by batches that only this thread could let go; the message has
+ * their numbers), `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, a shape or dtype that cannot be) and
+ * `DLB_ERROR_UNAVAILABLE` (made before a fork). Thread-safe.
+ */
+dlb_status dlb_staging_acquire(dlb_staging *staging,
+                               const DLTensor *tensors,
+                               const char *const *names,
+                               int32_t count,
+                               uint64_t timeout_ns,
+                               dlb_slot **out);
+
+/**
+ * Waits for the next batch, for at most `timeout_ns` nanoseconds: 0 only asks, `DLB_WAIT_FOREVER` has no limit.
+ *
+ * What is queued on `stream` after this finds the batch complete; only the device waits. On the host `stream` may be
+ * NULL. `*out` is owned by the caller: `dlb_batch_release()`. Fails with `DLB_ERROR_TIMEOUT`, `DLB_ERROR_CLOSED` (closed and
+ * nothing left, or aborted; then the message has the reason), `DLB_ERROR_OUT_OF_MEMORY` (consumers that wait here hold
+ * all batches that the ring may have memory for; the message has their numbers, and nothing is lost),
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL, a stream of another device, or none where one is needed) and
+ * `DLB_ERROR_UNAVAILABLE` (made before a fork). Thread-safe.
+ */
+dlb_status dlb_staging_next(dlb_staging *staging,
+                            dlb_stream *stream,
+                            uint64_t timeout_ns,
+                            dlb_batch **out);
+
+/**
+ * Lets consumers have what is submitted and being filled, and nothing after it: then both sides get `DLB_ERROR_CLOSED`.
+ * NULL is a no-op. Thread-safe.
+ */
+void dlb_staging_close(dlb_staging *staging);
+
+/**
+ * Ends it for both sides: whoever waits or asks gets `DLB_ERROR_CLOSED`, with `reason` in the message. What nobody has
+ * asked for is dropped; batches that were handed out stay what they are. Of several reasons the first counts. NULL for
+ * `staging` is a no-op, for `reason` no reason. Thread-safe.
+ */
+void dlb_staging_abort(dlb_staging *staging,
+                       const char *reason);
+
+/**
+ * Whether the ring was aborted, rather than closed; false for NULL. Thread-safe.
+ */
+bool dlb_staging_aborted(const dlb_staging *staging);
+
+/**
+ * What the ring has done so far.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, a `struct_size` that is too small). Thread-safe.
+ */
+dlb_status dlb_staging_stats(const dlb_staging *staging, dlb_staging_totals *out);
+
+/**
+ * A tensor of the slot, in host memory, by its position: borrowed, valid until the slot is submitted or released. NULL
+ * where there is none, or `slot` is NULL.
+ *
+ * Fill it through `dlb_tensor_mutable_data()`, or with `dlb_copy_async()` and a wait for its event. What was retained or
+ * exported of it may live longer, but nobody writes to it any more once the slot is submitted.
+ */
+dlb_tensor *dlb_slot_tensor(const dlb_slot *slot,
+                            size_t index);
+
+/**
+ * Copies the elements of `source`, of the same shape and dtype and with any strides, into a tensor of the slot, on this
+ * thread.
+ *
+ * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no such tensor, another shape or dtype) and `DLB_ERROR_UNSUPPORTED` (memory
+ * that the host cannot read, sub-byte elements that are not packed row-major). Nobody writes to `source` meanwhile.
+ */
+dlb_status dlb_slot_fill(dlb_slot *slot,
+                         size_t index,
+                         const dlb_tensor *source);
+
+/**
+ * The number of the batch that the slot becomes, counted from 0 as slots are acquired; 0 for NULL.
+ */
+uint64_t dlb_slot_number(const dlb_slot *slot);
+
+/**
+ * Gives the batch to the consumers; for another device this queues the copy and returns. Consumes `slot`, also on
+ * failure.
+ *
+ * Fails with `DLB_ERROR_CLOSED` (the ring was aborted; the batch is dropped), and with the error of a copy that cannot be
+ * queued, which aborts the ring. NULL is `DLB_ERROR_INVALID_ARGUMENT`.
+ */
+dlb_status dlb_slot_submit(dlb_slot *slot);
+
+/**
+ * Gives the slot back without a batch: consumers do not wait for it. Consumes `slot`; NULL is a no-op.
+ */
+void dlb_slot_release(dlb_slot *slot);
+
+/**
+ * How many tensors the batch has; 0 for NULL.
+ */
+size_t dlb_batch_count(const dlb_batch *batch);
+
+/**
+ * The number of the batch, counted from 0 as slots were acquired; slots that were given up leave gaps. 0 for NULL.
+ */
+uint64_t dlb_batch_number(const dlb_batch *batch);
+
+/**
+ * The name of a tensor, by its position: borrowed from the batch. NULL where there is none, or `batch` is NULL.
+ */
+const char *dlb_batch_name(const dlb_batch *batch,
+                           size_t index);
+
+/**
+ * A tensor of the batch, by its position: borrowed from the batch. NULL where there is none, or `batch` is NULL.
+ *
+ * What is retained, viewed or exported of it keeps the memory of the whole batch, also after `dlb_batch_release()`.
+ */
+dlb_tensor *dlb_batch_tensor(const dlb_batch *batch,
+                             size_t index);
+
+/**
+ * A tensor of the batch, by its name: borrowed from the batch. NULL where there is none, or an argument is NULL.
+ */
+dlb_tensor *dlb_batch_find(const dlb_batch *batch,
+                           const char *name);
+
+/**
+ * Says that the consumer is done with the batch, and that its last use is what is queued on `stream` by now; NULL for
+ * the stream of `dlb_staging_next()`, and on the host for none. Consumes `batch`; NULL is a no-op.
+ *
+ * The memory goes back to the ring once no tensor on it is alive, behind what is queued then on that stream.
+ */
+void dlb_batch_release(dlb_batch *batch,
+                       dlb_stream *stream);
 
 /**
  * Takes a tensor over from a Python object: anything with `__dlpack__` (NumPy, PyTorch, JAX, ...), or a DLPack
