@@ -7,7 +7,7 @@ use super::slot::dlb_slot;
 use super::status::{dlb_status, output, required, status};
 use super::stream::{borrowed_stream, dlb_stream};
 use crate::dlpack::{DLDevice, DLTensor};
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Error, Refusal, Result, Staging};
 use crate::staging::{Leaf, Options, Order, Ring};
 use crate::tensor::device;
 use std::ffi::{CStr, c_char};
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn dlb_staging_create(
             made.order = match given.order {
                 DLB_STAGING_IN_ORDER => Order::Kept,
                 DLB_STAGING_FIRST_COME => Order::FirstCome,
-                order => return Err(Error::Staging(crate::Staging::Order { order })),
+                order => return Err(Error::Staging(Staging::Order { order })),
             };
         }
         // SAFETY: not NULL, so a place to write to.
@@ -193,7 +193,7 @@ unsafe fn leaf<'a>(tensor: &'a DLTensor, names: *const *const c_char, index: usi
         if !given.is_null() {
             // SAFETY: a terminated string.
             let text = unsafe { CStr::from_ptr(given) };
-            name = text.to_str().map_err(|_| Error::Staging(crate::Staging::NotUtf8 { index }))?;
+            name = text.to_str().map_err(|_| Error::Staging(Staging::NotUtf8 { index }))?;
         }
     }
     Ok(Leaf { name, shape, dtype: tensor.dtype })

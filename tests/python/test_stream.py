@@ -184,12 +184,12 @@ def test_info_says_why_there_is_no_cuda() -> None:
     assert "there are no streams on cuda:0 here: " in said
 
 
-# A quarter of a gigabyte, one byte at a time: long enough for whatever is to happen meanwhile.
+# Every axis the wrong way round, so no two bytes together: about a second, long enough for whatever is to happen meanwhile.
 LONG = """
 import os, signal, sys, threading, time
 import numpy as np, dlbridge
 def begin(stream=None):
-    return dlbridge.upload(np.zeros((16384, 16384), np.uint8).T, stream=stream)
+    return dlbridge.upload(np.zeros((2,) * 26, np.uint8).T, stream=stream)
 """
 
 
