@@ -137,6 +137,10 @@ fn from_produced(gil: &Gil, object: Object, produced: &Owned) -> Result<Tensor> 
     })
 }
 
+/// How a function says that it does not know a keyword: CPython's, Cython's and Clinic's words, then pybind11's and
+/// nanobind's. Any other `TypeError` is the producer's own, which nobody may lose.
+const UNKNOWN_KEYWORD: [&str; 2] = ["keyword argument", "incompatible function arguments"];
+
 /// Calls `__dlpack__`, asking for the versioned struct; a producer that knows no keywords is asked again without.
 fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Owned<'gil>> {
     let api = gil.api;
@@ -160,7 +164,7 @@ fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Owned<'gil>> {
     // SAFETY: the GIL is held; `PyObject_Call` borrows its arguments and takes NULL for "no keywords".
     let call = |keywords| gil.own(unsafe { (api.PyObject_Call)(method.object, nothing.object, keywords) });
     let mut produced = call(keywords.object);
-    if produced.is_none() && gil.catch(api.PyExc_TypeError) {
+    if produced.is_none() && gil.catch_saying(api.PyExc_TypeError, &UNKNOWN_KEYWORD) {
         produced = call(null_mut());
     }
     produced.ok_or_else(|| gil.exception())

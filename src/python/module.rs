@@ -52,13 +52,14 @@ static FUNCTIONS: &[MethodDef] = functions! {
     c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None)\n--\n\n\
 The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
 Never copies; the owner stays alive as long as the tensor or anything made from it. `device` may only name the\n\
-device the data is on already, as 'cpu' or 'cuda:0', as a torch.device or as a DLPack pair.\n\n\
+device the data is on already, as 'cpu' or 'cuda:0', as a torch.device or as a DLPack pair. Negative strides are kept,\n\
+as below: hand such a tensor to torch with .torch(), which refuses it; torch.from_dlpack(t) itself aborts the process.\n\n\
 Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
 (1920, 3, -1)" => convert::from_dlpack;
     c"to_numpy", c"to_numpy(x, /, *, copy=None, dtype=None)\n--\n\n\
-A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own.\n\n\
+A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own. An ndarray comes back itself.\n\n\
 A read-only source gives a read-only array. Refused, with the call that mends it: memory that the host cannot\n\
 read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\
 `dtype` may only confirm what the data is, in the usual spellings of NumPy and torch ('float32', 'f4',\n\
@@ -67,7 +68,7 @@ torch tensor the storage is kept, so it may be given other data meanwhile, but m
 >>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
 np.float32(6.0)" => convert::to_numpy;
     c"to_torch", c"to_torch(x, /, *, copy=None, readonly='error', dtype=None, device=None)\n--\n\n\
-A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
+A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own. A torch.Tensor of any kind comes back itself.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
 `dtype` and `device` may only confirm what the data is and where, in the usual spellings (see to_numpy and from_dlpack):\n\

@@ -311,7 +311,11 @@ const MEMBER_READ_ONLY: c_int = 1;
 
 const DOC: &CStr = c"A buffer that somebody owns, described: address, shape, strides, dtype, device.\n\n\
 Made by dlbridge.from_dlpack and dlbridge.empty; every DLPack framework takes it through __dlpack__. It holds a\n\
-reference to the owner, copies nothing, and its description never changes, so threads may share it.";
+reference to the owner, copies nothing, and its description never changes, so threads may share it.\n\n\
+Strides may be negative. torch has none such: torch.from_dlpack(t) aborts the process, as it does for a NumPy array, and\n\
+so do torch.tensor(t) and torch.as_tensor(t). Call t.torch(), which refuses, or dlbridge.to_torch(t, copy=True).\n\n\
+The garbage collector does not look into a tensor: a cycle through the owner of its memory, say an object that keeps a\n\
+tensor on its own buffer, is never collected.";
 
 /// Makes the type, once per process. A new reference.
 pub(super) fn make_type(gil: &Gil) -> Result<Object> {

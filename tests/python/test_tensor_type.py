@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import pickle
 import pydoc
 from typing import Any
@@ -94,3 +95,13 @@ def test_an_index_that_makes_no_view_is_a_type_error(index: Any) -> None:
     for wrong in (index, (0, index)):
         with pytest.raises(TypeError, match=rf"an index is a {type(index).__name__}; pass integers, slices"):
             tensor[wrong]
+
+
+def test_slices_are_numpys() -> None:
+    bounds = [None, *range(-7, 8)]
+    for size in range(5):
+        array = np.arange(size)
+        tensor = dlbridge.from_dlpack(array)
+        for start, stop, step in itertools.product(bounds, bounds, [None, 1, 2, 3, -1, -2, -3]):
+            index = slice(start, stop, step)
+            assert tensor[index].numpy().tolist() == array[index].tolist(), (size, index)

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import importlib
+import math
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple, Union
 
-from ._errors import CopyRequiredError, ReadOnlyError, UnavailableError, UnsupportedError
+from ._errors import CopyRequiredError, InvalidArgumentError, ReadOnlyError, UnavailableError, UnsupportedError
 from ._library import native
 
-# Where the framework's from_dlpack is, if not at the top of its module.
-_ENTRY = {"jax": "jax.dlpack", "tensorflow": "tensorflow.experimental.dlpack", "paddle": "paddle.utils.dlpack"}
-# Bytes of alignment without which a framework copies, silently.
-_ALIGNMENT = {"jax": 64}
-
 Framework = Union[str, ModuleType]
+
+
+class _Known(NamedTuple):
+    """What is known of a framework."""
+
+    entry: str
+    """The module that has its from_dlpack."""
+    package: str
+    """What pip calls it."""
+    alignment: int = 1
+    """Bytes of alignment without which it copies, silently."""
+
+
+_KNOWN = {
+    "numpy": _Known("numpy", "numpy"),
+    "torch": _Known("torch", "torch"),
+    "jax": _Known("jax.dlpack", "jax", alignment=64),
+    "cupy": _Known("cupy", "cupy"),
+    "tensorflow": _Known("tensorflow.experimental.dlpack", "tensorflow"),
+    "paddle": _Known("paddle.utils.dlpack", "paddlepaddle"),
+}
+_ALIASES = {"np": "numpy", "pytorch": "torch", "tf": "tensorflow"}
+_ACCEPTED = ", ".join(f'"{name}"' for name in _KNOWN) + ", or a module that has from_dlpack"
 
 # Remedies that give another view of the same memory.
 _FREE = ("detach", "as_subclass", ".view(", ".chunk(")
 
+# The type of capsules; `types.CapsuleType` is of Python 3.13.
+_Capsule = type(native.Tensor.__dlpack_c_exchange_api__)
+
 
 def to(x: Any, framework: Framework) -> Any:
-    """The buffer of `x` as an array of a framework: `"numpy"`, `"torch"`, `"jax"`, `"cupy"`, ... or a module.
+    """The buffer of `x` as an array of a framework: `"numpy"` (or `"np"`), `"torch"` (`"pytorch"`), `"jax"`,
+    `"cupy"`, `"tensorflow"` (`"tf"`), `"paddle"`, or any module that has `from_dlpack`, itself or by name.
 
-    NumPy and torch never copy here. The others take it through their own `from_dlpack`, which may; `explain(x,
-    framework)` says so beforehand.
+    NumPy and torch never copy here, and what is theirs already comes back itself. The others take it through their
+    own `from_dlpack`, which may; `explain(x, framework)` says so beforehand.
     """
-    name = _name(framework)
-    if name == "numpy":
-        return native.to_numpy(x)
-    if name == "torch":
-        return native.to_torch(x)
-    entry = _ENTRY.get(name)
-    module = importlib.import_module(entry) if entry and _is_there(name) else _module(framework)
-    if not hasattr(module, "from_dlpack"):
-        raise UnavailableError(f"{name} has no from_dlpack; call dlbridge.to_numpy(x) and convert that")
-    return module.from_dlpack(native.from_dlpack(x))
+    return _consumer(framework)(x)
 
 
 class Explanation(NamedTuple):
@@ -58,7 +73,8 @@ def explain(x: Any, framework: Framework) -> Explanation:
     """Whether `x` would reach a framework without a copy; if not why, how many bytes, and what to change.
 
     Nothing is moved: for NumPy and torch the hand-over is made and let go again, for others the layout is looked
-    at.
+    at, and those that `to` knows by name need not be installed. An array that is of NumPy or torch already is
+    zero-copy, whatever it is: `to(x, framework)` is `x`. A capsule is refused, since it can be taken only once.
 
     >>> print(dlbridge.explain(numpy.zeros((2, 3))[:, ::-1], "torch"))
     to             torch
@@ -68,11 +84,20 @@ def explain(x: Any, framework: Framework) -> Explanation:
     change         pass copy=True, or numpy.ascontiguousarray(x)
     """
     name = _name(framework)
+    if isinstance(x, _Capsule):
+        raise InvalidArgumentError(
+            "x is a DLPack capsule, which can be taken only once, so to look at it would be to use it up; "
+            "explain the array it came from, or dlbridge.from_dlpack(capsule)"
+        )
     try:
-        tensor = native.from_dlpack(x)
         if name in ("numpy", "torch"):
-            to(x, name)
+            if to(x, name) is x:
+                return Explanation(name, True, f"it is of {name} already, and handed back as it is", 0, "")
+            tensor = native.from_dlpack(x)
         else:
+            if name not in _KNOWN:
+                _consumer(framework)
+            tensor = native.from_dlpack(x)
             _look(tensor, name)
     except (UnsupportedError, ReadOnlyError, CopyRequiredError) as refused:
         reason, _, change = str(refused).partition("; ")
@@ -83,38 +108,60 @@ def explain(x: Any, framework: Framework) -> Explanation:
 
 def _look(tensor: Any, name: str) -> None:
     """Refuses what a framework is known to copy."""
-    alignment = _ALIGNMENT.get(name, 1)
+    alignment = _KNOWN[name].alignment if name in _KNOWN else 1
     if tensor.data_ptr % alignment:
         raise CopyRequiredError(
             f"the address {tensor.data_ptr:#x} is no multiple of {alignment}, so {name} copies; "
             "allocate it with dlbridge.empty, which aligns to 256"
         )
-    if name in _ALIGNMENT and not tensor.contiguous:
+    if alignment > 1 and not tensor.contiguous:
         raise CopyRequiredError(f"{name} takes contiguous arrays only; pass numpy.ascontiguousarray(x)")
 
 
 def _nbytes(x: Any) -> int:
-    """The bytes of an array that may have been refused: every framework calls them so."""
+    """The bytes of an array that may have been refused: every framework calls them so, but torch where sparse."""
+    if isinstance(x, (bytes, bytearray, memoryview)):
+        return len(memoryview(x).cast("B"))
     try:
         return int(x.nbytes)
-    except (AttributeError, TypeError):
-        return len(memoryview(x).cast("B")) if isinstance(x, (bytes, bytearray, memoryview)) else 0
+    except (AttributeError, TypeError, RuntimeError):
+        shape, dtype = getattr(x, "shape", ()), getattr(x, "dtype", None)
+        return math.prod(shape) * int(getattr(dtype, "itemsize", 0))
 
 
 def _name(framework: Framework) -> str:
-    return framework if isinstance(framework, str) else framework.__name__.partition(".")[0]
-
-
-def _is_there(name: str) -> bool:
-    try:
-        importlib.import_module(name)
-    except ImportError as missing:
-        raise UnavailableError(f"{name} is not installed; run pip install {name}") from missing
-    return True
-
-
-def _module(framework: Framework) -> ModuleType:
+    """The framework's name; refuses what cannot be one."""
     if isinstance(framework, ModuleType):
-        return framework
-    _is_there(framework)
-    return importlib.import_module(framework)
+        return framework.__name__.partition(".")[0]
+    if isinstance(framework, str) and all(part.isidentifier() for part in framework.split(".")):
+        return _ALIASES.get(framework, framework)
+    given = repr(framework) if isinstance(framework, str) else f"a {type(framework).__name__}"
+    raise InvalidArgumentError(f"framework is {given}; pass {_ACCEPTED}")
+
+
+def _consumer(framework: Framework) -> Callable[[Any], Any]:
+    """What makes an array of this framework."""
+    name = _name(framework)
+    if name == "numpy":
+        return native.to_numpy  # type: ignore[no-any-return]
+    if name == "torch":
+        return native.to_torch  # type: ignore[no-any-return]
+    module = framework if isinstance(framework, ModuleType) and name not in _KNOWN else _imported(name)
+    from_dlpack = getattr(module, "from_dlpack", None)
+    if from_dlpack is None:
+        raise UnavailableError(
+            f"{name} has no from_dlpack; pass {_ACCEPTED}, or call dlbridge.to_numpy(x) and convert that"
+        )
+    return lambda x: from_dlpack(native.from_dlpack(x))
+
+
+def _imported(name: str) -> ModuleType:
+    """The module that has a framework's from_dlpack."""
+    known = _KNOWN.get(name)
+    try:
+        return importlib.import_module(known.entry if known else name)
+    except ImportError as missing:
+        absent = missing.name == name.partition(".")[0]
+        why = "is not installed" if absent else f"cannot be imported ({missing})"
+        remedy = f"run pip install {known.package}" if known else f"pass {_ACCEPTED}"
+        raise UnavailableError(f"{name} {why}; {remedy}") from missing

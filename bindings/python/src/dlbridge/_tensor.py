@@ -31,7 +31,11 @@ def _iter(self: Any) -> Iterator[Any]:
 
 
 def _getitem(self: Any, index: Any) -> Any:
-    """A view: integers, slices with any step, `...` and `None`, as in NumPy's basic indexing."""
+    """A view: integers, slices with any step, `...` and `None`, as in NumPy's basic indexing.
+
+    A negative step makes a negative stride: such a view reaches torch through `dlbridge.to_torch(view, copy=True)`;
+    `torch.from_dlpack(view)` aborts the process, whoever made it.
+    """
     items = index if isinstance(index, tuple) else (index,)
     kinds = [_kind(item) for item in items]
     named = kinds.count("integer") + kinds.count("slice")
@@ -46,16 +50,22 @@ def _getitem(self: Any, index: Any) -> Any:
         elif kind == "new axis":
             result, axis = result._unsqueeze(axis), axis + 1
         elif kind == "slice":
-            bounds = item.indices(result.shape[axis])
-            # Beyond the first element, going backwards, there is only None to say so.
-            stop = None if bounds[1] < 0 else bounds[1]
-            result, axis = result._slice(axis, bounds[0], stop, bounds[2]), axis + 1
+            result, axis = _sliced(result, axis, item), axis + 1
         else:
             position, extent = item.__index__(), result.shape[axis]
             if not -extent <= position < extent:
                 raise OutOfRangeError(f"index {position} is outside axis {axis} of size {extent}")
             result = result._select(axis, position)
     return result
+
+
+def _sliced(tensor: Any, axis: int, item: slice) -> Any:
+    """One axis sliced. Bounds come from `slice.indices`, where -1 is no longer the last element."""
+    start, stop, step = item.indices(tensor.shape[axis])
+    if not range(start, stop, step):
+        start = stop = 0
+    # Beyond the first element, going backwards, there is only None to say so.
+    return tensor._slice(axis, start, None if stop < 0 else stop, step)
 
 
 def _kind(item: Any) -> str:
