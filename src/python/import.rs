@@ -44,7 +44,7 @@ pub(super) fn tensor_from(gil: &Gil, object: Object) -> Result<Tensor> {
         Kind::TorchSubclass => Err(Error::Refused(if gil.flag(object, c"is_nested", false) {
             Refusal::Torch { what: "is nested", call: "x.to_padded_tensor(0)" }
         } else {
-            Refusal::TorchSubclass { type_name: gil.type_name(object) }
+            Torch::get(gil)?.subclass(gil, object)
         })),
         Kind::Other => from_other(gil, object),
     }

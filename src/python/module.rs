@@ -12,18 +12,16 @@ use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// The exception classes of the package: by status code, then `NotAnArrayError` and `OutOfRangeError`. A tuple.
+/// The exception classes of the package: by status code, then `NotAnArrayError`, `OutOfRangeError` and `WrongTypeError`. A tuple.
 static EXCEPTIONS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 const NOT_AN_ARRAY: isize = 14;
 const OUT_OF_RANGE: isize = 15;
+const WRONG_TYPE: isize = 16;
 
 /// The class that stands for an error.
 pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
     let index = match error {
-        Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => {
-            // SAFETY: the address of a static exception type.
-            return unsafe { *gil.api.PyExc_TypeError };
-        }
+        Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => WRONG_TYPE,
         Error::NotAnArray { .. } | Error::Refused(Refusal::NotOurs { .. }) => NOT_AN_ARRAY,
         Error::IndexOutOfRange { .. } | Error::AxisOutOfRange { .. } => OUT_OF_RANGE,
         error => error.kind() as isize,
@@ -93,7 +91,7 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
 ///
 /// # Safety
 ///
-/// `exceptions` is a live tuple of 16 exception classes.
+/// `exceptions` is a live tuple of 17 exception classes.
 pub unsafe fn module(exceptions: NonNull<c_void>) -> Result<NonNull<c_void>> {
     let gil = Gil::take()?;
     let api = gil.api;

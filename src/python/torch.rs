@@ -210,6 +210,18 @@ impl Torch {
         self.is_wrapped(gil, tensor).then_some(Refusal::Torch { what, call })
     }
 
+    /// Why a tensor of a subclass is refused: one that takes operations over (`__torch_dispatch__`) stands for others, and
+    /// goes on doing so as a plain `torch.Tensor`.
+    pub fn subclass(&self, gil: &Gil, tensor: Object) -> Refusal {
+        let (type_name, name) = (gil.type_name(tensor), c"__torch_dispatch__");
+        let [own, plain] = [gil.type_of(tensor), self.tensor_type].map(|each| gil.attribute(each, name).ok());
+        gil.clear();
+        match own.zip(plain) {
+            Some((own, plain)) if own.object != plain.object => Refusal::TorchStandIn { type_name },
+            _ => Refusal::TorchSubclass { type_name },
+        }
+    }
+
     /// Whether functorch (`vmap`, `grad`) wraps the tensor.
     fn is_wrapped(&self, gil: &Gil, tensor: Object) -> bool {
         // SAFETY: the GIL is held; a new reference or NULL comes back.

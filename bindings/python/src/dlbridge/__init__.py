@@ -26,6 +26,7 @@ from ._errors import (
     TimedOutError,
     UnavailableError,
     UnsupportedError,
+    WrongTypeError,
 )
 from ._explain import Explanation, explain, to
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
@@ -62,6 +63,7 @@ __all__ = [
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
+    "WrongTypeError",
     "__version__",
     "cuda_available",
     "devices",

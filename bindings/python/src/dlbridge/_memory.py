@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import NamedTuple
 
-from ._errors import InvalidArgumentError
+from ._errors import InvalidArgumentError, WrongTypeError
 from ._library import get_library
 
 # CDLL, not PyDLL: giving memory back takes a while, and other threads may run meanwhile.
@@ -69,6 +69,8 @@ def memory_limit(cached: int) -> None:
 
 
 def _bytes(name: str, value: int) -> int:
+    if not hasattr(type(value), "__index__"):
+        raise WrongTypeError(f"{name} is {value!r}; pass a number of bytes, 0 or more")
     if not 0 <= value < 1 << 64:
         raise InvalidArgumentError(f"{name} is {value}; pass a number of bytes, 0 or more")
     return value
