@@ -36,7 +36,7 @@ pub struct dlb_tensor_options {
     pub device: DLDevice,
     /// Not 0 for page-locked memory, which this version has no driver for: `DLB_ERROR_UNAVAILABLE`.
     pub pinned: i32,
-    /// The address is a multiple of this power of two; 0 for 256.
+    /// The address is a multiple of this power of two, up to 1 GiB; 0 for 256.
     pub alignment: usize,
     /// Who gives the memory, borrowed; NULL for the shared allocator.
     pub allocator: *const dlb_allocator,

@@ -62,9 +62,9 @@ pub unsafe extern "C" fn dlb_python_capsule(
 /// `dlb_python_import()`.
 ///
 /// `exceptions` is a borrowed tuple of 17 exception classes: by status code, then those for objects that are no arrays,
-/// for indices outside and for arguments of a wrong type. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
-/// `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
-/// `DLB_ERROR_PYTHON`.
+/// for indices outside and for arguments of a wrong type. `*out_module` is a new reference, owned by the caller. Takes
+/// the GIL itself. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a
+/// sub-interpreter), `DLB_ERROR_PYTHON`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_python_module(
     exceptions: *mut c_void,

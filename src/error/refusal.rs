@@ -95,7 +95,10 @@ impl fmt::Display for Refusal {
                 "axis {axis} has the negative stride {stride}, which torch cannot represent; pass copy=True, or numpy.ascontiguousarray(x)"
             ),
             TooManyAxes { ndim, framework } => {
-                write!(f, "the tensor has {ndim} dimensions and {framework} takes 64; pass parts of fewer dimensions, such as x[0], or reshape it where it was made")
+                write!(
+                    f,
+                    "the tensor has {ndim} dimensions and {framework} takes 64; pass parts of fewer dimensions, such as x[0], or reshape it where it was made"
+                )
             }
             ReadOnlyTorch => f.write_str(
                 "the source is read-only and torch cannot tell its users; pass readonly=\"copy\" for memory of its own, or readonly=\"alias\" to share it and never write",
@@ -171,7 +174,7 @@ fn numbers_of(dtype: &str) -> &'static str {
         "pass x.astype(\"float64\") where the objects are numbers"
     } else if is(&["U", "S", "str"]) {
         "strings stay where they are; pass x.astype(\"float64\") where they spell numbers"
-    } else if letters.contains("[(") {
+    } else if letters.contains("[(") || letters.contains("'names'") {
         "pass one of its fields, x[\"field\"]"
     } else {
         "convert it to a numeric dtype, or pass its bytes, x.view(\"uint8\")"

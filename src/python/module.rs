@@ -12,7 +12,8 @@ use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// The exception classes of the package: by status code, then `NotAnArrayError`, `OutOfRangeError` and `WrongTypeError`. A tuple.
+/// The exception classes of the package: by status code, then `NotAnArrayError`, `OutOfRangeError` and `WrongTypeError`.
+/// A tuple.
 static EXCEPTIONS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 const NOT_AN_ARRAY: isize = 14;
 const OUT_OF_RANGE: isize = 15;

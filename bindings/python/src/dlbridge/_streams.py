@@ -50,12 +50,13 @@ def devices() -> list[str]:
     count = _c.dlb_device_list(None, 0)
     found = (_Device * count)()
     _c.dlb_device_list(found, count)
-    names = []
-    for device in found:
-        name = ctypes.create_string_buffer(64)
-        _c.dlb_device_name(device, name, len(name))
-        names.append(name.value.decode())
-    return names
+    return [_name(device) for device in found]
+
+
+def _name(device: Any) -> str:
+    name = ctypes.create_string_buffer(64)
+    _c.dlb_device_name(device, name, len(name))
+    return name.value.decode()
 
 
 def cuda_available() -> bool:
@@ -141,7 +142,8 @@ class Stream:
 
     def __init__(self, device: Any = "cpu") -> None:
         out = ctypes.c_void_p()
-        _check(_c.dlb_stream_create(_Device(*native._device(device)), ctypes.byref(out)))
+        self._device = _Device(*native._device(device))
+        _check(_c.dlb_stream_create(self._device, ctypes.byref(out)))
         self._handle = out.value
 
     def record(self) -> Event:
@@ -171,6 +173,9 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.synchronize()
+
+    def __repr__(self) -> str:
+        return f"<dlbridge.Stream on {_name(self._device)}>"
 
     # At hand when the interpreter has emptied this module already.
     _release = _c.dlb_stream_release
