@@ -178,21 +178,16 @@ impl Torch {
     /// The kinds of tensor that have no plain memory to show.
     pub fn known_cause(&self, gil: &Gil, tensor: Object) -> Option<Error> {
         let layout = gil.attribute_text(tensor, c"layout");
-        let layouts = [("sparse", "is sparse"), ("mkldnn", "is in oneDNN's own layout (mkldnn)")];
-        for (name, what) in layouts {
+        for (name, what) in [("sparse", "is sparse"), ("mkldnn", "is in oneDNN's own layout (mkldnn)")] {
             if layout.contains(name) {
                 return Some(Error::Refused(Refusal::Torch { what, call: "x.to_dense()" }));
             }
         }
+        let (meta, empty) = ("is on the meta device and has no data", "torch.empty_like(x, device=\"cpu\")");
         let kinds: [(&CStr, bool, &str, &str); 4] = [
             (c"is_nested", false, "is nested", "x.to_padded_tensor(0)"),
             (c"is_quantized", false, "is quantized", "x.dequantize()"),
-            (
-                c"is_meta",
-                false,
-                "is on the meta device and has no data",
-                "torch.empty_like(x, device=\"cpu\")",
-            ),
+            (c"is_meta", false, meta, empty),
             (c"_is_zerotensor", true, "stands for zeros and has no memory", "x.clone()"),
         ];
         for (flag, method, what, call) in kinds {

@@ -22,10 +22,16 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "wait('x')": (lambda: wait("x"), "timeout is 'x'; pass seconds, or None"),
     "wait(nan)": (lambda: wait(float("nan")), "timeout is nan; pass seconds, or None"),
     "wait([])": (lambda: wait([]), r"timeout is \[\]; pass seconds, or None"),
-    "empty(None)": (lambda: dlbridge.empty(None, "f4"), "in shape, None is no integer.*; pass an integer, or several"),
+    "empty(None)": (
+        lambda: dlbridge.empty(None, "f4"),
+        "in shape, None is no integer.*; pass an integer, or several",
+    ),
     "empty('ab')": (lambda: dlbridge.empty("ab", "f4"), "in shape, a is no integer.*; pass an integer, or several"),
     "empty((2, 1.5))": (lambda: dlbridge.empty((2, 1.5), "f4"), "in shape, 1.5 is no integer"),
-    "empty(2**70)": (lambda: dlbridge.empty(1 << 70, "f4"), "in shape, 1180591620717411303424 is no integer that fits"),
+    "empty(2**70)": (
+        lambda: dlbridge.empty(1 << 70, "f4"),
+        "in shape, 1180591620717411303424 is no integer that fits",
+    ),
     "empty(foo=)": (lambda: dlbridge.empty(2, "f4", foo=1), "unexpected keyword argument 'foo'"),
     "to_numpy(copy='x')": (lambda: dlbridge.to_numpy(array, copy="x"), 'copy is "x"; pass True, False or None'),
     "to_torch(copy=1)": (lambda: dlbridge.to_torch(array, copy=1), 'copy is "1"; pass True, False or None'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,45 @@ def test_a_framework_that_is_known_and_not_installed(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "paddle", None)
     with pytest.raises(dlbridge.UnavailableError, match=r"^paddle .*run pip install paddlepaddle$"):
         dlbridge.to(np.zeros(1), "paddle")
+
+
+def made(name: str) -> Any:
+    frame = dlbridge.empty((6, 8), "float32")
+    return {
+        "plain": frame,
+        "read-only": dlbridge.from_dlpack(np.broadcast_to(np.float32(1), ())),
+        "transposed": dlbridge.from_dlpack(frame.numpy().T),
+        "columns": frame[:, ::2],
+        "reversed": frame[:, ::-1],
+    }[name]
+
+
+# As docs/interop.md has it, from a run of each; a refusal counts as a copy that must be made.
+SHARED = {
+    "jax": ["plain", "transposed"],
+    "tensorflow": ["plain"],
+    "paddle": ["plain", "read-only", "transposed", "columns"],
+    "mlx": [],
+    "cupy": [],
+}
+
+
+@pytest.mark.parametrize("case", ["plain", "read-only", "transposed", "columns", "reversed"])
+@pytest.mark.parametrize("framework", SHARED)
+def test_explain_knows_what_frameworks_take_that_are_not_installed(framework: str, case: str) -> None:
+    told = dlbridge.explain(made(case), framework)
+    assert told.zero_copy == (case in SHARED[framework]), told
+    assert told.zero_copy or told.change
+
+
+def test_explain_says_when_it_does_not_know() -> None:
+    module = types.ModuleType("films.reel")
+    with pytest.raises(dlbridge.UnavailableError, match=r"films has no from_dlpack; pass"):
+        dlbridge.explain(np.zeros(3), module)
+    module.from_dlpack = lambda x: ("film", x.data_ptr)  # type: ignore[attr-defined]
+    array = np.zeros(3)
+    assert "does not know whether it copies" in dlbridge.explain(array, module).reason
+    assert dlbridge.to(array, module) == ("film", array.ctypes.data)
 
 
 def test_to_takes_names_and_modules() -> None:

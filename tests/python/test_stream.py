@@ -265,3 +265,10 @@ assert tensor.numpy().sum() == 0
 """
     )
     assert run(code) == (0, "", "")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:7", (1, 7)])
+def test_the_host_is_one_device_whatever_its_number(device: Any) -> None:
+    assert repr(dlbridge.Stream(device)) == "<dlbridge.Stream on cpu>"
+    assert dlbridge.empty(3, "uint8", device=device).device == "cpu"
+    assert dlbridge.upload(np.zeros(3), device).device == "cpu"

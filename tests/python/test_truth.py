@@ -190,8 +190,18 @@ ARROW: dict[str, tuple[list[Any], str, Callable[[Any], Any], list[Any]]] = {
     "date32[day]": ([DAY.date()], r'pass x\.view\("int32"\)', lambda x: x.view("int32"), [1]),
     "timestamp[us]": ([DAY], r'pass x\.view\("int64"\)', lambda x: x.view("int64"), [86_400_000_000]),
     "time64[us]": ([DAY.time()], r'pass x\.view\("int64"\)', lambda x: x.view("int64"), [0]),
-    "duration[us]": ([datetime.timedelta(1)], r'pass x\.view\("int64"\)', lambda x: x.view("int64"), [86_400_000_000]),
-    "decimal128(2, 1)": ([decimal.Decimal("1.5")], r'pass x\.cast\("float64"\)', lambda x: x.cast("float64"), [1.5]),
+    "duration[us]": (
+        [datetime.timedelta(1)],
+        r'pass x\.view\("int64"\)',
+        lambda x: x.view("int64"),
+        [86_400_000_000],
+    ),
+    "decimal128(2, 1)": (
+        [decimal.Decimal("1.5")],
+        r'pass x\.cast\("float64"\)',
+        lambda x: x.cast("float64"),
+        [1.5],
+    ),
     "list<item: int64>": ([[1], [2, 3]], r"its values, x\.flatten\(\)", lambda x: x.flatten(), [1, 2, 3]),
     "struct<a: int64>": ([{"a": 7}], r"fields, x\.field\(0\)", lambda x: x.field(0), [7]),
 }

@@ -23,15 +23,22 @@ class _Known(NamedTuple):
     """What pip calls it."""
     alignment: int = 1
     """Bytes of alignment without which it copies, silently."""
+    strides: str = "any"
+    """Those it takes: "any", "no negative", "packed" in any order of axes, "row-major"; "none" where it copies all."""
+    legacy: bool = False
+    """Whether it asks for DLPack's legacy struct, which cannot say "read-only"."""
+    host: bool = True
+    """Whether it takes memory of the host."""
 
 
 _KNOWN = {
     "numpy": _Known("numpy", "numpy"),
     "torch": _Known("torch", "torch"),
-    "jax": _Known("jax.dlpack", "jax", alignment=64),
-    "cupy": _Known("cupy", "cupy"),
-    "tensorflow": _Known("tensorflow.experimental.dlpack", "tensorflow"),
-    "paddle": _Known("paddle.utils.dlpack", "paddlepaddle"),
+    "jax": _Known("jax.dlpack", "jax", alignment=64, strides="packed", legacy=True),
+    "cupy": _Known("cupy", "cupy", host=False),
+    "tensorflow": _Known("tensorflow.experimental.dlpack", "tensorflow", strides="row-major", legacy=True),
+    "paddle": _Known("paddle.utils.dlpack", "paddlepaddle", strides="no negative"),
+    "mlx": _Known("mlx.core", "mlx", strides="none"),
 }
 _ALIASES = {"np": "numpy", "pytorch": "torch", "tf": "tensorflow"}
 _ACCEPTED = ", ".join(f'"{name}"' for name in _KNOWN) + ", or a module that has from_dlpack"
@@ -45,7 +52,7 @@ _Capsule = type(native.Tensor.__dlpack_c_exchange_api__)
 
 def to(x: Any, framework: Framework) -> Any:
     """The buffer of `x` as an array of a framework: `"numpy"` (or `"np"`), `"torch"` (`"pytorch"`), `"jax"`,
-    `"cupy"`, `"tensorflow"` (`"tf"`), `"paddle"`, or any module that has `from_dlpack`, itself or by name.
+    `"cupy"`, `"tensorflow"` (`"tf"`), `"paddle"`, `"mlx"`, or any module that has `from_dlpack`, itself or by name.
 
     NumPy and torch never copy here, and what is theirs already comes back itself. The others take it through their
     own `from_dlpack`, which may; `explain(x, framework)` says so beforehand.
@@ -73,8 +80,9 @@ def explain(x: Any, framework: Framework) -> Explanation:
     """Whether `x` would reach a framework without a copy; if not why, how many bytes, and what to change.
 
     Nothing is moved: for NumPy and torch the hand-over is made and let go again, for others the layout is looked
-    at, and those that `to` knows by name need not be installed. An array that is of NumPy or torch already is
-    zero-copy, whatever it is: `to(x, framework)` is `x`. A capsule is refused, since it can be taken only once.
+    at, and those that `to` knows by name need not be installed; of any other module it says that it does not know.
+    An array that is of NumPy or torch already is zero-copy, whatever it is: `to(x, framework)` is `x`. A capsule is
+    refused, since it can be taken only once.
 
     >>> print(dlbridge.explain(numpy.zeros((2, 3))[:, ::-1], "torch"))
     to             torch
@@ -103,19 +111,48 @@ def explain(x: Any, framework: Framework) -> Explanation:
         reason, _, change = str(refused).partition("; ")
         free = any(call in change for call in _FREE)
         return Explanation(name, False, reason, 0 if free else _nbytes(x), change or "convert it first")
-    return Explanation(name, True, f"the same {tensor.nbytes:,} bytes at {tensor.data_ptr:#x}", 0, "")
+    reason = f"the same {tensor.nbytes:,} bytes at {tensor.data_ptr:#x}"
+    if name not in _KNOWN:
+        reason += f" are handed to {name}, of which dlbridge does not know whether it copies them"
+    return Explanation(name, True, reason, 0, "")
 
 
 def _look(tensor: Any, name: str) -> None:
     """Refuses what a framework is known to copy."""
-    alignment = _KNOWN[name].alignment if name in _KNOWN else 1
-    if tensor.data_ptr % alignment:
+    known = _KNOWN.get(name)
+    if known is None:
+        return
+    if known.strides == "none":
         raise CopyRequiredError(
-            f"the address {tensor.data_ptr:#x} is no multiple of {alignment}, so {name} copies; "
+            f"{name} copies whatever it takes; it shares nothing, so there is nothing to change"
+        )
+    if not known.host and tensor.device.startswith("cpu"):
+        raise CopyRequiredError(
+            f"the data is on cpu, and {name} takes memory of its devices only; "
+            f"call {name}.asarray(dlbridge.to_numpy(x))"
+        )
+    if known.legacy:
+        tensor.__dlpack__()  # as it will ask: a read-only tensor says no
+    if tensor.data_ptr % known.alignment:
+        raise CopyRequiredError(
+            f"the address {tensor.data_ptr:#x} is no multiple of {known.alignment}, so {name} copies; "
             "allocate it with dlbridge.empty, which aligns to 256"
         )
-    if alignment > 1 and not tensor.contiguous:
-        raise CopyRequiredError(f"{name} takes contiguous arrays only; pass numpy.ascontiguousarray(x)")
+    if not _strides_are(known.strides, tensor):
+        kind = {"no negative": "arrays without negative strides", "packed": "packed arrays"}
+        words = kind.get(known.strides, "row-major arrays")
+        raise CopyRequiredError(f"{name} takes {words} only; pass numpy.ascontiguousarray(x)")
+
+
+def _strides_are(kind: str, tensor: Any) -> bool:
+    """Whether the strides are of a kind that `_Known` names."""
+    if kind == "any" or tensor.contiguous:
+        return True
+    steps = sorted((stride, size) for stride, size in zip(tensor.strides, tensor.shape) if size > 1)
+    if kind == "no negative":
+        return all(stride >= 0 for stride, _ in steps)
+    packed = [math.prod(size for _, size in steps[:axis]) for axis in range(len(steps))]
+    return kind == "packed" and packed == [stride for stride, _ in steps]
 
 
 def _nbytes(x: Any) -> int:

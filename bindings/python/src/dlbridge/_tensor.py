@@ -122,7 +122,9 @@ def _tolist(self: Any) -> Any:
 def _item(self: Any) -> Any:
     """The only element as a Python number."""
     if self.size != 1:
-        raise InvalidArgumentError(f"a tensor of {self.size} elements has no only one; select one, or call tolist()")
+        raise InvalidArgumentError(
+            f"a tensor of {self.size} elements has no only one; select one, or call tolist()"
+        )
     return native.to_numpy(self).item()
 
 
