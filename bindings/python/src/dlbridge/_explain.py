@@ -24,7 +24,7 @@ class _Known(NamedTuple):
     alignment: int = 1
     """Bytes of alignment without which it copies, silently."""
     strides: str = "any"
-    """Those it takes: "any", "no negative", "packed" in any order of axes, "row-major"; "none" where it copies all."""
+    """Those it takes: "any", "no negative", "packed" (axes in any order), "row-major", "none" (it copies all)."""
     legacy: bool = False
     """Whether it asks for DLPack's legacy struct, which cannot say "read-only"."""
     host: bool = True
