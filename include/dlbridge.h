@@ -236,7 +236,7 @@ typedef struct {
    */
   int32_t pinned;
   /**
-   * The address is a multiple of this power of two; 0 for 256.
+   * The address is a multiple of this power of two, up to 1 GiB; 0 for 256.
    */
   size_t alignment;
   /**
@@ -1362,7 +1362,8 @@ dlb_status dlb_event_wait(const dlb_event *event,
                           uint64_t timeout_ns);
 
 /**
- * Makes a stream on a device of `dlb_device_list()`.
+ * Makes a stream on a device of `dlb_device_list()`. The host is one device, whatever its id: `{kDLCPU, 7}` is the
+ * CPU.
  *
  * `*out` is owned by the caller: `dlb_stream_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
  * `DLB_ERROR_INVALID_TENSOR` (no device of DLPack's) and `DLB_ERROR_UNAVAILABLE` (no such device here; the message says
@@ -1691,8 +1692,9 @@ dlb_status dlb_python_capsule(const dlb_tensor *tensor,
  * Not for applications: makes the module of builtins that the Python package is built on. Others have
  * `dlb_python_import()`.
  *
- * `exceptions` is a borrowed tuple of 16 exception classes: by status code, then those for objects that are no arrays
- * and for indices outside; behind them the function that makes a `LossReport`. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
+ * `exceptions` is a borrowed tuple of 17 exception classes: by status code, then those for objects that are no arrays,
+ * for indices outside and for arguments of a wrong type; behind them the function that makes a `LossReport`.
+ * `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
  * `DLB_ERROR_PYTHON`.
  */

@@ -38,7 +38,7 @@ pub struct dlb_tensor_options {
     /// Not 0 for page-locked memory of the host, which CUDA devices copy from and to without help of the CPU; `device` is
     /// then left zero, and the tensor's is kDLCUDAHost.
     pub pinned: i32,
-    /// The address is a multiple of this power of two; 0 for 256.
+    /// The address is a multiple of this power of two, up to 1 GiB; 0 for 256.
     pub alignment: usize,
     /// Who gives the memory, borrowed; NULL for the shared allocator.
     pub allocator: *const dlb_allocator,

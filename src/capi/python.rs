@@ -61,8 +61,9 @@ pub unsafe extern "C" fn dlb_python_capsule(
 /// Not for applications: makes the module of builtins that the Python package is built on. Others have
 /// `dlb_python_import()`.
 ///
-/// `exceptions` is a borrowed tuple of 16 exception classes: by status code, then those for objects that are no arrays
-/// and for indices outside; behind them the function that makes a `LossReport`. `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
+/// `exceptions` is a borrowed tuple of 17 exception classes: by status code, then those for objects that are no arrays,
+/// for indices outside and for arguments of a wrong type; behind them the function that makes a `LossReport`.
+/// `*out_module` is a new reference, owned by the caller. Takes the GIL itself. Fails with
 /// `DLB_ERROR_INVALID_ARGUMENT` (NULL), `DLB_ERROR_UNAVAILABLE` (no interpreter, or a sub-interpreter),
 /// `DLB_ERROR_PYTHON`.
 #[unsafe(no_mangle)]

@@ -34,7 +34,8 @@ pub(super) unsafe fn borrowed_stream(stream: *const dlb_stream) -> Result<Manual
     Ok(ManuallyDrop::new(unsafe { Stream::from_raw(stream.cast_mut().cast()) }))
 }
 
-/// Makes a stream on a device of `dlb_device_list()`.
+/// Makes a stream on a device of `dlb_device_list()`. The host is one device, whatever its id: `{kDLCPU, 7}` is the
+/// CPU.
 ///
 /// `*out` is owned by the caller: `dlb_stream_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
 /// `DLB_ERROR_INVALID_TENSOR` (no device of DLPack's) and `DLB_ERROR_UNAVAILABLE` (no such device here; the message says

@@ -47,7 +47,7 @@ impl fmt::Display for Allocation {
         use Allocation::*;
         match self {
             Alignment { alignment } => {
-                write!(f, "alignment {alignment} is no power of two; pass 64, 256, 4096, or 0 for 256")
+                write!(f, "alignment {alignment} is no power of two up to 1 GiB; pass 64, 256, 4096, or 0 for 256")
             }
             NegativeSize { axis, extent } => {
                 write!(f, "dimension {axis} of the shape is {extent}; pass sizes of 0 or more")

@@ -175,7 +175,7 @@ impl fmt::Display for Error {
             AxisOutOfRange { axis, ndim: 0 } => {
                 write!(
                     f,
-                    "axis {axis} does not exist in a 0-d tensor; unsqueeze it first (tensor[None] in Python), which gives it axis 0"
+                    "axis {axis} does not exist in a 0-d tensor; unsqueeze it first (dlb_tensor_unsqueeze), which gives it axis 0"
                 )
             }
             AxisOutOfRange { axis, ndim } => write!(
@@ -334,7 +334,7 @@ impl fmt::Display for Error {
             }
             ReshapeCopies { shape, strides, target } => write!(
                 f,
-                "shape {shape:?} with strides {strides:?} cannot be viewed as {target:?}; copy the elements to row-major order first (numpy.ascontiguousarray(x), x.contiguous(), or a loop in C)"
+                "shape {shape:?} with strides {strides:?} cannot be viewed as {target:?}; copy the elements to row-major order first, and reshape that"
             ),
             NotExclusive { action, why, remedy } => write!(f, "{why}, so {action} is refused; {remedy}"),
             OutOfMemory { bytes } => {

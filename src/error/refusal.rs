@@ -20,6 +20,7 @@ pub enum Refusal {
     // Arrays whose memory does not show what they mean
     Torch { what: &'static str, call: &'static str },
     TorchSubclass { type_name: String },
+    TorchStandIn { type_name: String },
     Masked { count: String },
     Missing { what: String, call: &'static str },
     // Layouts and dtypes that the other side has no way to say
@@ -86,6 +87,10 @@ impl fmt::Display for Refusal {
                 f,
                 "x is of type {type_name}, a subclass of torch.Tensor, and may mean something else than its memory; call x.as_subclass(torch.Tensor) if it does not"
             ),
+            TorchStandIn { type_name } => write!(
+                f,
+                "x is of type {type_name}, a subclass of torch.Tensor that stands for other tensors and has no memory of its own; make the conversion outside the function that torch.export or make_fx records, or pass the tensors that it stands for"
+            ),
             Masked { count } => write!(
                 f,
                 "the array is masked (at {count} elements), and the mask would be lost; call x.filled(value), or x.data to ignore the mask"
@@ -95,7 +100,10 @@ impl fmt::Display for Refusal {
                 "axis {axis} has the negative stride {stride}, which torch cannot represent; pass copy=True, or numpy.ascontiguousarray(x)"
             ),
             TooManyAxes { ndim, framework } => {
-                write!(f, "the tensor has {ndim} dimensions and {framework} takes 64; reshape it first")
+                write!(
+                    f,
+                    "the tensor has {ndim} dimensions and {framework} takes 64; pass parts of fewer dimensions, such as x[0], or reshape it where it was made"
+                )
             }
             ReadOnlyTorch => f.write_str(
                 "the source is read-only and torch cannot tell its users; pass readonly=\"copy\" for memory of its own, or readonly=\"alias\" to share it and never write",
@@ -115,10 +123,7 @@ impl fmt::Display for Refusal {
                 f,
                 "NumPy keeps each {dtype} in a byte of its own, where DLPack packs them; pass x.view(\"uint8\")"
             ),
-            NumpyDtype { dtype } => write!(
-                f,
-                "dtype {dtype} has no DLPack type; convert it to numbers: x.astype(\"float64\") for objects and long double, x.view(\"int64\") for dates, x[\"field\"] for records"
-            ),
+            NumpyDtype { dtype } => write!(f, "dtype {dtype} has no DLPack type; {}", numbers_of(dtype)),
             NoNumpyDtype { dtype, bits, in_ml_dtypes } => {
                 let install = if *in_ml_dtypes { "run pip install -U ml_dtypes, or " } else { "" };
                 let bits = if matches!(bits, 16 | 32 | 64) { *bits } else { 8 };
@@ -159,5 +164,28 @@ impl fmt::Display for Refusal {
                 )
             }
         }
+    }
+}
+
+/// What makes numbers of an array of this dtype of NumPy's.
+fn numbers_of(dtype: &str) -> &'static str {
+    let letters = dtype.trim_start_matches(['<', '>', '|', '=']);
+    let is = |names: &[&str]| names.iter().any(|name| letters.starts_with(name));
+    if is(&["datetime64", "timedelta64"]) {
+        "pass x.view(\"int64\")"
+    } else if is(&["M8", "m8"]) {
+        "pass x.astype(x.dtype.newbyteorder(\"=\")).view(\"int64\")"
+    } else if is(&["complex", "c"]) {
+        "pass x.astype(\"complex128\")"
+    } else if is(&["float", "f"]) {
+        "pass x.astype(\"float64\")"
+    } else if is(&["object"]) {
+        "pass x.astype(\"float64\") where the objects are numbers"
+    } else if is(&["U", "S", "str"]) {
+        "strings stay where they are; pass x.astype(\"float64\") where they spell numbers"
+    } else if letters.contains("[(") || letters.contains("'names'") {
+        "pass one of its fields, x[\"field\"]"
+    } else {
+        "convert it to a numeric dtype, or pass its bytes, x.view(\"uint8\")"
     }
 }

@@ -79,9 +79,12 @@ pub unsafe trait Allocator: Send + Sync {
 /// More bytes than any address space has; sums of sizes below it do not overflow.
 const ABSURD: usize = 1 << 56;
 
+/// The largest alignment: that of the largest pages there are.
+const MOST_ALIGNED: usize = 1 << 30;
+
 /// Refuses alignments that are none, and absurd sizes.
 pub(super) fn layout(bytes: usize, alignment: usize) -> Result<Layout> {
-    if !alignment.is_power_of_two() {
+    if !alignment.is_power_of_two() || alignment > MOST_ALIGNED {
         return Err(Error::Allocation(Allocation::Alignment { alignment }));
     }
     let layout = Layout::from_size_align(bytes.max(1), alignment).ok();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// the shared pool where it is 1 MiB or more.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
-    /// A power of two, in bytes; 0 for [`super::ALIGNMENT`].
+    /// A power of two, in bytes, up to 1 GiB; 0 for [`super::ALIGNMENT`].
     pub alignment: usize,
     /// Who gives the memory, and takes it back when the last tensor and the last export on it are gone.
     pub allocator: Option<&'a Arc<dyn Allocator>>,

@@ -110,7 +110,7 @@ impl Gil {
             return Ok(number);
         }
         if self.catch(self.api.PyExc_TypeError) || self.catch(self.api.PyExc_OverflowError) {
-            let words = format!("{} is no integer that fits 64 bits", self.text(value));
+            let words = format!("{} is no integer that fits 64 bits; pass one", self.text(value));
             return Err(Error::Refused(Refusal::Signature { words }));
         }
         Err(self.exception())

@@ -235,9 +235,14 @@ impl ReadOnly {
     }
 }
 
-/// An argument that was passed and is true.
-fn is_true(gil: &Gil, argument: Object) -> Result<bool> {
-    if argument.is_null() { Ok(false) } else { gil.truth(argument) }
+/// Whether `copy` was passed and is true. What is no bool, Python's or NumPy's, may mean anything.
+fn is_true(gil: &Gil, copy: Object) -> Result<bool> {
+    let Some(copy) = gil.given(copy) else { return Ok(false) };
+    if !matches!(gil.type_name(copy).as_str(), "bool" | "bool_") {
+        let words = format!("copy is {:?}; pass True, False or None", gil.text(copy));
+        return Err(Error::Refused(Refusal::Signature { words }));
+    }
+    gil.truth(copy)
 }
 
 /// The tensor on the device that was asked for: a transfer where it is on another one, unless `copy` is false.

@@ -87,6 +87,24 @@ impl Gil {
         }
     }
 
+    /// Whether the exception that is set is of this type and says one of `words`; if so it is cleared.
+    pub(super) fn catch_saying(&self, kind: *mut Object, words: &[&str]) -> bool {
+        // SAFETY: the GIL is held, an exception is set, and `kind` is the address of a static exception type.
+        if unsafe { (self.api.PyErr_ExceptionMatches)(*kind) == 0 } {
+            return false;
+        }
+        let Pending([mut kind, mut value, mut traceback]) = self.set_aside();
+        // SAFETY: the GIL is held, and the three are what `PyErr_Fetch` gave.
+        unsafe { (self.api.PyErr_NormalizeException)(&mut kind, &mut value, &mut traceback) };
+        let text = self.text(value);
+        self.put_back(Pending([kind, value, traceback]));
+        let caught = words.iter().any(|words| text.contains(words));
+        if caught {
+            self.clear();
+        }
+        caught
+    }
+
     /// Whether the exception that is set is of this type; if so it is cleared.
     pub(super) fn catch(&self, kind: *mut Object) -> bool {
         // SAFETY: the GIL is held, an exception is set, and `kind` is the address of a static exception type.

@@ -44,7 +44,7 @@ pub(super) fn tensor_from(gil: &Gil, object: Object) -> Result<Tensor> {
         Kind::TorchSubclass => Err(Error::Refused(if gil.flag(object, c"is_nested", false) {
             Refusal::Torch { what: "is nested", call: "x.to_padded_tensor(0)" }
         } else {
-            Refusal::TorchSubclass { type_name: gil.type_name(object) }
+            Torch::get(gil)?.subclass(gil, object)
         })),
         Kind::Other => from_other(gil, object),
     }
@@ -149,6 +149,10 @@ struct Produced<'gil> {
     stream: Option<Stream>,
 }
 
+/// How a function says that it does not know a keyword: CPython's, Cython's and Clinic's words, then pybind11's and
+/// nanobind's. Any other `TypeError` is the producer's own, which nobody may lose.
+const UNKNOWN_KEYWORD: [&str; 2] = ["keyword argument", "incompatible function arguments"];
+
 /// Calls `__dlpack__`, asking for the versioned struct; a producer that knows no keywords is asked again without.
 fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Produced<'gil>> {
     let api = gil.api;
@@ -178,7 +182,7 @@ fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Produced<'gil>> {
     // SAFETY: the GIL is held; `PyObject_Call` borrows its arguments and takes NULL for "no keywords".
     let call = |keywords| gil.own(unsafe { (api.PyObject_Call)(method.object, nothing.object, keywords) });
     let mut capsule = call(keywords.object);
-    if capsule.is_none() && gil.catch(api.PyExc_TypeError) {
+    if capsule.is_none() && gil.catch_saying(api.PyExc_TypeError, &UNKNOWN_KEYWORD) {
         // Without a stream it is ready for the default one.
         // SAFETY: that one always lives.
         stream =

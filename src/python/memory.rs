@@ -71,7 +71,7 @@ pub(super) fn read_shape(gil: &Gil, shape: Object) -> Result<([i64; MAX_NDIM], u
         if !number && !gil.catch(gil.api.PyExc_TypeError) {
             return Err(gil.exception());
         }
-        sizes[0] = gil.index(shape)?;
+        sizes[0] = size(gil, shape)?;
         return Ok((sizes, 1));
     };
     // SAFETY: the GIL is held, and it is a tuple.
@@ -79,7 +79,21 @@ pub(super) fn read_shape(gil: &Gil, shape: Object) -> Result<([i64; MAX_NDIM], u
     let places = sizes.get_mut(..ndim).ok_or(Error::TooManyAxes { ndim, limit: MAX_NDIM })?;
     for (place, index) in places.iter_mut().zip(0..) {
         // SAFETY: as above; a borrowed reference.
-        *place = gil.index(unsafe { (gil.api.PyTuple_GetItem)(tuple.object, index) })?;
+        *place = size(gil, unsafe { (gil.api.PyTuple_GetItem)(tuple.object, index) })?;
     }
     Ok((sizes, ndim))
+}
+
+/// One size of a shape.
+fn size(gil: &Gil, value: Object) -> Result<i64> {
+    gil.index(value).map_err(|error| match error {
+        Error::Refused(Refusal::Signature { .. }) => {
+            let value = gil.text(value);
+            let words = format!(
+                "in shape, {value} is no integer that fits 64 bits; pass an integer, or several: (480, 640)"
+            );
+            Error::Refused(Refusal::Signature { words })
+        }
+        error => error,
+    })
 }

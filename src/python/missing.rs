@@ -30,8 +30,33 @@ fn arrow(gil: &Gil, object: Object) -> Option<(String, &'static str)> {
             let call = if chunks == "1" { "pass x.chunk(0)" } else { "pass x.combine_chunks()" };
             Some((format!("an Arrow ChunkedArray is memory in any number of pieces (here {chunks})"), call))
         }
-        _ => None,
+        _ => {
+            let element = gil.attribute_text(object, c"type");
+            let call = numbers_of(&element)?;
+            Some((format!("the Arrow {name} of type {element} has no DLPack type"), call))
+        }
     }
+}
+
+/// What makes an array of numbers of Arrow's, which a buffer can show, of one that has another type.
+fn numbers_of(element: &str) -> Option<&'static str> {
+    let kinds: [(&[&str], &str); 8] = [
+        (&["bool"], "pass x.cast(\"uint8\"), or x.to_numpy(zero_copy_only=False)"),
+        (&["date32", "time32"], "pass x.view(\"int32\")"),
+        (&["date64", "time64", "timestamp", "duration"], "pass x.view(\"int64\")"),
+        (
+            &["string", "large_string", "string_view"],
+            "strings stay where they are; pass x.cast(\"float64\") where they spell numbers",
+        ),
+        (&["decimal"], "pass x.cast(\"float64\")"),
+        (&["dictionary"], "pass x.indices, or x.dictionary_decode()"),
+        (&["list", "large_list", "fixed_size_list"], "pass its values, x.flatten()"),
+        (&["struct"], "pass one of its fields, x.field(0)"),
+    ];
+    let is = |name: &&str| {
+        element.strip_prefix(*name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+    };
+    kinds.iter().find(|(names, _)| names.iter().any(is)).map(|&(_, call)| call)
 }
 
 fn pandas(gil: &Gil, object: Object) -> Option<(String, &'static str)> {

@@ -17,20 +17,18 @@ use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// The exception classes of the package: by status code, then `NotAnArrayError` and `OutOfRangeError`; last the function
-/// that makes a `LossReport`. A tuple.
+/// The exception classes of the package: by status code, then `NotAnArrayError`, `OutOfRangeError` and `WrongTypeError`;
+/// last the function that makes a `LossReport`. A tuple.
 static EXCEPTIONS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 const NOT_AN_ARRAY: isize = 14;
 const OUT_OF_RANGE: isize = 15;
-const LOSS_REPORT: isize = 16;
+const WRONG_TYPE: isize = 16;
+const LOSS_REPORT: isize = 17;
 
 /// The class that stands for an error.
 pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
     let index = match error.of_one_array() {
-        Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => {
-            // SAFETY: the address of a static exception type.
-            return unsafe { *gil.api.PyExc_TypeError };
-        }
+        Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => WRONG_TYPE,
         Error::NotAnArray { .. } | Error::Refused(Refusal::NotOurs { .. }) => NOT_AN_ARRAY,
         Error::IndexOutOfRange { .. } | Error::AxisOutOfRange { .. } => OUT_OF_RANGE,
         error => error.kind() as isize,
@@ -84,7 +82,8 @@ The owner stays alive as long as the tensor or anything made from it. Never copi
 as dlbridge.copy(x); or `device` ('cpu', 'cuda:0', a torch.device, a DLPack pair) is another one than the data is on: then\n\
 the result is a copy under way there, which whoever reaches its elements waits for (see upload), or with copy=False a\n\
 CopyRequiredError. A producer on a CUDA device is asked to have the library's stream wait for its work; nothing waits on\n\
-the host.\n\n\
+the host. Negative strides are kept, as below: hand such a tensor to torch with .torch(), which refuses it;\n\
+torch.from_dlpack(t) itself aborts the process.\n\n\
 Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
@@ -102,7 +101,7 @@ cache. `out` must not share memory with `x`; nobody may write to `x` or use `out
 >>> print(dlbridge.cast(numpy.array([1.5, 16777217.0]), 'float32', report=True)[1].inexact)\n\
 1" => cast::cast;
     c"to_numpy", c"to_numpy(x, /, *, copy=None, dtype=None, casting='same_kind', report=False)\n--\n\n\
-A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own.\n\n\
+A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own. An ndarray comes back itself.\n\n\
 A read-only source gives a read-only array. Refused, with the call that mends it: memory that the host cannot\n\
 read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\
 Another `dtype`, in the usual spellings of NumPy and torch ('float32', 'f4', numpy.float32, torch.float32, float), is a\n\
@@ -111,7 +110,7 @@ torch tensor the storage is kept, so it may be given other data meanwhile, but m
 >>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
 np.float32(6.0)" => convert::to_numpy;
     c"to_torch", c"to_torch(x, /, *, copy=None, readonly='error', dtype=None, device=None, casting='same_kind', report=False)\n--\n\n\
-A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own.\n\n\
+A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own. A torch.Tensor of any kind comes back itself.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
 Another `dtype` is a cast into memory of its own, with `casting` and `report` as for cast(). Where `device` is another one\n\
@@ -191,7 +190,7 @@ True" => compare::allclose;
 ///
 /// # Safety
 ///
-/// `exceptions` is a live tuple of 16 exception classes and a function.
+/// `exceptions` is a live tuple of 17 exception classes and a function.
 pub unsafe fn module(exceptions: NonNull<c_void>) -> Result<NonNull<c_void>> {
     let gil = Gil::take()?;
     let api = gil.api;

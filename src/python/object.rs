@@ -163,6 +163,8 @@ static GETTERS: &[GetSetDef] = getters! {
     c"device", c"Where the memory is: 'cpu', 'cuda:0'." => |gil, tensor| gil.string(&device::Name(tensor.device()).to_string());
     c"data_ptr", c"The address of the first element; 0 where there is none." => |gil, tensor| settled_address(gil, tensor)?;
     c"size", c"The number of elements." => |gil, tensor| integer(gil, tensor.size());
+    c"itemsize", c"The bytes of an element, rounded up: 1 for packed ones of 4 bits." =>
+        |gil, tensor| integer(gil, dtype::item_bits(tensor.dtype()).div_ceil(8) as usize);
     c"nbytes", c"The bytes the elements fill when packed." => |gil, tensor| integer(gil, tensor.nbytes());
     c"copied", c"Whether the memory is a copy that was made for this tensor, or for the one it is a view of." => |gil, tensor| boolean(gil, tensor.is_copied());
     c"readonly", c"Whether nobody may write to the memory through this tensor." => |gil, tensor| boolean(gil, tensor.is_read_only());
@@ -258,7 +260,11 @@ const MEMBER_READ_ONLY: c_int = 1;
 
 const DOC: &CStr = c"A buffer that somebody owns, described: address, shape, strides, dtype, device.\n\n\
 Made by dlbridge.from_dlpack and dlbridge.empty; every DLPack framework takes it through __dlpack__. It holds a\n\
-reference to the owner, copies nothing, and its description never changes, so threads may share it.";
+reference to the owner, copies nothing, and its description never changes, so threads may share it.\n\n\
+Strides may be negative. torch has none such: torch.from_dlpack(t) aborts the process, as it does for a NumPy array, and\n\
+so do torch.tensor(t), torch.as_tensor(t) and torch.asarray(t). Call t.torch(), which refuses, or dlbridge.to_torch(t, copy=True).\n\n\
+The garbage collector does not look into a tensor: a cycle through the owner of its memory, say an object that keeps a\n\
+tensor on its own buffer, is never collected.";
 
 /// Makes the type, once per process. A new reference.
 pub(super) fn make_type(gil: &Gil) -> Result<Object> {

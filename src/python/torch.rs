@@ -124,7 +124,8 @@ impl Torch {
         // SAFETY: the GIL is held; `tensor` is a live torch.Tensor; a new reference or NULL comes back.
         let grad = gil.own(unsafe { (gil.api.PyObject_GetAttr)(tensor, self.requires_grad) });
         if grad.ok_or_else(|| gil.exception())?.object == gil.api._Py_TrueStruct {
-            return Err(Error::Refused(Refusal::Torch { what: "requires grad", call: "x.detach()" }));
+            let detach = Refusal::Torch { what: "requires grad", call: "x.detach()" };
+            return Err(Error::Refused(self.transformed(gil, tensor).unwrap_or(detach)));
         }
         let neg = gil.call_with(self.is_neg, tensor);
         if neg.ok_or_else(|| gil.exception())?.object == gil.api._Py_TrueStruct {
@@ -176,22 +177,44 @@ impl Torch {
 
     /// The kinds of tensor that have no plain memory to show.
     pub fn known_cause(&self, gil: &Gil, tensor: Object) -> Option<Error> {
-        if gil.attribute_text(tensor, c"layout").contains("sparse") {
-            return Some(Error::Refused(Refusal::Torch { what: "is sparse", call: "x.to_dense()" }));
+        let layout = gil.attribute_text(tensor, c"layout");
+        for (name, what) in [("sparse", "is sparse"), ("mkldnn", "is in oneDNN's own layout (mkldnn)")] {
+            if layout.contains(name) {
+                return Some(Error::Refused(Refusal::Torch { what, call: "x.to_dense()" }));
+            }
         }
-        let kinds: [(&CStr, &str, &str); 3] = [
-            (c"is_nested", "is nested", "x.to_padded_tensor(0)"),
-            (c"is_quantized", "is quantized", "x.dequantize()"),
-            (c"is_meta", "is on the meta device and has no data", "torch.empty_like(x, device=\"cpu\")"),
+        let (meta, empty) = ("is on the meta device and has no data", "torch.empty_like(x, device=\"cpu\")");
+        let kinds: [(&CStr, bool, &str, &str); 4] = [
+            (c"is_nested", false, "is nested", "x.to_padded_tensor(0)"),
+            (c"is_quantized", false, "is quantized", "x.dequantize()"),
+            (c"is_meta", false, meta, empty),
+            (c"_is_zerotensor", true, "stands for zeros and has no memory", "x.clone()"),
         ];
-        for (flag, what, call) in kinds {
-            if gil.flag(tensor, flag, false) {
+        for (flag, method, what, call) in kinds {
+            if gil.flag(tensor, flag, method) {
                 return Some(Error::Refused(Refusal::Torch { what, call }));
             }
         }
+        self.transformed(gil, tensor).map(Error::Refused)
+    }
+
+    /// Why a tensor that a transform wraps is refused, if it is one.
+    fn transformed(&self, gil: &Gil, tensor: Object) -> Option<Refusal> {
         let call = "the conversion outside the function that torch.vmap or torch.func transforms";
         let what = "stands for others inside a transform and has no memory of its own";
-        self.is_wrapped(gil, tensor).then_some(Error::Refused(Refusal::Torch { what, call }))
+        self.is_wrapped(gil, tensor).then_some(Refusal::Torch { what, call })
+    }
+
+    /// Why a tensor of a subclass is refused: one that takes operations over (`__torch_dispatch__`) stands for others, and
+    /// goes on doing so as a plain `torch.Tensor`.
+    pub fn subclass(&self, gil: &Gil, tensor: Object) -> Refusal {
+        let (type_name, name) = (gil.type_name(tensor), c"__torch_dispatch__");
+        let [own, plain] = [gil.type_of(tensor), self.tensor_type].map(|each| gil.attribute(each, name).ok());
+        gil.clear();
+        match own.zip(plain) {
+            Some((own, plain)) if own.object != plain.object => Refusal::TorchStandIn { type_name },
+            _ => Refusal::TorchSubclass { type_name },
+        }
     }
 
     /// Whether functorch (`vmap`, `grad`) wraps the tensor.

@@ -224,7 +224,7 @@ impl Tensor {
                 (shape.split_last_mut(), strides.split_last_mut())
             else {
                 return Err(refuse(
-                    "a 0-d tensor cannot change its element size; unsqueeze it first (tensor[None] in Python)",
+                    "a 0-d tensor cannot change its element size; unsqueeze it first (dlb_tensor_unsqueeze; tensor[None] in Python)",
                 ));
             };
             if *extent > 1 && *stride != 1 && !empty {

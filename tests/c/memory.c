@@ -102,7 +102,9 @@ static void what_makes_no_sense_is_refused(void) {
     refused(options_of(one, -1, UINT8), DLB_ERROR_INVALID_ARGUMENT, "shape has -1 values");
     refused(options_of(one, 1, (DLDataType){kDLBool, 1, 1}), DLB_ERROR_INVALID_ARGUMENT, "cannot exist");
     options.alignment = 48;
-    refused(options, DLB_ERROR_INVALID_ARGUMENT, "alignment 48 is no power of two");
+    refused(options, DLB_ERROR_INVALID_ARGUMENT, "alignment 48 is no power of two up to 1 GiB");
+    options.alignment = (size_t)1 << 62;
+    refused(options, DLB_ERROR_INVALID_ARGUMENT, "alignment 4611686018427387904 is no power of two up to 1 GiB");
     options.struct_size = 8;
     refused(options, DLB_ERROR_INVALID_ARGUMENT, "struct_size of dlb_tensor_options is 8");
 }

@@ -45,6 +45,12 @@ consumers() {
             $compiler "$here/$source" -o "$out/static-$source" \
                 $(pkg-config --cflags --static --libs dlbridge | sed 's/-ldlbridge/-l:libdlbridge.a/')
         }
+        # Static altogether, as README says; ld warns of dlopen and the like.
+        # shellcheck disable=SC2046
+        $compiler -static "$here/$source" -o "$out/alone-$source" \
+            $(pkg-config --cflags --static --libs dlbridge | sed 's/-lgcc_s/-lgcc_eh/') 2>"$out/warnings" ||
+            { cat "$out/warnings"; fail "$source does not link with -static"; }
+        run "$out/alone-$source"
         needs "$out/dynamic-$source" yes
         needs "$out/static-$source" no
         run "$out/dynamic-$source"

@@ -39,9 +39,10 @@ fn the_host_gives_what_is_asked_for_at_any_alignment() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    for alignment in [3, 48, usize::MAX] {
+    for alignment in [3, 48, usize::MAX, 1 << 31, 1 << 62] {
         let error = Block::new(None, 64, alignment).err().unwrap();
         assert_eq!(error, Error::Allocation(Allocation::Alignment { alignment }));
+        assert!(error.to_string().contains("is no power of two up to 1 GiB; pass 64"));
         assert_eq!(error.kind(), Kind::InvalidArgument);
     }
     let pool: Arc<dyn Allocator> = Arc::new(Pool::new(Arc::new(Host), Limits::default()));

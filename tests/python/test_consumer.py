@@ -167,6 +167,42 @@ def test_a_producer_that_raises_is_named_and_chained() -> None:
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+@pytest.mark.parametrize("words", ["the camera takes no films", "DLPack has no films, keywords or not"])
+def test_a_type_error_of_the_producers_own_is_not_tried_away(words: str) -> None:
+    calls = 0
+
+    class Camera:
+        def __dlpack__(self, **keywords: Any) -> None:
+            nonlocal calls
+            calls += 1
+            raise TypeError(words if keywords else "another error")
+
+    with pytest.raises(dlbridge.ProducerError, match=words) as caught:
+        dlbridge.from_dlpack(Camera())
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert calls == 1
+
+
+# How CPython, its older C functions, pybind11 and nanobind say that they know no keyword.
+NO_KEYWORDS = [
+    "__dlpack__() got an unexpected keyword argument 'max_version'",
+    "Camera.__dlpack__() takes no keyword arguments",
+    "'max_version' is an invalid keyword argument for __dlpack__()",
+    "__dlpack__(): incompatible function arguments. The following argument types are supported:",
+]
+
+
+@pytest.mark.parametrize("words", NO_KEYWORDS)
+def test_a44_however_a_producer_says_that_it_takes_no_keywords(words: str) -> None:
+    class Camera:
+        def __dlpack__(self, **keywords: Any) -> Any:
+            if keywords:
+                raise TypeError(words)
+            return np.arange(3.0).__dlpack__()
+
+    assert dlbridge.to_numpy(Camera()).tolist() == [0, 1, 2]
+
+
 def test_a_keyboard_interrupt_passes_through() -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt

@@ -205,6 +205,7 @@ def test_include_library_and_info() -> None:
     ):
         assert (include / header).is_file(), header
     assert Path(dlbridge.get_library()).is_file()
+    assert run("-m", "dlbridge", "--version") == f"dlbridge {dlbridge.__version__}\n"
     printed = run("-m", "dlbridge", "info")
     assert dlbridge.__version__ in printed
     assert dlbridge.get_library() in printed

@@ -184,7 +184,7 @@ def test_info_says_why_there_is_no_cuda() -> None:
     assert "there are no streams on cuda:0 here: " in said
 
 
-# Every axis the wrong way round, so no two bytes together: about a second, long enough for whatever is to happen meanwhile.
+# Every axis the wrong way round, so that no two bytes are together: about a second, for whatever is to happen meanwhile.
 LONG = """
 import os, signal, sys, threading, time
 import numpy as np, dlbridge
@@ -265,3 +265,10 @@ assert tensor.numpy().sum() == 0
 """
     )
     assert run(code) == (0, "", "")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:7", (1, 7)])
+def test_the_host_is_one_device_whatever_its_number(device: Any) -> None:
+    assert repr(dlbridge.Stream(device)) == "<dlbridge.Stream on cpu>"
+    assert dlbridge.empty(3, "uint8", device=device).device == "cpu"
+    assert dlbridge.upload(np.zeros(3), device).device == "cpu"

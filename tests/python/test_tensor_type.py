@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import pickle
 import pydoc
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import dlbridge
 
@@ -94,3 +99,46 @@ def test_an_index_that_makes_no_view_is_a_type_error(index: Any) -> None:
     for wrong in (index, (0, index)):
         with pytest.raises(TypeError, match=rf"an index is a {type(index).__name__}; pass integers, slices"):
             tensor[wrong]
+
+
+def test_slices_are_numpys() -> None:
+    bounds = [None, *range(-7, 8)]
+    for size in range(5):
+        array = np.arange(size)
+        tensor = dlbridge.from_dlpack(array)
+        for start, stop, step in itertools.product(bounds, bounds, [None, 1, 2, 3, -1, -2, -3]):
+            index = slice(start, stop, step)
+            assert tensor[index].numpy().tolist() == array[index].tolist(), (size, index)
+
+
+def test_elements_as_python_has_them() -> None:
+    tensor = dlbridge.from_dlpack(np.arange(6, dtype="int16").reshape(2, 3))
+    assert tensor[:, ::-1].tolist() == [[2, 1, 0], [5, 4, 3]]
+    assert (tensor[1, 2].tolist(), tensor[1:, 2:].item()) == (5, 5)
+    assert type(tensor[1, 2].item()) is int
+    with pytest.raises(dlbridge.InvalidArgumentError, match=r"6 elements .*; select one, or call tolist\(\)"):
+        tensor.item()
+
+
+def test_the_size_of_an_element() -> None:
+    tensor = dlbridge.from_dlpack(np.zeros((3, 5), "complex64")[:, ::2])
+    assert (tensor.itemsize, tensor.nbytes) == (8, 8 * 9)
+    assert dlbridge.empty(4, "float4_e2m1fn").itemsize == 1
+
+
+def test_the_methods_take_the_keywords_of_the_functions() -> None:
+    array = np.arange(3.0)
+    tensor = dlbridge.from_dlpack(array)[::-1]
+    assert tensor.torch(copy=True).tolist() == [2, 1, 0]
+    assert tensor.numpy(copy=True).base is None
+    assert tensor[:1].torch(dtype="float64", device="cpu").data_ptr() == array.ctypes.data + 16
+    with pytest.raises(TypeError, match="unexpected keyword argument 'order'"):
+        tensor.numpy(order="C")
+
+
+@pytest.mark.skipif(not torch.__version__.startswith(("2.12.", "2.13.")), reason="README names these versions")
+@pytest.mark.parametrize("call", ["from_dlpack", "tensor", "as_tensor", "asarray"])
+def test_torch_itself_aborts_on_negative_strides_as_the_readme_says(call: str) -> None:
+    code = f"import torch, numpy, dlbridge; torch.{call}(dlbridge.from_dlpack(numpy.arange(3.0))[::-1])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGABRT

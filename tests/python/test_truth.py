@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import datetime
+import decimal
 import gc
 import mmap
 import re
@@ -179,12 +181,51 @@ def test_a_chunked_array_names_combine_chunks() -> None:
         dlbridge.from_dlpack(pa.chunked_array([[1.0], [None]]))
 
 
-def test_arrow_types_without_a_dlpack_type_are_refused_in_arrows_words() -> None:
+DAY = datetime.datetime(1970, 1, 2)
+
+ARROW: dict[str, tuple[list[Any], str, Callable[[Any], Any], list[Any]]] = {
+    "bool": ([True, False], r'cast\("uint8"\), or .*', lambda x: x.cast("uint8"), [1, 0]),
+    "bool_numpy": ([True], r".*to_numpy\(zero_copy_only=False\)", lambda x: x.to_numpy(zero_copy_only=False), [1]),
+    "string": (["1.5"], r".*spell numbers", lambda x: x.cast("float64"), [1.5]),
+    "date32[day]": ([DAY.date()], r'pass x\.view\("int32"\)', lambda x: x.view("int32"), [1]),
+    "timestamp[us]": ([DAY], r'pass x\.view\("int64"\)', lambda x: x.view("int64"), [86_400_000_000]),
+    "time64[us]": ([DAY.time()], r'pass x\.view\("int64"\)', lambda x: x.view("int64"), [0]),
+    "duration[us]": (
+        [datetime.timedelta(1)],
+        r'pass x\.view\("int64"\)',
+        lambda x: x.view("int64"),
+        [86_400_000_000],
+    ),
+    "decimal128(2, 1)": (
+        [decimal.Decimal("1.5")],
+        r'pass x\.cast\("float64"\)',
+        lambda x: x.cast("float64"),
+        [1.5],
+    ),
+    "list<item: int64>": ([[1], [2, 3]], r"its values, x\.flatten\(\)", lambda x: x.flatten(), [1, 2, 3]),
+    "struct<a: int64>": ([{"a": 7}], r"fields, x\.field\(0\)", lambda x: x.field(0), [7]),
+}
+
+
+@pytest.mark.parametrize("name", ARROW)
+def test_arrow_types_without_a_dlpack_type_are_refused_with_the_call_that_works(name: str) -> None:
     pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-    for column in (pa.array([True]), pa.array(["text"])):
-        with pytest.raises(dlbridge.ProducerError, match="DLPack") as caught:
-            dlbridge.from_dlpack(column)
-        assert isinstance(caught.value.__cause__, pa.ArrowException | TypeError)
+    values, call, mend, wanted = ARROW[name]
+    column = pa.array(values)
+    words = rf"Array of type {re.escape(name.removesuffix('_numpy'))} has no DLPack type; .*{call}$"
+    for convert in (dlbridge.from_dlpack, dlbridge.to_torch):
+        with pytest.raises(dlbridge.UnsupportedError, match=words):
+            convert(column)
+    assert dlbridge.to_numpy(dlbridge.from_dlpack(mend(column))).tolist() == wanted
+
+
+def test_an_arrow_dictionary_is_refused_and_what_it_is_of_is_not() -> None:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    column = pa.array([5, 7, 5]).dictionary_encode()
+    with pytest.raises(dlbridge.UnsupportedError, match=r"pass x\.indices, or x\.dictionary_decode\(\)$"):
+        dlbridge.from_dlpack(column)
+    assert dlbridge.to_numpy(column.indices).tolist() == [0, 1, 0]
+    assert dlbridge.to_numpy(column.dictionary_decode()).tolist() == [5, 7, 5]
 
 
 def test_pandas_missing_values_are_counted_and_can_be_filled() -> None:

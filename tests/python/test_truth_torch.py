@@ -75,6 +75,18 @@ REFUSED: dict[str, Case] = {
         lambda x: x.to_dense(),
         [[1, 0], [0, 1]],
     ),
+    "mkldnn": (
+        lambda: torch.ones(2).to_mkldnn(),
+        r"in oneDNN's own layout \(mkldnn\); call x\.to_dense\(\)",
+        lambda x: x.to_dense(),
+        [1, 1],
+    ),
+    "zero_tensor": (
+        lambda: torch._efficientzerotensor(2),
+        r"stands for zeros and has no memory; call x\.clone\(\)",
+        lambda x: x.clone(),
+        [0, 0],
+    ),
     "quint8": (quantized, r"is quantized; call x\.dequantize\(\)", lambda x: x.dequantize(), [1, 2]),
     "qint32": (
         lambda: quantized(torch.qint32),
@@ -242,5 +254,7 @@ def test_a_fake_tensor_is_refused_before_its_memory_is_read(name: str) -> None:
 
     with FakeTensorMode():
         fake = torch.ones(2)
-    with pytest.raises(dlbridge.UnsupportedError, match=r"FakeTensor, a subclass of torch\.Tensor"):
+    words = r"FakeTensor, a subclass of torch\.Tensor that stands for .*; make the conversion outside the function"
+    with pytest.raises(dlbridge.UnsupportedError, match=words) as caught:
         IN[name](fake)
+    assert "as_subclass" not in str(caught.value)  # it would go on standing for others

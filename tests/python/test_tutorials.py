@@ -291,7 +291,7 @@ def test_t22_vmap_and_the_other_transforms_are_refused_with_the_cause() -> None:
             torch.vmap(conversion)(torch.ones(2, 3))
         with pytest.raises(dlbridge.UnsupportedError, match=words):
             torch.func.jvp(conversion, (torch.ones(2),), (torch.ones(2),))
-        with pytest.raises(dlbridge.UnsupportedError, match=rf"requires grad|{words}"):
+        with pytest.raises(dlbridge.UnsupportedError, match=words):
             torch.func.grad(lambda t, convert=conversion: convert(t).sum())(torch.ones(2))
         with pytest.raises(dlbridge.UnsupportedError, match=words):
             torch.func.functionalize(conversion)(torch.ones(2))

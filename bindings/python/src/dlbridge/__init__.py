@@ -28,6 +28,7 @@ from ._errors import (
     TimedOutError,
     UnavailableError,
     UnsupportedError,
+    WrongTypeError,
 )
 from ._explain import Explanation, explain, to
 from ._future import Future, download
@@ -89,6 +90,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "Worst",
+    "WrongTypeError",
     "__version__",
     "allclose",
     "cast",

@@ -41,6 +41,7 @@ def _version(distribution: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dlbridge", description=dlbridge.__doc__.split("\n")[0])
+    parser.add_argument("--version", action="version", version=f"dlbridge {dlbridge.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("info", help="print versions and paths").set_defaults(run=lambda _: info())
     path = commands.add_parser("path", help="print one path, for the command lines of builds")

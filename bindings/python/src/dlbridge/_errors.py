@@ -17,6 +17,10 @@ class NotAnArrayError(InvalidArgumentError, TypeError):
     """The object is no DLPack producer."""
 
 
+class WrongTypeError(InvalidArgumentError, TypeError):
+    """An argument is of a type that means nothing here, or a tensor is asked for what it cannot be."""
+
+
 class OutOfRangeError(InvalidArgumentError, IndexError):
     """An index or an axis is outside."""
 
@@ -71,7 +75,7 @@ class InternalError(Error, RuntimeError):
     """A bug in dlbridge."""
 
 
-# By status code. The two below are raised by name: in C they are invalid arguments like any other.
+# By status code. The three below are raised by name: in C they are invalid arguments like any other.
 BY_STATUS: dict[int, type[Error]] = {
     1: InvalidArgumentError,
     2: InvalidTensorError,
@@ -94,6 +98,7 @@ BY_NUMBER: tuple[type[Error], ...] = (
     *(BY_STATUS[status] for status in sorted(BY_STATUS)),
     NotAnArrayError,
     OutOfRangeError,
+    WrongTypeError,
 )
 
 for _error in BY_NUMBER:

@@ -3,39 +3,68 @@
 from __future__ import annotations
 
 import importlib
+import math
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple, Union
 
-from ._errors import CopyRequiredError, Error, ReadOnlyError, UnavailableError, UnsupportedError
+from ._errors import (
+    CopyRequiredError,
+    Error,
+    InvalidArgumentError,
+    ReadOnlyError,
+    UnavailableError,
+    UnsupportedError,
+)
 from ._library import native
 
-# Where the framework's from_dlpack is, if not at the top of its module.
-_ENTRY = {"jax": "jax.dlpack", "tensorflow": "tensorflow.experimental.dlpack", "paddle": "paddle.utils.dlpack"}
-# Bytes of alignment without which a framework copies, silently.
-_ALIGNMENT = {"jax": 64}
-
 Framework = Union[str, ModuleType]
+
+
+class _Known(NamedTuple):
+    """What is known of a framework."""
+
+    entry: str
+    """The module that has its from_dlpack."""
+    package: str
+    """What pip calls it."""
+    alignment: int = 1
+    """Bytes of alignment without which it copies, silently."""
+    strides: str = "any"
+    """Those it takes: "any", "no negative", "packed" (axes in any order), "row-major", "none" (it copies all)."""
+    legacy: bool = False
+    """Whether it asks for DLPack's legacy struct, which cannot say "read-only"."""
+    host: bool = True
+    """Whether it takes memory of the host."""
+
+
+_KNOWN = {
+    "numpy": _Known("numpy", "numpy"),
+    "torch": _Known("torch", "torch"),
+    "jax": _Known("jax.dlpack", "jax", alignment=64, strides="packed", legacy=True),
+    "cupy": _Known("cupy", "cupy", host=False),
+    "tensorflow": _Known("tensorflow.experimental.dlpack", "tensorflow", strides="row-major", legacy=True),
+    "paddle": _Known("paddle.utils.dlpack", "paddlepaddle", strides="no negative"),
+    "mlx": _Known("mlx.core", "mlx", strides="none"),
+}
+_ALIASES = {"np": "numpy", "pytorch": "torch", "tf": "tensorflow"}
+_ACCEPTED = ", ".join(f'"{name}"' for name in _KNOWN) + ", or a module that has from_dlpack"
 
 # Remedies that give another view of the same memory.
 _FREE = ("detach", "as_subclass", ".view(", ".chunk(")
 
+# The type of capsules; `types.CapsuleType` is of Python 3.13.
+_Capsule = type(native.Tensor.__dlpack_c_exchange_api__)
+
 
 def to(x: Any, framework: Framework) -> Any:
-    """The buffer of `x` as an array of a framework: `"numpy"`, `"torch"`, `"jax"`, `"cupy"`, ... or a module.
+    """The buffer of `x` as an array of a framework: `"numpy"` (or `"np"`), `"torch"` (`"pytorch"`), `"jax"`,
+    `"cupy"`, `"tensorflow"` (`"tf"`), `"paddle"`, `"mlx"`, or any module that has `from_dlpack`, itself or by name.
 
-    NumPy and torch never copy here. The others take it through their own `from_dlpack`, which may; `explain(x,
-    framework)` says so beforehand.
+    NumPy and torch never copy here, and what is theirs already comes back itself. The others take it through their
+    own `from_dlpack`, which may; `explain(x, framework)` says so beforehand.
     """
-    name = _name(framework)
-    if name == "numpy":
-        return native.to_numpy(x)
-    if name == "torch":
-        return native.to_torch(x)
-    entry = _ENTRY.get(name)
-    module = importlib.import_module(entry) if entry and _is_there(name) else _module(framework)
-    if not hasattr(module, "from_dlpack"):
-        raise UnavailableError(f"{name} has no from_dlpack; call dlbridge.to_numpy(x) and convert that")
-    return module.from_dlpack(native.from_dlpack(x))
+    return _consumer(framework)(x)
 
 
 class Explanation(NamedTuple):
@@ -62,7 +91,9 @@ def explain(x: Any, framework: Framework) -> Explanation:
     """Whether `x` would reach a framework without a copy; if not why, how many bytes, and what to change.
 
     Nothing is moved: for NumPy and torch the hand-over is made and let go again, for others the layout is looked
-    at.
+    at, and those that `to` knows by name need not be installed; of any other module it says that it does not know.
+    An array that is of NumPy or torch already is zero-copy, whatever it is: `to(x, framework)` is `x`. A capsule is
+    refused, since it can be taken only once.
 
     >>> print(dlbridge.explain(numpy.zeros((2, 3))[:, ::-1], "torch"))
     to             torch
@@ -73,30 +104,68 @@ def explain(x: Any, framework: Framework) -> Explanation:
     copy           reversed, 1 pass, 1 thread
     """
     name = _name(framework)
+    if isinstance(x, _Capsule):
+        raise InvalidArgumentError(
+            "x is a DLPack capsule, which can be taken only once, so to look at it would be to use it up; "
+            "explain the array it came from, or dlbridge.from_dlpack(capsule)"
+        )
     try:
-        tensor = native.from_dlpack(x)
         if name in ("numpy", "torch"):
-            to(x, name)
+            if to(x, name) is x:
+                return Explanation(name, True, f"it is of {name} already, and handed back as it is", 0, "")
+            tensor = native.from_dlpack(x)
         else:
+            if name not in _KNOWN:
+                _consumer(framework)
+            tensor = native.from_dlpack(x)
             _look(tensor, name)
     except (UnsupportedError, ReadOnlyError, CopyRequiredError) as refused:
         reason, _, change = str(refused).partition("; ")
         free = any(call in change for call in _FREE)
         plan = "" if free else _plan(x)
         return Explanation(name, False, reason, 0 if free else _nbytes(x), change or "convert it first", plan)
-    return Explanation(name, True, f"the same {tensor.nbytes:,} bytes at {tensor.data_ptr:#x}", 0, "")
+    reason = f"the same {tensor.nbytes:,} bytes at {tensor.data_ptr:#x}"
+    if name not in _KNOWN:
+        reason += f" are handed to {name}, of which dlbridge does not know whether it copies them"
+    return Explanation(name, True, reason, 0, "")
 
 
 def _look(tensor: Any, name: str) -> None:
     """Refuses what a framework is known to copy."""
-    alignment = _ALIGNMENT.get(name, 1)
-    if tensor.data_ptr % alignment:
+    known = _KNOWN.get(name)
+    if known is None:
+        return
+    if known.strides == "none":
         raise CopyRequiredError(
-            f"the address {tensor.data_ptr:#x} is no multiple of {alignment}, so {name} copies; "
+            f"{name} copies whatever it takes; it shares nothing, so there is nothing to change"
+        )
+    if not known.host and tensor.device.startswith("cpu"):
+        raise CopyRequiredError(
+            f"the data is on cpu, and {name} takes memory of its devices only; "
+            f"call {name}.asarray(dlbridge.to_numpy(x))"
+        )
+    if known.legacy:
+        tensor.__dlpack__()  # as it will ask: a read-only tensor says no
+    if tensor.data_ptr % known.alignment:
+        raise CopyRequiredError(
+            f"the address {tensor.data_ptr:#x} is no multiple of {known.alignment}, so {name} copies; "
             "allocate it with dlbridge.empty, which aligns to 256"
         )
-    if name in _ALIGNMENT and not tensor.contiguous:
-        raise CopyRequiredError(f"{name} takes contiguous arrays only; pass numpy.ascontiguousarray(x)")
+    if not _strides_are(known.strides, tensor):
+        kind = {"no negative": "arrays without negative strides", "packed": "packed arrays"}
+        words = kind.get(known.strides, "row-major arrays")
+        raise CopyRequiredError(f"{name} takes {words} only; pass numpy.ascontiguousarray(x)")
+
+
+def _strides_are(kind: str, tensor: Any) -> bool:
+    """Whether the strides are of a kind that `_Known` names."""
+    if kind == "any" or tensor.contiguous:
+        return True
+    steps = sorted((stride, size) for stride, size in zip(tensor.strides, tensor.shape) if size > 1)
+    if kind == "no negative":
+        return all(stride >= 0 for stride, _ in steps)
+    packed = [math.prod(size for _, size in steps[:axis]) for axis in range(len(steps))]
+    return kind == "packed" and packed == [stride for stride, _ in steps]
 
 
 def _plan(x: Any) -> str:
@@ -109,27 +178,49 @@ def _plan(x: Any) -> str:
 
 
 def _nbytes(x: Any) -> int:
-    """The bytes of an array that may have been refused: every framework calls them so."""
+    """The bytes of an array that may have been refused: every framework calls them so, but torch where sparse."""
+    if isinstance(x, (bytes, bytearray, memoryview)):
+        return len(memoryview(x).cast("B"))
     try:
         return int(x.nbytes)
-    except (AttributeError, TypeError):
-        return len(memoryview(x).cast("B")) if isinstance(x, (bytes, bytearray, memoryview)) else 0
+    except (AttributeError, TypeError, RuntimeError):
+        shape, dtype = getattr(x, "shape", ()), getattr(x, "dtype", None)
+        return math.prod(shape) * int(getattr(dtype, "itemsize", 0))
 
 
 def _name(framework: Framework) -> str:
-    return framework if isinstance(framework, str) else framework.__name__.partition(".")[0]
-
-
-def _is_there(name: str) -> bool:
-    try:
-        importlib.import_module(name)
-    except ImportError as missing:
-        raise UnavailableError(f"{name} is not installed; run pip install {name}") from missing
-    return True
-
-
-def _module(framework: Framework) -> ModuleType:
+    """The framework's name; refuses what cannot be one."""
     if isinstance(framework, ModuleType):
-        return framework
-    _is_there(framework)
-    return importlib.import_module(framework)
+        return framework.__name__.partition(".")[0]
+    if isinstance(framework, str) and all(part.isidentifier() for part in framework.split(".")):
+        return _ALIASES.get(framework, framework)
+    given = repr(framework) if isinstance(framework, str) else f"a {type(framework).__name__}"
+    raise InvalidArgumentError(f"framework is {given}; pass {_ACCEPTED}")
+
+
+def _consumer(framework: Framework) -> Callable[[Any], Any]:
+    """What makes an array of this framework."""
+    name = _name(framework)
+    if name == "numpy":
+        return native.to_numpy  # type: ignore[no-any-return]
+    if name == "torch":
+        return native.to_torch  # type: ignore[no-any-return]
+    module = framework if isinstance(framework, ModuleType) and name not in _KNOWN else _imported(name)
+    from_dlpack = getattr(module, "from_dlpack", None)
+    if from_dlpack is None:
+        raise UnavailableError(
+            f"{name} has no from_dlpack; pass {_ACCEPTED}, or call dlbridge.to_numpy(x) and convert that"
+        )
+    return lambda x: from_dlpack(native.from_dlpack(x))
+
+
+def _imported(name: str) -> ModuleType:
+    """The module that has a framework's from_dlpack."""
+    known = _KNOWN.get(name)
+    try:
+        return importlib.import_module(known.entry if known else name)
+    except ImportError as missing:
+        absent = missing.name == name.partition(".")[0]
+        why = "is not installed" if absent else f"cannot be imported ({missing})"
+        remedy = f"run pip install {known.package}" if known else f"pass {_ACCEPTED}"
+        raise UnavailableError(f"{name} {why}; {remedy}") from missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any, NamedTuple
 
-from ._errors import BY_NUMBER, InvalidArgumentError
+from ._errors import BY_NUMBER, InvalidArgumentError, WrongTypeError
 from ._library import get_library, native
 from ._streams import _Device
 
@@ -205,6 +205,8 @@ def _pool(device: Any, pinned: bool) -> int | None:
 
 
 def _bytes(name: str, value: int) -> int:
+    if not hasattr(type(value), "__index__"):
+        raise WrongTypeError(f"{name} is {value!r}; pass a number of bytes, 0 or more")
     if not 0 <= value < 1 << 64:
         raise InvalidArgumentError(f"{name} is {value}; pass a number of bytes, 0 or more")
     return value

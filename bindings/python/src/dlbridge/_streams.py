@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from ._errors import BY_NUMBER, InvalidArgumentError, UnavailableError
+from ._errors import BY_NUMBER, InvalidArgumentError, UnavailableError, WrongTypeError
 from ._library import get_library, native
 
 # CDLL, not PyDLL: the GIL is released while a call waits.
@@ -98,11 +98,20 @@ def cuda_problem() -> str | None:
     return None
 
 
+def _check_timeout(timeout: float) -> None:
+    try:
+        number = timeout < 0 or timeout >= 0  # NaN is neither
+    except TypeError:
+        number = False
+    if not number:
+        raise WrongTypeError(f"timeout is {timeout!r}; pass seconds, or None to wait for as long as it takes")
+
+
 class Event:
     """A point in a stream: done once everything queued before it is. Made by `Stream.record()`. Thread-safe."""
 
     def __init__(self) -> None:
-        raise TypeError("an event is made by a stream; call stream.record()")
+        raise WrongTypeError("an event is made by a stream; call stream.record()")
 
     @classmethod
     def _adopt(cls, handle: int) -> Event:
@@ -121,6 +130,8 @@ class Event:
 
         The GIL is released, and Ctrl-C ends the wait.
         """
+        if timeout is not None:
+            _check_timeout(timeout)
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _SLICE if end is None else max(min(end - time.monotonic(), _SLICE), 0.0)
@@ -219,6 +230,9 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.synchronize()
+
+    def __repr__(self) -> str:
+        return f"<dlbridge.Stream on {_name(self._device)}>"
 
     # At hand when the interpreter has emptied this module already.
     _release = _c.dlb_stream_release

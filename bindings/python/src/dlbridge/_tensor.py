@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ._errors import InvalidArgumentError, OutOfRangeError, UnsupportedError
+from ._errors import InvalidArgumentError, OutOfRangeError, UnsupportedError, WrongTypeError
 from ._library import native
 
 Tensor = native.Tensor
@@ -14,24 +14,28 @@ Tensor = native.Tensor
 def _len(self: Any) -> int:
     """The size of the first dimension."""
     if self.ndim == 0:
-        raise TypeError("a 0-d tensor has no len(); its only element is tensor.numpy()[()]")
+        raise WrongTypeError("a 0-d tensor has no len(); its only element is tensor.numpy()[()]")
     return int(self.shape[0])
 
 
 def _bool(self: Any) -> bool:
     """Refused: neither "is there a tensor" nor "is an element true" goes without saying."""
-    raise TypeError("a tensor is neither true nor false; write `x is not None`, or tensor.numpy().any()")
+    raise WrongTypeError("a tensor is neither true nor false; write `x is not None`, or tensor.numpy().any()")
 
 
 def _iter(self: Any) -> Iterator[Any]:
     """The views along the first dimension."""
     if self.ndim == 0:
-        raise TypeError("a 0-d tensor cannot be iterated; its only element is tensor.numpy()[()]")
+        raise WrongTypeError("a 0-d tensor cannot be iterated; its only element is tensor.numpy()[()]")
     return (self._select(0, index) for index in range(self.shape[0]))
 
 
 def _getitem(self: Any, index: Any) -> Any:
-    """A view: integers, slices with any step, `...` and `None`, as in NumPy's basic indexing."""
+    """A view: integers, slices with any step, `...` and `None`, as in NumPy's basic indexing.
+
+    A negative step makes a negative stride: such a view reaches torch through `dlbridge.to_torch(view, copy=True)`;
+    `torch.from_dlpack(view)` aborts the process, whoever made it.
+    """
     items = index if isinstance(index, tuple) else (index,)
     kinds = [_kind(item) for item in items]
     named = kinds.count("integer") + kinds.count("slice")
@@ -46,16 +50,28 @@ def _getitem(self: Any, index: Any) -> Any:
         elif kind == "new axis":
             result, axis = result._unsqueeze(axis), axis + 1
         elif kind == "slice":
-            bounds = item.indices(result.shape[axis])
-            # Beyond the first element, going backwards, there is only None to say so.
-            stop = None if bounds[1] < 0 else bounds[1]
-            result, axis = result._slice(axis, bounds[0], stop, bounds[2]), axis + 1
+            result, axis = _sliced(result, axis, item), axis + 1
         else:
             position, extent = item.__index__(), result.shape[axis]
             if not -extent <= position < extent:
                 raise OutOfRangeError(f"index {position} is outside axis {axis} of size {extent}")
             result = result._select(axis, position)
     return result
+
+
+def _sliced(tensor: Any, axis: int, item: slice) -> Any:
+    """One axis sliced. Bounds come from `slice.indices`, where -1 is no longer the last element."""
+    size = tensor.shape[axis]
+    try:
+        start, stop, step = item.indices(size)
+    except (TypeError, ValueError) as error:
+        words = f"{item} cannot be used ({error}); pass integers or None, and a step other than 0"
+        raise WrongTypeError(words) from None
+    step = max(-size - 1, min(step, size + 1))  # a longer one does the same, and need not fit 64 bits
+    if not range(start, stop, step):
+        start = stop = 0
+    # Beyond the first element, going backwards, there is only None to say so.
+    return tensor._slice(axis, start, None if stop < 0 else stop, step)
 
 
 def _kind(item: Any) -> str:
@@ -68,7 +84,7 @@ def _kind(item: Any) -> str:
         return "slice"
     if hasattr(type(item), "__index__") and not isinstance(item, bool) and getattr(item, "ndim", 0) == 0:
         return "integer"
-    raise TypeError(
+    raise WrongTypeError(
         f"an index is a {type(item).__name__}; pass integers, slices, '...' or None "
         "(lists, masks and arrays of indices make copies: use tensor.numpy()[...])"
     )
@@ -76,7 +92,7 @@ def _kind(item: Any) -> str:
 
 def _contains(self: Any, item: Any) -> bool:
     """Refused: it would compare elements, which this library does not do."""
-    raise TypeError("a tensor is not searched for elements; write `x in tensor.numpy()`")
+    raise WrongTypeError("a tensor is not searched for elements; write `x in tensor.numpy()`")
 
 
 def _copy(self: Any) -> Any:
@@ -85,17 +101,31 @@ def _copy(self: Any) -> Any:
 
 
 def _reduce(self: Any) -> Any:
-    raise TypeError("a tensor shares memory and cannot be pickled; pickle tensor.numpy() instead")
+    raise WrongTypeError("a tensor shares memory and cannot be pickled; pickle tensor.numpy() instead")
 
 
-def _numpy(self: Any) -> Any:
-    """A `numpy.ndarray` on the same memory: `dlbridge.to_numpy(self)`."""
-    return native.to_numpy(self)
+def _numpy(self: Any, **keywords: Any) -> Any:
+    """A `numpy.ndarray` on the same memory: `dlbridge.to_numpy(self)`, with its keywords."""
+    return native.to_numpy(self, **keywords)
 
 
-def _torch(self: Any) -> Any:
-    """A `torch.Tensor` on the same memory: `dlbridge.to_torch(self)`."""
-    return native.to_torch(self)
+def _torch(self: Any, **keywords: Any) -> Any:
+    """A `torch.Tensor` on the same memory: `dlbridge.to_torch(self)`, with its keywords."""
+    return native.to_torch(self, **keywords)
+
+
+def _tolist(self: Any) -> Any:
+    """The elements as nested Python lists, as `numpy()` has them."""
+    return native.to_numpy(self).tolist()
+
+
+def _item(self: Any) -> Any:
+    """The only element as a Python number."""
+    if self.size != 1:
+        raise InvalidArgumentError(
+            f"a tensor of {self.size} elements has no only one; select one, or call tolist()"
+        )
+    return native.to_numpy(self).item()
 
 
 def _to(self: Any, device: Any) -> Any:
@@ -138,6 +168,8 @@ for _name, _method in {
     "numpy": _numpy,
     "to": _to,
     "torch": _torch,
+    "tolist": _tolist,
+    "item": _item,
 }.items():
     _method.__name__, _method.__qualname__ = _name, f"Tensor.{_name}"
     setattr(Tensor, _name, _method)
