@@ -20,7 +20,7 @@ C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
 INCLUDE    := -I$(ROOT)/include
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python lint-python bench bench-handoff bench-handoff-python bench-memory clean
+.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python lint-python bench bench-handoff bench-handoff-python bench-memory bench-copy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -127,7 +127,7 @@ lint-python: package ## formatting, lints and types of the Python code
 -include examples/examples.mk
 -include benches/handoff.mk
 
-bench: bench-handoff bench-memory ## every benchmark
+bench: bench-handoff bench-memory bench-copy ## every benchmark
 
 bench-handoff: bench-handoff-cpp bench-handoff-python ## what a hand-off costs, beside dlpark, libtorch, NumPy, torch, tvm-ffi
 
@@ -137,6 +137,10 @@ bench-handoff-python: package
 
 bench-memory: package ## what memory costs, fresh and warm, beside NumPy, torch and malloc
 	@$(PY) benches/memory.py
+
+bench-copy: package ## what copies cost, beside NumPy, torch and OpenCV; the picture in docs/copies.svg
+	@$(PY) -m pip install --quiet --disable-pip-version-check opencv-python-headless || true
+	@$(PY) benches/copies.py --plot docs/copies.svg
 
 clean: ## everything that was built, .venv included
 	rm -rf build target .venv .venv-packaging

@@ -68,7 +68,9 @@ pub(crate) struct Movement {
 }
 
 /// From how many bytes on transposes go past the caches: sooner than copies, for their lines are far apart.
-const STREAMED_TRANSPOSE: usize = 4 << 20;
+const STREAMED_TRANSPOSE: usize = 8 << 20;
+/// From how many bytes on plain copies are shared out: below it one thread is done before another has come.
+const SHARED_COPY: usize = 4 << 20;
 
 /// Runs up to this length are turned round by shuffles within a register.
 const REVERSED_RUN: usize = 8;
@@ -91,6 +93,16 @@ impl Movement {
             movement.kernel = if lane == 1 { movement.choose() } else { Kernel::Swapped };
         }
         movement
+    }
+
+    /// So many bytes that are one run on both sides, and too few to be shared out; `None` where they are not.
+    pub fn of_run(bytes: usize) -> Option<Movement> {
+        let nest = Nest { axes: Vec::new(), offsets: [0; 2] };
+        (1..SHARED_COPY).contains(&bytes).then_some(Movement {
+            kernel: Kernel::Contiguous,
+            item: bytes,
+            nest,
+        })
     }
 
     /// Elements that do not fill bytes, packed on both sides.
@@ -166,6 +178,9 @@ impl Movement {
     pub fn chunks(&self) -> usize {
         match self.kernel {
             Kernel::Nothing | Kernel::Bits { .. } => 1,
+            Kernel::Contiguous if self.bytes() < SHARED_COPY => 1,
+            // Long runs of rows, which are read and written in whole lines.
+            Kernel::Transposed { .. } => threads::chunks_for(self.bytes()).min(4 * threads::num_threads()),
             _ => threads::chunks_for(self.bytes()),
         }
     }
@@ -184,6 +199,8 @@ impl Movement {
         match self.kernel {
             Kernel::Split { channel } => Some(channel),
             Kernel::Merged { .. } => Some(self.nest.axes.len() - 1),
+            // It would do with a part, but each row of the source is to be read in one go.
+            Kernel::Transposed { column } => Some(column),
             // A run that is turned round.
             Kernel::Reversed if self.nest.inner().steps[0] > 0 => Some(self.nest.axes.len() - 1),
             _ => None,
@@ -247,7 +264,11 @@ unsafe fn move_items(
             Kernel::Transposed { column } => {
                 let (rows, columns) = (nest.take_inner(), nest.take(column));
                 with_item!(item, T => nest.each(ends, &mut |[from, to]| {
-                    transposed::transpose::<T>(level, Plane::new(from, to, columns, rows), streaming);
+                    let plane = Plane::new(from, to, columns, rows);
+                    match streaming {
+                        true => transposed::transpose::<T, true>(level, plane),
+                        false => transposed::transpose::<T, false>(level, plane),
+                    }
                 }));
             }
             Kernel::Split { channel } => {
@@ -266,7 +287,8 @@ unsafe fn move_items(
             }
             Kernel::Reversed if nest.inner().steps[0] > 0 => {
                 let (run, turns) = (nest.take_inner().extent * item, nest.take_inner());
-                nest.each(ends, &mut |[from, to]| reversed::runs(level, from, to, turns.extent, run));
+                let outer = nest.take_inner();
+                nest.each(ends, &mut |[from, to]| reversed::runs(level, from, to, outer, turns.extent, run));
             }
             Kernel::Reversed | Kernel::Repeated | Kernel::Stepped => {
                 let (inner, outer) = (nest.take_inner(), nest.take_inner());

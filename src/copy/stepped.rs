@@ -18,10 +18,12 @@ pub(super) unsafe fn step<T: Item, const SWAP: bool>(
     inner: Axis<2>,
 ) {
     let item = size_of::<T>() as isize;
-    // The compiler makes vectors of loops whose steps it knows.
+    // The compiler makes vectors of loops whose steps it knows; of items that fill a register there is nothing to make.
+    let packed = item < 16 && inner.steps[1] == item && inner.steps[0] % item == 0;
+    let step = inner.steps[0] / item;
     // SAFETY: promised by the caller.
     unsafe {
-        match (inner.steps[0] / item, inner.steps[1] == item && inner.steps[0] % item == 0) {
+        match (step, packed && (step == 1 || !SWAP)) {
             (0, true) => known::<T, SWAP, 0>(level, from, to, outer, inner.extent),
             (1, true) => known::<T, SWAP, 1>(level, from, to, outer, inner.extent),
             (-1, true) => known::<T, SWAP, -1>(level, from, to, outer, inner.extent),

@@ -79,32 +79,13 @@ unsafe fn copy_body(from: *const u8, to: *mut u8, bytes: usize) {
     }
 }
 
-/// Lines that are put together before they go out.
-#[repr(C, align(64))]
-pub(super) struct Lines<const N: usize>([std::mem::MaybeUninit<[u8; 64]>; N]);
-
-impl<const N: usize> Lines<N> {
-    #[inline(always)]
-    pub fn new() -> Self {
-        Lines([std::mem::MaybeUninit::uninit(); N])
-    }
-
-    #[inline(always)]
-    pub fn start(&mut self) -> *mut u8 {
-        self.0.as_mut_ptr().cast()
-    }
-
-    /// Sends one of them.
-    ///
-    /// # Safety
-    ///
-    /// The line is filled, and one of these; `to` begins a line of the caller's memory.
-    #[inline(always)]
-    pub unsafe fn stream(&self, line: usize, to: *mut u8) {
-        let from = self.0.as_ptr().cast::<u8>();
-        for part in 0..4 {
-            // SAFETY: promised by the caller.
-            unsafe { store16(from.add(64 * line + 16 * part), to.add(16 * part)) }
-        }
-    }
+/// Copies a short run, with `STREAMING` past the caches; [`finish`] comes after it.
+///
+/// # Safety
+///
+/// As for [`copy`].
+#[inline(always)]
+pub(super) unsafe fn put<const STREAMING: bool>(from: *const u8, to: *mut u8, bytes: usize) {
+    // SAFETY: promised by the caller.
+    unsafe { if STREAMING { copy_body(from, to, bytes) } else { to.copy_from_nonoverlapping(from, bytes) } }
 }

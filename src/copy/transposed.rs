@@ -1,9 +1,10 @@
 //! Transposes: one loop is packed in the source, another in the destination. Whole cache lines on both sides.
 
 use super::item::Item;
-use super::level::{Level, per_level};
+use super::level::per_level;
 use super::plan::Axis;
 use super::stream;
+use std::mem::MaybeUninit;
 
 /// A plane of `columns` by `rows` items. Along a column the source steps by one item and the destination by `to_step`;
 /// along a row the destination steps by one item and the source by `from_step`.
@@ -19,54 +20,54 @@ pub(super) struct Plane {
 
 /// A cache line.
 const LINE: usize = 64;
-/// Columns of a panel, in bytes of the source, and its rows, in bytes of the destination: as much as caches and address
-/// translation have room for.
-const PANEL_COLUMNS: usize = 4096;
-const PANEL_ROWS: usize = 256;
+/// Bytes of a column that are put together before they are written. Where all columns begin a line at the same row these
+/// are whole lines, and few, so that the rows of the source that are read meanwhile stay in the caches; where not, many, of
+/// which two are not whole.
+const ALIGNED_RUN: usize = 128;
+const RUN: usize = 512;
 
-/// Transposes a plane; `streaming` past the caches.
-///
-/// # Safety
-///
-/// The items of both sides are there, and share no memory; the level is available.
-pub(super) unsafe fn transpose<T: Item>(level: Level, plane: Plane, streaming: bool) {
-    // Lines can only be written whole where they begin at the same row in every column.
-    let aligned =
-        plane.to_step.rem_euclid(LINE as isize) == 0 && plane.to.addr().is_multiple_of(size_of::<T>());
-    // SAFETY: promised by the caller.
-    unsafe {
-        if streaming && aligned {
-            panels::<T, true>(level, plane);
-            stream::finish();
-        } else {
-            panels::<T, false>(level, plane);
-        }
-    }
-}
+/// Columns before they are written: as many as a line has items, so that each line of the source is read at once. Lines
+/// that are powers of two apart push each other out of the caches, and have to be done with.
+#[repr(C, align(64))]
+struct Columns([MaybeUninit<u8>; LINE * (RUN + LINE)]);
 
 per_level! {
-    unsafe fn panels[T: Item, const STREAMING: bool](plane: Plane) = panels_body;
+    /// Transposes a plane; with `STREAMING` past the caches.
+    pub(super) unsafe fn transpose[T: Item, const STREAMING: bool](plane: Plane) = transpose_body;
 }
 
 /// # Safety
 ///
-/// As for [`transpose`]; with `STREAMING` lines begin at the same row in every column.
+/// The items of both sides are there, and share no memory.
 #[inline(always)]
-unsafe fn panels_body<T: Item, const STREAMING: bool>(plane: Plane) {
+unsafe fn transpose_body<T: Item, const STREAMING: bool>(plane: Plane) {
     let item = size_of::<T>();
-    let before = if STREAMING { plane.to.align_offset(LINE) / item } else { 0 }.min(plane.rows);
-    // SAFETY: parts of the plane, which is promised by the caller.
-    unsafe {
-        edge::<T>(plane.part(0, 0, plane.columns, before, item));
-        let plane = plane.part(0, before, plane.columns, plane.rows - before, item);
-        let (wide, high) = (PANEL_COLUMNS / item, PANEL_ROWS / item);
+    let aligned = plane.to_step % LINE as isize == 0;
+    let run = if aligned { ALIGNED_RUN } else { RUN };
+    let (wide, high) = (LINE / item, run / item);
+    // One line more, or they would push each other out.
+    let step = run + LINE;
+    let lead = plane.to.addr() % LINE / item;
+    let mut between = Columns([MaybeUninit::uninit(); LINE * (RUN + LINE)]);
+    let start = between.0.as_mut_ptr().cast::<u8>();
+    let mut row = 0;
+    while row < plane.rows {
+        let rows = (high - (row + lead) % high).min(plane.rows - row);
         for column in (0..plane.columns).step_by(wide) {
-            let columns = wide.min(plane.columns - column);
-            for row in (0..plane.rows).step_by(high) {
-                let rows = high.min(plane.rows - row);
-                panel::<T, STREAMING>(plane.part(column, row, columns, rows, item));
+            let part = plane.part(column, row, wide.min(plane.columns - column), rows, item);
+            // SAFETY: a part of the plane, and `between` has room for it; each of its columns is filled before it is written.
+            unsafe {
+                blocks::<T>(Plane { to: start, to_step: step as isize, ..part }, aligned);
+                for column in 0..part.columns {
+                    let to = part.to.wrapping_offset(column as isize * part.to_step);
+                    stream::put::<STREAMING>(start.add(column * step), to, rows * item);
+                }
             }
         }
+        row += rows;
+    }
+    if STREAMING {
+        stream::finish();
     }
 }
 
@@ -107,50 +108,29 @@ impl Plane {
     }
 }
 
+/// Transposes block by block: `along` the rows of the source, so that their lines are done with where they are powers of
+/// two apart, or down the columns, which is faster where they are not (measured).
+///
 /// # Safety
 ///
-/// As for [`panels_body`]; with `STREAMING` the first row begins a line.
+/// As for [`transpose_body`].
 #[inline(always)]
-unsafe fn panel<T: Item, const STREAMING: bool>(plane: Plane) {
-    let item = size_of::<T>();
-    let (side, lines) = (T::SIDE, LINE / item);
+unsafe fn blocks<T: Item>(plane: Plane, along: bool) {
+    let (item, side) = (size_of::<T>(), T::SIDE);
     let (columns, rows) = (plane.columns / side * side, plane.rows / side * side);
-    let whole = if STREAMING { plane.rows / lines * lines } else { 0 };
-    // SAFETY: parts of the plane, which is promised by the caller.
-    unsafe {
-        for column in (0..columns).step_by(side) {
-            for row in (0..whole).step_by(lines) {
-                stream_lines::<T>(plane.part(column, row, side, lines, item));
-            }
-            for row in (whole..rows).step_by(side) {
-                let Plane { from, to, from_step, to_step, .. } = plane.part(column, row, side, side, item);
-                T::block(from, from_step, to, to_step);
-            }
+    let (outer, inner) = if along { (rows, columns) } else { (columns, rows) };
+    for outer in (0..outer).step_by(side) {
+        for inner in (0..inner).step_by(side) {
+            let (column, row) = if along { (inner, outer) } else { (outer, inner) };
+            let Plane { from, to, from_step, to_step, .. } = plane.part(column, row, side, side, item);
+            // SAFETY: a part of the plane, which is promised by the caller.
+            unsafe { T::block(from, from_step, to, to_step) }
         }
+    }
+    // SAFETY: as above.
+    unsafe {
         edge::<T>(plane.part(0, rows, columns, plane.rows - rows, item));
         edge::<T>(plane.part(columns, 0, plane.columns - columns, plane.rows, item));
-    }
-}
-
-/// Transposes as many columns as a block has, and rows for one line each: in a corner of the stack first, so that each
-/// line is written at once.
-///
-/// # Safety
-///
-/// As for [`panel`].
-#[inline(always)]
-unsafe fn stream_lines<T: Item>(plane: Plane) {
-    let mut lines = stream::Lines::<16>::new();
-    let item = size_of::<T>();
-    // SAFETY: the plane has these columns and rows, says the caller, and `lines` has room for 16 columns.
-    unsafe {
-        for row in (0..plane.rows).step_by(T::SIDE) {
-            let from = plane.from.wrapping_offset(row as isize * plane.from_step);
-            T::block(from, plane.from_step, lines.start().add(row * item), LINE as isize);
-        }
-        for column in 0..T::SIDE {
-            lines.stream(column, plane.to.wrapping_offset(column as isize * plane.to_step));
-        }
     }
 }
 
@@ -158,7 +138,7 @@ unsafe fn stream_lines<T: Item>(plane: Plane) {
 ///
 /// # Safety
 ///
-/// As for [`transpose`].
+/// As for [`transpose_body`].
 #[inline(always)]
 unsafe fn edge<T: Item>(plane: Plane) {
     let item = size_of::<T>() as isize;

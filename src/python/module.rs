@@ -77,7 +77,8 @@ macro_rules! functions {
 static FUNCTIONS: &[MethodDef] = functions! {
     c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None)\n--\n\n\
 The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
-Never copies; the owner stays alive as long as the tensor or anything made from it. `device` may only name the\n\
+The owner stays alive as long as the tensor or anything made from it. Never copies, unless copy=True asks for it: the\n\
+same as dlbridge.copy(x). `device` may only name the\n\
 device the data is on already, as 'cpu' or 'cuda:0', as a torch.device or as a DLPack pair.\n\n\
 Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\

@@ -18,6 +18,7 @@ pub use dtype::Element;
 pub use export::live as live_exports;
 pub use fence::Fence;
 pub(crate) use import::{delete_legacy, delete_versioned};
+pub(crate) use layout::is_row_major;
 #[cfg(feature = "ndarray")]
 pub(crate) use layout::may_overlap;
 pub(crate) use request::packed_bytes;

@@ -3,7 +3,7 @@
 .PHONY: test-c test-c-release test-c-debug test-c-static test-c-headers test-c-library \
     test-c-valgrind test-c-asan
 
-C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory cast stream python
+C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory copy cast stream python
 C_EXAMPLES := camera own_memory capture
 C_BUILD   := $(ROOT)/build/c
 C_HEADERS := $(wildcard tests/c/*.h) $(wildcard include/*.h include/dlbridge/*.h)

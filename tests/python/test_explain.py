@@ -50,7 +50,15 @@ def test_explain_prints_as_a_table() -> None:
         "why            axis 1 has the negative stride -1, which torch cannot represent",
         "bytes to move  48",
         "change         pass copy=True, or numpy.ascontiguousarray(x)",
+        "copy           reversed, 1 pass, 1 thread",
     ]
+
+
+def test_explain_tells_how_a_copy_would_be_made() -> None:
+    assert dlbridge.explain(np.zeros((3, 4)), "torch").plan == ""
+    picture = np.zeros((64, 64, 3), "u1")
+    picture.flags.writeable = False
+    assert dlbridge.explain(picture.transpose(2, 0, 1), "torch").plan == "split channels, 1 pass, 1 thread"
 
 
 def test_explain_of_what_is_no_array_raises() -> None:

@@ -9,6 +9,7 @@ True
 Importing this package imports neither NumPy nor torch.
 """
 
+from ._copy import get_num_threads, set_num_threads, simd_level
 from ._errors import (
     ClosedError,
     CopyRequiredError,
@@ -35,6 +36,7 @@ from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 
 cast = native.cast
+copy = native.copy
 empty = native.empty
 from_dlpack = native.from_dlpack
 to_numpy = native.to_numpy
@@ -67,6 +69,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "cast",
+    "copy",
     "cuda_available",
     "devices",
     "empty",
@@ -75,10 +78,13 @@ __all__ = [
     "get_cmake_dir",
     "get_include",
     "get_library",
+    "get_num_threads",
     "live_exports",
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "set_num_threads",
+    "simd_level",
     "to",
     "to_numpy",
     "to_torch",

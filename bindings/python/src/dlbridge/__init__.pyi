@@ -1,11 +1,16 @@
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
-from typing import Any, Literal, NoReturn, SupportsIndex, final
+from typing import Any, Literal, NoReturn, SupportsIndex, TypeVar, final, overload
 
 import numpy as np
 import torch
 from typing_extensions import CapsuleType
 
+from ._copy import (
+    get_num_threads as get_num_threads,
+    set_num_threads as set_num_threads,
+    simd_level as simd_level,
+)
 from ._errors import (
     ClosedError as ClosedError,
     CopyRequiredError as CopyRequiredError,
@@ -59,6 +64,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "cast",
+    "copy",
     "cuda_available",
     "devices",
     "empty",
@@ -67,10 +73,13 @@ __all__ = [
     "get_cmake_dir",
     "get_include",
     "get_library",
+    "get_num_threads",
     "live_exports",
     "live_tensors",
     "memory_limit",
     "memory_stats",
+    "set_num_threads",
+    "simd_level",
     "to",
     "to_numpy",
     "to_torch",
@@ -80,6 +89,8 @@ __all__ = [
 
 __version__: str
 
+_Out = TypeVar("_Out")
+_Order = Literal["C", "F", "A", "K"]
 _Index = SupportsIndex | slice | EllipsisType | None
 
 @final
@@ -101,6 +112,8 @@ class Tensor:
     @property
     def nbytes(self) -> int: ...
     @property
+    def copied(self) -> bool: ...
+    @property
     def readonly(self) -> bool: ...
     @property
     def contiguous(self) -> bool: ...
@@ -110,6 +123,7 @@ class Tensor:
     def __contains__(self, item: object) -> NoReturn: ...
     def __iter__(self) -> Iterator[Tensor]: ...
     def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
+    def copy(self, *, order: _Order = "C") -> Tensor: ...
     def view(self, dtype: Any, /) -> Tensor: ...
     def numpy(self) -> np.ndarray[Any, Any]: ...
     def torch(self) -> torch.Tensor: ...
@@ -126,6 +140,10 @@ class Tensor:
 
     __dlpack_c_exchange_api__: CapsuleType
 
+@overload
+def copy(x: Any, /, *, out: None = None, order: _Order = "C") -> Tensor: ...
+@overload
+def copy(x: Any, /, *, out: _Out, order: _Order = "C") -> _Out: ...
 def empty(
     shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any, *, device: Any = "cpu", pinned: bool = False
 ) -> Tensor: ...

@@ -6,7 +6,7 @@ import importlib
 from types import ModuleType
 from typing import Any, NamedTuple, Union
 
-from ._errors import CopyRequiredError, ReadOnlyError, UnavailableError, UnsupportedError
+from ._errors import CopyRequiredError, Error, ReadOnlyError, UnavailableError, UnsupportedError
 from ._library import native
 
 # Where the framework's from_dlpack is, if not at the top of its module.
@@ -46,11 +46,15 @@ class Explanation(NamedTuple):
     reason: str
     nbytes: int
     change: str
+    plan: str = ""
+    """How the copy would be made that is needed: kernel, passes, threads. Empty where none is, or ours is none."""
 
     def __str__(self) -> str:
         rows = [("to", self.framework), ("zero-copy", "yes" if self.zero_copy else "no"), ("why", self.reason)]
         if not self.zero_copy:
             rows += [("bytes to move", f"{self.nbytes:,}"), ("change", self.change)]
+        if self.plan:
+            rows.append(("copy", self.plan))
         return "\n".join(f"{name:<14} {value}" for name, value in rows)
 
 
@@ -66,6 +70,7 @@ def explain(x: Any, framework: Framework) -> Explanation:
     why            axis 1 has the negative stride -1, which torch cannot represent
     bytes to move  48
     change         pass copy=True, or numpy.ascontiguousarray(x)
+    copy           reversed, 1 pass, 1 thread
     """
     name = _name(framework)
     try:
@@ -77,7 +82,8 @@ def explain(x: Any, framework: Framework) -> Explanation:
     except (UnsupportedError, ReadOnlyError, CopyRequiredError) as refused:
         reason, _, change = str(refused).partition("; ")
         free = any(call in change for call in _FREE)
-        return Explanation(name, False, reason, 0 if free else _nbytes(x), change or "convert it first")
+        plan = "" if free else _plan(x)
+        return Explanation(name, False, reason, 0 if free else _nbytes(x), change or "convert it first", plan)
     return Explanation(name, True, f"the same {tensor.nbytes:,} bytes at {tensor.data_ptr:#x}", 0, "")
 
 
@@ -91,6 +97,15 @@ def _look(tensor: Any, name: str) -> None:
         )
     if name in _ALIGNMENT and not tensor.contiguous:
         raise CopyRequiredError(f"{name} takes contiguous arrays only; pass numpy.ascontiguousarray(x)")
+
+
+def _plan(x: Any) -> str:
+    """What dlbridge.copy(x) would do, where it could."""
+    try:
+        kernel, _, passes, threads, _ = native._plan(x, None)
+    except Error:
+        return ""
+    return f"{kernel}, {passes} pass{'es' * (passes != 1)}, {threads} thread{'s' * (threads != 1)}"
 
 
 def _nbytes(x: Any) -> int:

@@ -1,0 +1,149 @@
+"""What copies cost, beside the best of NumPy, torch (1 and 2 threads) and OpenCV, in turn, in one process.
+
+python benches/copies.py [--rounds 15] [--only TEXT] [--quick] [--plot docs/copy.svg]
+
+Medians in microseconds. The rows are in `copy_rows/`: a module there has `rows()`, which gives them one after the
+other. "memcpy" is the C library's, of the same bytes into memory that is mapped already: what one thread could do at
+best without going past the caches. Every result is compared with the expected one before it is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import copy_rows
+import torch
+from copy_rows.row import Row
+
+import dlbridge
+
+# Long enough for the clock, in nanoseconds.
+LEAST = 100_000
+
+
+def once(call: object, count: int) -> float:
+    """Microseconds of one of `count` calls."""
+    start = time.perf_counter_ns()
+    for _ in range(count):
+        call()  # type: ignore[operator]
+    return (time.perf_counter_ns() - start) / count / 1000
+
+
+def measure(row: Row, rounds: int) -> dict[str, float]:
+    """The median of each contestant, ours first, memcpy last."""
+    contestants = row.contestants()
+    counts = {}
+    for name, contestant in contestants.items():
+        contestant.prepare()
+        each = once(contestant.call, 1) * 1000
+        counts[name] = 1 if row.fresh else max(1, int(LEAST / max(each, 1)))
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, contestant in contestants.items():
+            contestant.prepare()
+            if not row.fresh:
+                contestant.call()  # what the others left in the caches goes
+            times[name].append(once(contestant.call, counts[name]))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def text(us: float) -> str:
+    return f"{us:,.2f}" if us < 100 else f"{us:,.0f}"
+
+
+class Result:
+    """A row that was measured."""
+
+    def __init__(self, row: Row, times: dict[str, float]) -> None:
+        self.row = row
+        self.ours = times["dlbridge"]
+        self.memcpy = times.get("memcpy")
+        peers = {name: each for name, each in times.items() if name not in ("dlbridge", "memcpy")}
+        self.peer = min(peers, key=lambda name: peers[name])
+        self.best = peers[self.peer]
+
+    @property
+    def ratio(self) -> float:
+        return self.best / self.ours
+
+    def __str__(self) -> str:
+        met = "" if self.row.goal is None else "met" if self.ratio >= self.row.goal else "NOT met"
+        goal = "" if self.row.goal is None else f"{self.row.goal:g}"
+        memcpy = "" if self.memcpy is None else text(self.memcpy)
+        return (
+            f"  {self.row.name:<46}{text(self.ours):>10}{text(self.best):>11}  {self.peer:<18}"
+            f"{self.ratio:>6.2f}{goal:>6}  {met:<8}{memcpy:>10}"
+        )
+
+
+def modules(only: str) -> list[str]:
+    return [name for _, name, _ in pkgutil.iter_modules(copy_rows.__path__) if name != "row"]
+
+
+def run(rounds: int, only: str, quick: bool) -> list[Result]:
+    results = []
+    for name in modules(only):
+        module = importlib.import_module(f"copy_rows.{name}")
+        print(f"\n{module.__doc__.splitlines()[0]}  (goal: best peer / dlbridge, at least)")
+        print(f"  {'':<46}{'dlbridge':>10}{'best peer':>11}  {'':<18}{'ratio':>6}{'goal':>6}  {'':<8}{'memcpy':>10}")
+        for row in module.rows(quick):
+            if only not in f"{name} {row.name}":
+                continue
+            if row.missing:
+                print(f"  {row.name:<46}UNAVAILABLE: {row.missing}")
+            row.check()
+            results.append(Result(row, measure(row, rounds)))
+            print(results[-1], flush=True)
+    return results
+
+
+def plot(path: str, results: list[Result]) -> None:
+    """Bars of the ratios, with a mark where the goal is."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 0.24 * len(results) + 1), layout="constrained")
+    for place, result in enumerate(results):
+        goal = result.row.goal
+        met = goal is None or result.ratio >= goal
+        axes.barh(place, result.ratio, color="#2f6f9f" if met else "#c98a5a", height=0.7)
+        if goal is not None:
+            axes.plot([goal, goal], [place - 0.4, place + 0.4], color="black", linewidth=1.5)
+        axes.text(result.ratio * 1.03, place, f"{result.ratio:.1f}", va="center", fontsize=7)
+    axes.axvline(1, color="gray", linewidth=0.8)
+    axes.set_yticks(range(len(results)), [f"{result.row.name}  (best: {result.peer})" for result in results], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    ticks = [0.5, 1, 2, 4, 8, 16, 32]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("times as fast as the best peer; the black marks are the goals")
+    figure.savefig(path)
+    print(f"\n{path} drawn")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", default="", help="rows whose name has this text")
+    parser.add_argument("--quick", action="store_true", help="no arrays of 1 GiB and more")
+    parser.add_argument("--plot", help="write the ratios as a picture, too")
+    chosen = parser.parse_args()
+    dlbridge.memory_limit(6 << 30)
+    print(f"dlbridge: {dlbridge.get_num_threads()} threads, {dlbridge.simd_level()}; torch {torch.__version__}")
+    results = run(chosen.rounds, chosen.only, chosen.quick)
+    met = sum(result.row.goal is not None and result.ratio >= result.row.goal for result in results)
+    goals = sum(result.row.goal is not None for result in results)
+    print(f"\n{met} of {goals} goals met")
+    if chosen.plot:
+        plot(chosen.plot, results)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    main()
