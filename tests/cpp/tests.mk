@@ -7,19 +7,21 @@ CPP_LINK   = -L$(1) -Wl,-rpath,$(1) -ldlbridge
 
 .PHONY: test-cpp test-cpp-asan test-cpp-torch test-libtorch-versions test-cpp-headers
 
-test-cpp: test-cpp-headers $(CPP_OUT)/tensor $(CPP_OUT)/memory $(CPP_OUT)/copy $(CPP_OUT)/stream $(CPP_OUT)/span ## the C++ wrapper
+test-cpp: test-cpp-headers $(CPP_OUT)/tensor $(CPP_OUT)/memory $(CPP_OUT)/copy $(CPP_OUT)/cast $(CPP_OUT)/stream $(CPP_OUT)/span ## the C++ wrapper
 	$(CPP_OUT)/tensor
 	$(CPP_OUT)/memory
 	$(CPP_OUT)/copy
+	$(CPP_OUT)/cast
 	$(CPP_OUT)/stream
 	$(CPP_OUT)/span
 	@$(if $(CXX_MDSPAN),$(MAKE) --no-print-directory $(CPP_OUT)/mdspan && $(CPP_OUT)/mdspan,\
 	    echo "UNAVAILABLE: no compiler here has <mdspan>; on Debian: apt-get install clang-19 libc++-19-dev libc++abi-19-dev")
 
-test-cpp-asan: $(CPP_OUT)/tensor-asan $(CPP_OUT)/memory-asan $(CPP_OUT)/copy-asan $(CPP_OUT)/stream-asan $(CPP_OUT)/span-asan ## the same, C++ and Rust under AddressSanitizer
+test-cpp-asan: $(CPP_OUT)/tensor-asan $(CPP_OUT)/memory-asan $(CPP_OUT)/copy-asan $(CPP_OUT)/cast-asan $(CPP_OUT)/stream-asan $(CPP_OUT)/span-asan ## the same, C++ and Rust under AddressSanitizer
 	$(CPP_OUT)/tensor-asan
 	$(CPP_OUT)/memory-asan
 	$(CPP_OUT)/copy-asan
+	$(CPP_OUT)/cast-asan
 	$(CPP_OUT)/stream-asan
 	$(CPP_OUT)/span-asan
 
@@ -47,10 +49,10 @@ test-cpp-headers: | $(CPP_OUT)
 $(CPP_OUT):
 	@mkdir -p $@
 
-$(CPP_OUT)/tensor $(CPP_OUT)/memory $(CPP_OUT)/copy $(CPP_OUT)/stream: $(CPP_OUT)/%: tests/cpp/%.cpp | lib $(CPP_OUT)
+$(CPP_OUT)/tensor $(CPP_OUT)/memory $(CPP_OUT)/copy $(CPP_OUT)/cast $(CPP_OUT)/stream: $(CPP_OUT)/%: tests/cpp/%.cpp | lib $(CPP_OUT)
 	@$(CPP_BUILD) -std=c++11 $(call CPP_LINK,$(LIB_RELEASE))
 
-$(CPP_OUT)/tensor-asan $(CPP_OUT)/memory-asan $(CPP_OUT)/copy-asan $(CPP_OUT)/stream-asan: $(CPP_OUT)/%-asan: tests/cpp/%.cpp | lib-asan $(CPP_OUT)
+$(CPP_OUT)/tensor-asan $(CPP_OUT)/memory-asan $(CPP_OUT)/copy-asan $(CPP_OUT)/cast-asan $(CPP_OUT)/stream-asan: $(CPP_OUT)/%-asan: tests/cpp/%.cpp | lib-asan $(CPP_OUT)
 	@$(CPP_BUILD) -std=c++11 $(ASAN) $(call CPP_LINK,$(LIB_ASAN))
 
 $(CPP_OUT)/span: tests/cpp/span.cpp | lib $(CPP_OUT)
