@@ -23,7 +23,7 @@ pub(crate) mod threads;
 mod transposed;
 
 pub use crate::error::{FirstLoss, LossReport};
-pub use cast::{Casting, cast, cast_into};
+pub use cast::{Casting, cast, cast_into, plan_cast};
 pub use level::{complaint as simd_complaint, simd_level};
 pub use tensors::{Options, Order, Report, copy, new, new_with, plan, plan_new};
 pub(crate) use tensors::{carry_out, check};

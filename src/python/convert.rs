@@ -18,20 +18,20 @@ use crate::tensor::{Tensor, device, dtype};
 use std::ffi::CStr;
 
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([source], [wanted, copy]) = arguments.parse(gil, "from_dlpack", ["device", "copy"])?;
-    if is_true(gil, copy)? {
-        let tensor = copied(gil, source, Order::C)?;
-        confirm_device(gil, &tensor, wanted)?;
-        return object::wrap(gil, tensor);
-    }
-    if let Kind::Tensor = kind::of(gil, source)
-        && wanted.is_null()
-    {
-        return Ok(gil.share(source).into_raw());
-    }
-    let tensor = tensor_from(gil, source)?;
+    let keywords = ["device", "copy", "dtype", "casting", "report"];
+    let ([source], [wanted, copy, dtype, casting, report]) = arguments.parse(gil, "from_dlpack", keywords)?;
+    let request = Request::read(gil, casting, report)?;
+    let (tensor, report) = match cast_first(gil, &request, source, dtype, copy)? {
+        Some(made) => made,
+        None if is_true(gil, copy)? => (copied(gil, source, Order::C)?, None),
+        None if wanted.is_null() && matches!(kind::of(gil, source), Kind::Tensor) => {
+            return request.answer(gil, gil.share(source), None);
+        }
+        None => (tensor_from(gil, source)?, None),
+    };
     confirm_device(gil, &tensor, wanted)?;
-    object::wrap(gil, tensor)
+    let made = gil.own(object::wrap(gil, tensor)?).ok_or_else(|| gil.exception())?;
+    request.answer(gil, made, report)
 }
 
 pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {

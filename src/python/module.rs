@@ -75,11 +75,12 @@ macro_rules! functions {
 }
 
 static FUNCTIONS: &[MethodDef] = functions! {
-    c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None)\n--\n\n\
+    c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None, dtype=None, casting='same_kind', report=False)\n--\n\n\
 The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
-The owner stays alive as long as the tensor or anything made from it. Never copies, unless copy=True asks for it: the\n\
-same as dlbridge.copy(x). `device` may only name the\n\
-device the data is on already, as 'cpu' or 'cuda:0', as a torch.device or as a DLPack pair.\n\n\
+The owner stays alive as long as the tensor or anything made from it. Never copies, unless copy=True asks for it (the\n\
+same as dlbridge.copy(x)) or `dtype` is another one, which is a cast into memory of its own, with `casting` and `report`\n\
+as for cast(). `device` may only name the device the data is on already, as 'cpu' or 'cuda:0', as a torch.device or as a\n\
+DLPack pair.\n\n\
 Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
@@ -133,7 +134,7 @@ the pool of dlbridge.empty, and the threads of set_num_threads() share the work;
 >>> image = dlbridge.copy(frame.transpose(2, 0, 1))        # HWC to CHW, packed\n\
 >>> image.copied\n\
 True" => copy::copy;
-    c"_plan", c"_plan(x, out, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x, out=out)." => copy::plan;
+    c"_plan", c"_plan(x, dtype, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x), or of cast(x, dtype)." => copy::plan;
     c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
     c"_upload", c"_upload(x, stream, /)\n--\n\nA new tensor into which `x` is copied on a stream." => transfer::upload;
 };

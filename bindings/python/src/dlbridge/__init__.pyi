@@ -90,6 +90,7 @@ __all__ = [
 __version__: str
 
 _Out = TypeVar("_Out")
+_Casting = Literal["same_kind", "same_value", "unsafe", "saturate"]
 _Order = Literal["C", "F", "A", "K"]
 _Index = SupportsIndex | slice | EllipsisType | None
 
@@ -123,6 +124,14 @@ class Tensor:
     def __contains__(self, item: object) -> NoReturn: ...
     def __iter__(self) -> Iterator[Tensor]: ...
     def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
+    @overload
+    def astype(
+        self, dtype: Any, /, *, casting: _Casting = "same_kind", report: Literal[False] = False
+    ) -> Tensor: ...
+    @overload
+    def astype(
+        self, dtype: Any, /, *, casting: _Casting = "same_kind", report: Literal[True]
+    ) -> tuple[Tensor, LossReport]: ...
     def copy(self, *, order: _Order = "C") -> Tensor: ...
     def view(self, dtype: Any, /) -> Tensor: ...
     def numpy(self) -> np.ndarray[Any, Any]: ...
@@ -141,14 +150,71 @@ class Tensor:
     __dlpack_c_exchange_api__: CapsuleType
 
 @overload
+def cast(
+    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: None = None, report: Literal[False] = False
+) -> Tensor: ...
+@overload
+def cast(
+    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: None = None, report: Literal[True]
+) -> tuple[Tensor, LossReport]: ...
+@overload
+def cast(
+    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: _Out, report: Literal[False] = False
+) -> _Out: ...
+@overload
+def cast(
+    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: _Out, report: Literal[True]
+) -> tuple[_Out, LossReport]: ...
+@overload
 def copy(x: Any, /, *, out: None = None, order: _Order = "C") -> Tensor: ...
 @overload
 def copy(x: Any, /, *, out: _Out, order: _Order = "C") -> _Out: ...
 def empty(
     shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any, *, device: Any = "cpu", pinned: bool = False
 ) -> Tensor: ...
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor: ...
-def to_numpy(x: Any, /, *, copy: bool | None = None, dtype: Any = None) -> np.ndarray[Any, Any]: ...
+@overload
+def from_dlpack(
+    x: Any,
+    /,
+    *,
+    device: Any = None,
+    copy: bool | None = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def from_dlpack(
+    x: Any,
+    /,
+    *,
+    device: Any = None,
+    copy: bool | None = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[True],
+) -> tuple[Tensor, LossReport]: ...
+@overload
+def to_numpy(
+    x: Any,
+    /,
+    *,
+    copy: bool | None = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[False] = False,
+) -> np.ndarray[Any, Any]: ...
+@overload
+def to_numpy(
+    x: Any,
+    /,
+    *,
+    copy: bool | None = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[True],
+) -> tuple[np.ndarray[Any, Any], LossReport]: ...
+@overload
 def to_torch(
     x: Any,
     /,
@@ -157,7 +223,21 @@ def to_torch(
     readonly: Literal["error", "copy", "alias"] = "error",
     dtype: Any = None,
     device: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[False] = False,
 ) -> torch.Tensor: ...
+@overload
+def to_torch(
+    x: Any,
+    /,
+    *,
+    copy: bool | None = None,
+    readonly: Literal["error", "copy", "alias"] = "error",
+    dtype: Any = None,
+    device: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[True],
+) -> tuple[torch.Tensor, LossReport]: ...
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Tensor: ...
 def get_cmake_dir() -> str: ...
 def get_include() -> str: ...

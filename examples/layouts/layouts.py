@@ -1,4 +1,4 @@
-"""Pictures of a camera or a decoder into one batch for a network: turned to planes, some flipped, without a detour."""
+"""Pictures of a camera or a decoder into one batch for a network: turned to planes, some flipped, in place."""
 
 import numpy as np
 import torch
