@@ -23,7 +23,8 @@ test-examples-cpp: $(EXAMPLES_OUT)/decoder $(EXAMPLES_OUT)/opencv $(EXAMPLES_OUT
 test-examples-python: package standin
 	@echo "--- examples/python_package" && $(PY) examples/python_package/python_package.py
 	@echo "--- examples/batch" && $(PY) examples/batch/batch.py build/batch
-	@echo "--- examples/copies" && $(PY) examples/copies/copies.py
+	@echo "--- examples/layouts" && $(PY) examples/layouts/layouts.py
+	@echo "--- examples/narrow" && $(PY) examples/narrow/narrow.py
 	@echo "--- examples/ctypes_only" && $(PY) examples/ctypes_only/ctypes_only.py $(LIB_RELEASE)/libdlbridge.so
 	@echo "--- examples/cffi_only" && $(PY) examples/cffi_only/cffi_only.py $(LIB_RELEASE)/libdlbridge.so
 	@echo "--- examples/upload" && $(PY) examples/upload/upload.py cpu && LD_LIBRARY_PATH=$(ROOT)/$(STANDIN) $(PY) examples/upload/upload.py cuda:0

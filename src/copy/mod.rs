@@ -25,7 +25,7 @@ pub(crate) mod threads;
 mod transposed;
 
 pub use crate::error::{FirstLoss, LossReport};
-pub use cast::{Casting, cast, cast_into};
+pub use cast::{Casting, cast, cast_into, plan_cast};
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
 pub use level::{complaint as simd_complaint, simd_level};
 pub(crate) use movement::carry_out_bytes;

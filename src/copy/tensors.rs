@@ -29,12 +29,12 @@ pub enum Order {
     K,
 }
 
-/// What a copy does, or did.
+/// What a copy or a cast does, or did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
     /// What moves the elements.
-    kernel: Kernel,
+    pub(super) kernel: &'static CStr,
     /// Bytes that are written to the destination.
     pub bytes: usize,
     /// How often the elements are moved: 2 where they go through a temporary, 0 where there is nothing to do.
@@ -47,14 +47,14 @@ pub struct Report {
 
 impl Report {
     /// What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
-    /// "reversed", "byte-swapped", "packed bits" or "nothing".
+    /// "reversed", "byte-swapped", "packed bits" or "nothing"; "cast" of [`plan_cast`](super::plan_cast).
     pub fn kernel(&self) -> &'static str {
-        self.kernel.name().to_str().unwrap_or_default()
+        self.kernel.to_str().unwrap_or_default()
     }
 
     /// The same for C.
     pub(crate) fn kernel_c(&self) -> &'static CStr {
-        self.kernel.name()
+        self.kernel
     }
 }
 
@@ -101,7 +101,7 @@ impl Plan {
             _ => (1, 0),
         };
         let chunks = if self.how == How::Along { 1 } else { self.movement.chunks() };
-        let kernel = self.movement.kernel;
+        let kernel = self.movement.kernel.name();
         Report { kernel, bytes, passes, threads: chunks.min(num_threads()), temporary }
     }
 }

@@ -187,12 +187,19 @@ impl fmt::Display for Cast {
                         first.result
                     )?;
                 }
-                write!(
-                    f,
-                    "; the largest absolute error is {}, the largest relative error {}; casting=\"{casting}\" does not allow that, pass casting={allowing}",
-                    Short(report.max_absolute_error),
-                    Short(report.max_relative_error),
-                )
+                match report.max_absolute_error {
+                    // NaN is at no distance from anything.
+                    0.0 if lost == nan => {}
+                    0.0 => f.write_str("; the largest error is infinite")?,
+                    error => write!(
+                        f,
+                        "; the largest {}absolute error is {}, the largest relative error {}",
+                        if overflow > 0 { "finite " } else { "" },
+                        Short(error),
+                        Short(report.max_relative_error)
+                    )?,
+                }
+                write!(f, "; casting=\"{casting}\" does not allow that, pass casting={allowing}")
             }
             Cast::Kinds { from, to } => write!(
                 f,

@@ -19,16 +19,23 @@ use crate::tensor::{Tensor, device, dtype};
 use std::ffi::CStr;
 
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([source], [wanted, copy]) = arguments.parse(gil, "from_dlpack", ["device", "copy"])?;
+    let keywords = ["device", "copy", "dtype", "casting", "report"];
+    let ([source], [wanted, copy, dtype, casting, report]) = arguments.parse(gil, "from_dlpack", keywords)?;
+    let request = Request::read(gil, casting, report)?;
     let (kind, wanted) = (kind::of(gil, source), device_given(gil, wanted)?);
-    if is_true(gil, copy)? {
-        return object::wrap(gil, copied_to(gil, kind, source, wanted)?);
-    }
-    let tensor = tensor_from(gil, source)?;
-    if matches!(kind, Kind::Tensor) && wanted.is_none_or(|wanted| wanted == tensor.device()) {
-        return Ok(gil.share(source).into_raw());
-    }
-    object::wrap(gil, placed(gil, tensor, wanted, copy)?)
+    let (tensor, report) = match cast_first(gil, &request, source, dtype, copy, wanted)? {
+        Some(made) => made,
+        None if is_true(gil, copy)? => (copied_to(gil, kind, source, wanted)?, None),
+        None => {
+            let tensor = tensor_from(gil, source)?;
+            if matches!(kind, Kind::Tensor) && wanted.is_none_or(|wanted| wanted == tensor.device()) {
+                return request.answer(gil, gil.share(source), None);
+            }
+            (placed(gil, tensor, wanted, copy)?, None)
+        }
+    };
+    let made = gil.own(object::wrap(gil, tensor)?).ok_or_else(|| gil.exception())?;
+    request.answer(gil, made, report)
 }
 
 /// A tensor of its own with the elements of any producer, on the device that was asked for.

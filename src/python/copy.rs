@@ -8,7 +8,8 @@ use super::kind::{self, Kind};
 use super::numpy::ToCopy;
 use super::object;
 use super::transfer::duplicate;
-use crate::copy::{self, Options, Order, Report};
+use super::wanted::read_dtype;
+use crate::copy::{self, Casting, Options, Order, Report};
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device};
 
@@ -31,14 +32,15 @@ pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     Ok(gil.share(out).into_raw())
 }
 
-/// `_plan(x, out_or_order)`: what `copy` would do, as a tuple.
+/// `_plan(x, dtype)`: what `copy` would do, or `cast` to a dtype, as a tuple.
 pub(super) fn plan(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([source, out], []) = arguments.parse(gil, "_plan", [])?;
-    let ToCopy { tensor, swapped, .. } = to_copy(gil, source)?;
-    let options = Options { swap_bytes: swapped };
-    let report = match gil.given(out) {
-        Some(out) => copy::plan(&tensor, &tensor_from(gil, out)?, options)?,
-        None => copy::plan_new(&tensor, Order::C, options)?,
+    let ([source, dtype], []) = arguments.parse(gil, "_plan", [])?;
+    let report = match gil.given(dtype) {
+        Some(dtype) => copy::plan_cast(&tensor_from(gil, source)?, read_dtype(gil, dtype)?, Casting::Unsafe)?,
+        None => {
+            let ToCopy { tensor, swapped, .. } = to_copy(gil, source)?;
+            copy::plan_new(&tensor, Order::C, Options { swap_bytes: swapped })?
+        }
     };
     let Report { bytes, passes, threads, temporary, .. } = report;
     let numbers = [bytes, passes, threads, temporary].map(|number| number as i64);

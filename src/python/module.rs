@@ -76,11 +76,12 @@ macro_rules! functions {
 }
 
 static FUNCTIONS: &[MethodDef] = functions! {
-    c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None)\n--\n\n\
+    c"from_dlpack", c"from_dlpack(x, /, *, device=None, copy=None, dtype=None, casting='same_kind', report=False)\n--\n\n\
 The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor.\n\n\
 The owner stays alive as long as the tensor or anything made from it. Never copies, unless copy=True asks for it, the same\n\
-as dlbridge.copy(x); or `device` ('cpu', 'cuda:0', a torch.device, a DLPack pair) is another one than the data is on: then\n\
-the result is a copy under way there, which whoever reaches its elements waits for (see upload), or with copy=False a\n\
+as dlbridge.copy(x); or `dtype` is another one, which is a cast into memory of its own, with `casting` and `report` as for\n\
+cast(); or `device` ('cpu', 'cuda:0', a torch.device, a DLPack pair) is another one than the data is on: then the result is\n\
+a copy under way there, which whoever reaches its elements waits for (see upload). With copy=False either is a\n\
 CopyRequiredError. A producer on a CUDA device is asked to have the library's stream wait for its work; nothing waits on\n\
 the host. Negative strides are kept, as below: hand such a tensor to torch with .torch(), which refuses it;\n\
 torch.from_dlpack(t) itself aborts the process.\n\n\
@@ -141,7 +142,7 @@ the pool of dlbridge.empty, and the threads of set_num_threads() share the work;
 >>> image = dlbridge.copy(frame.transpose(2, 0, 1))        # HWC to CHW, packed\n\
 >>> image.copied\n\
 True" => copy::copy;
-    c"_plan", c"_plan(x, out, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x, out=out)." => copy::plan;
+    c"_plan", c"_plan(x, dtype, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x), or of cast(x, dtype)." => copy::plan;
     c"stack", c"stack(arrays, /, *, out=None, dtype=None, casting='same_kind', layout=None, scale=None, bias=None, as_=None)\n--\n\n\
 Arrays of one shape, of any mix of frameworks, as one batch with a new first axis: a Tensor, or with as_='numpy' or\n\
 as_='torch' theirs, on memory from the pool; or `out`, an array of the right shape, and any strides.\n\n\

@@ -2,7 +2,7 @@
 
 CPP_OUT   := build/cpp
 # One program per noun, in C++11; those of devices run again with the stand-in for a CUDA driver.
-CPP_TESTS   := tensor memory copy stack stream staging
+CPP_TESTS   := tensor memory copy cast stack stream staging
 CPP_DEVICES := memory stream
 CPP_FLAGS := -O1 -g -pthread $(C_WARNINGS) $(INCLUDE) -I$(ROOT)/bindings/cpp/include
 CPP_BUILD  = $(CXX) $(CPP_FLAGS) -MMD -MT $@ -MF $@.d $< -o $@

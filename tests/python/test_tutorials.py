@@ -39,6 +39,52 @@ def test_t02_numpy_shares_and_in_place_work_shows() -> None:
     assert ours.tolist() == [2] * 5
 
 
+def test_t03_a_narrower_dtype_is_asked_for_and_overflow_refused() -> None:
+    array = np.array([1.0, 2.0**24 + 1, 0.1])
+    today = torch.Tensor(array)  # float32, without a word
+    assert today.tolist()[1] == 2**24
+    ours, lost = dlbridge.to_torch(array, dtype="float32", report=True)
+    assert ours.dtype == today.dtype == torch.float32
+    assert torch.equal(ours, today)
+    assert ours.data_ptr() != array.ctypes.data
+    assert (lost.elements, lost.inexact, lost.first_index, lost.max_absolute_error) == (3, 2, (1,), 1)
+    words = r"2 of 3 elements change their values.*at index 1, is 16777217\.0 and became 16777216\.0"
+    with pytest.raises(dlbridge.LossyError, match=words):
+        dlbridge.to_torch(array, dtype="float32", casting="same_value")
+    array[0] = 1e39
+    assert torch.Tensor(array)[0] == torch.inf
+    with pytest.raises(dlbridge.LossyError, match=r"1 of 3 elements is out of range.*1e39 and became inf"):
+        dlbridge.to_torch(array, dtype="float32")
+    assert dlbridge.to_torch(array, dtype="float64").data_ptr() == array.ctypes.data
+
+
+def test_t04_a_copy_is_memory_of_its_own() -> None:
+    array = np.random.default_rng(4).standard_normal((512, 640))
+    expected = array.tolist()
+    today, ours = torch.tensor(array), dlbridge.to_torch(array, copy=True)
+    assert ours.dtype == today.dtype == torch.float64
+    assert torch.equal(ours, today)
+    assert len({ours.data_ptr(), today.data_ptr(), array.ctypes.data}) == 3
+    assert ours.is_contiguous()
+    ours[0, 0] = 7
+    assert array.tolist() == expected
+
+
+def test_t05_float_loses_accuracy_and_cast_says_how_much() -> None:
+    array = np.random.default_rng(5).standard_normal(1000)
+    today = torch.from_numpy(array).float()
+    ours, lost = dlbridge.cast(array, "float32", report=True)
+    assert torch.equal(ours.torch(), today)
+    errors = np.abs(today.double().numpy() - array)
+    assert lost.inexact == np.count_nonzero(errors) == 1000
+    assert lost.max_absolute_error == errors.max()
+    assert lost.max_relative_error == (errors / np.abs(array)).max()
+    assert str(lost).splitlines()[1] == "changed             1,000 (100.000%)"
+    back, nothing = ours.astype("float64", casting="same_value", report=True)  # wider, which loses nothing
+    assert nothing.lost == 0
+    assert np.array_equal(back.numpy(), today.double().numpy())
+
+
 def test_t06_independent_memory_is_asked_for() -> None:
     tensor, array = torch.arange(3.0), np.arange(3.0)
     copies: list[tuple[Any, Any]] = [

@@ -18,7 +18,7 @@ mod tests;
 
 use super::level::{Level, level};
 use super::plan::{Nest, Operand, nest};
-use super::tensors::check_host;
+use super::tensors::{Report, check_host};
 use super::threads;
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, LossReport, Result, Transfer};
@@ -189,6 +189,25 @@ pub(super) fn check_casting(from: DLDataType, to: DLDataType, casting: Casting) 
     scalars(from, to, casting).map(drop)
 }
 
+/// What [`cast`] would do, whatever the values are: one pass in every layout. Nothing is allocated or looked at.
+pub fn plan_cast(source: &Tensor, dtype: DLDataType, casting: Casting) -> Result<Report> {
+    let (from, to) = scalars(source.dtype(), dtype, casting)?;
+    check_host("source", source)?;
+    let chunks = chunks_of(source, from, to);
+    Ok(Report {
+        kernel: c"cast",
+        bytes: source.size() * to.bytes(),
+        passes: (source.size() > 0).into(),
+        threads: chunks.min(threads::num_threads()),
+        temporary: 0,
+    })
+}
+
+/// Into how many parts the work is divided.
+fn chunks_of(source: &Tensor, from: Scalar, to: Scalar) -> usize {
+    threads::chunks_for(source.size() * (from.bytes() + to.bytes()))
+}
+
 /// The two dtypes, where they are cast like this.
 fn scalars(from: DLDataType, to: DLDataType, casting: Casting) -> Result<(Scalar, Scalar)> {
     let scalar = |dtype: DLDataType| {
@@ -257,7 +276,7 @@ impl Work<'_> {
         let all = Mutex::new(Tallies::default());
         let recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes);
         let nest = self.nest();
-        let chunks = threads::chunks_for(self.source.size() * (self.from.bytes() + self.to.bytes()));
+        let chunks = chunks_of(self.source, self.from, self.to);
         let places = Bases(self.bases());
         threads::for_each(chunks, &|index| {
             let mut tallies = Tallies::default();

@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- *   dlbridge::tensor half = dlbridge::cast(samples, dlbridge::parse_dtype("float16"));            // refuses what is too large
+ *   dlbridge::tensor half = dlbridge::cast(samples, dlbridge::parse_dtype("float16"));   // refuses what is too large
  *   dlbridge::loss_report lost;
- *   dlbridge::cast(samples, DLDataType{kDLFloat, 32, 1}, dlbridge::casting::same_kind, &lost);    // says how much was rounded
+ *   dlbridge::cast<float>(samples, dlbridge::casting::same_kind, &lost);                 // says how much was rounded
+ *   dlbridge::cast(samples, bytes, dlbridge::casting::saturate);                         // into a tensor that is there
  */
 #ifndef DLBRIDGE_CAST_HPP
 #define DLBRIDGE_CAST_HPP
@@ -47,9 +48,16 @@ inline tensor cast(const tensor &source, DLDataType dtype, casting how = casting
   return tensor::adopt(raw);
 }
 
-/** Casts into a tensor of the same shape, in any layout; see dlb_cast(), also for what it holds after an error. */
-inline void cast_into(const tensor &source, const tensor &destination, casting how = casting::same_kind,
-                      loss_report *report = nullptr) {
+/** The same with the dtype of a C++ type. */
+template <class T>
+tensor cast(const tensor &source, casting how = casting::same_kind, loss_report *report = nullptr) {
+  return cast(source, dtype_of<T>::get(), how, report);
+}
+
+/** Casts into a tensor of the same shape, in any layout, as its dtype; see dlb_cast(), also for what it holds after an
+ * error. Meanwhile nobody else may write the source, nor access the destination. */
+inline void cast(const tensor &source, const tensor &destination, casting how = casting::same_kind,
+                 loss_report *report = nullptr) {
   const dlb_cast_options options = detail::cast_options(how);
   detail::check(dlb_cast(source.get(), destination.get(), &options, report));
 }

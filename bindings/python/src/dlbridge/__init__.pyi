@@ -147,6 +147,14 @@ class Tensor:
     def __contains__(self, item: object) -> NoReturn: ...
     def __iter__(self) -> Iterator[Tensor]: ...
     def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
+    @overload
+    def astype(
+        self, dtype: Any, /, *, casting: _Casting = "same_kind", report: Literal[False] = False
+    ) -> Tensor: ...
+    @overload
+    def astype(
+        self, dtype: Any, /, *, casting: _Casting = "same_kind", report: Literal[True]
+    ) -> tuple[Tensor, LossReport]: ...
     def copy(self, *, order: _Order = "C") -> Tensor: ...
     def view(self, dtype: Any, /) -> Tensor: ...
     def numpy(
@@ -177,6 +185,22 @@ class Tensor:
 
     __dlpack_c_exchange_api__: CapsuleType
 
+@overload
+def cast(
+    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: None = None, report: Literal[False] = False
+) -> Tensor: ...
+@overload
+def cast(
+    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: None = None, report: Literal[True]
+) -> tuple[Tensor, LossReport]: ...
+@overload
+def cast(
+    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: _Out, report: Literal[False] = False
+) -> _Out: ...
+@overload
+def cast(
+    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: _Out, report: Literal[True]
+) -> tuple[_Out, LossReport]: ...
 @overload
 def copy(x: Any, /, *, out: None = None, order: _Order = "C") -> Tensor: ...
 @overload
@@ -213,8 +237,49 @@ def allclose(
 def empty_pinned(shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any) -> Tensor: ...
 def zeros_pinned(shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any) -> Tensor: ...
 def empty_like_pinned(x: Any, /) -> Tensor: ...
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor: ...
-def to_numpy(x: Any, /, *, copy: bool | None = None, dtype: Any = None) -> np.ndarray[Any, Any]: ...
+@overload
+def from_dlpack(
+    x: Any,
+    /,
+    *,
+    device: Any = None,
+    copy: bool | None = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def from_dlpack(
+    x: Any,
+    /,
+    *,
+    device: Any = None,
+    copy: bool | None = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[True],
+) -> tuple[Tensor, LossReport]: ...
+@overload
+def to_numpy(
+    x: Any,
+    /,
+    *,
+    copy: bool | None = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[False] = False,
+) -> np.ndarray[Any, Any]: ...
+@overload
+def to_numpy(
+    x: Any,
+    /,
+    *,
+    copy: bool | None = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[True],
+) -> tuple[np.ndarray[Any, Any], LossReport]: ...
+@overload
 def to_torch(
     x: Any,
     /,
@@ -223,7 +288,21 @@ def to_torch(
     readonly: Literal["error", "copy", "alias"] = "error",
     dtype: Any = None,
     device: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[False] = False,
 ) -> torch.Tensor: ...
+@overload
+def to_torch(
+    x: Any,
+    /,
+    *,
+    copy: bool | None = None,
+    readonly: Literal["error", "copy", "alias"] = "error",
+    dtype: Any = None,
+    device: Any = None,
+    casting: _Casting = "same_kind",
+    report: Literal[True],
+) -> tuple[torch.Tensor, LossReport]: ...
 @overload
 def stack(
     arrays: Iterable[Any],

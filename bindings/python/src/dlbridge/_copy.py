@@ -23,7 +23,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Changes that for all threads, from now on; 1 for no others, 0 for what the environment or the machine says."""
+    """Changes that from now on: 1 for no other threads, 0 for what DLB_NUM_THREADS or the machine says."""
     if not 0 <= count < 1 << 63:
         raise InvalidArgumentError(f"count is {count}; pass a number of threads, or 0 for the default")
     _c.dlb_threads_set(count)

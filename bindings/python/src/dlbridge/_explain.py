@@ -76,7 +76,7 @@ class Explanation(NamedTuple):
     nbytes: int
     change: str
     plan: str = ""
-    """How the copy would be made that is needed: kernel, passes, threads. Empty where none is, or ours is none."""
+    """How the copy or cast that is needed would be made: kernel, passes, threads. Empty where none is needed."""
 
     def __str__(self) -> str:
         rows = [("to", self.framework), ("zero-copy", "yes" if self.zero_copy else "no"), ("why", self.reason)]
@@ -87,13 +87,14 @@ class Explanation(NamedTuple):
         return "\n".join(f"{name:<14} {value}" for name, value in rows)
 
 
-def explain(x: Any, framework: Framework) -> Explanation:
+def explain(x: Any, framework: Framework, *, dtype: Any = None) -> Explanation:
     """Whether `x` would reach a framework without a copy; if not why, how many bytes, and what to change.
 
     Nothing is moved: for NumPy and torch the hand-over is made and let go again, for others the layout is looked
     at, and those that `to` knows by name need not be installed; of any other module it says that it does not know.
     An array that is of NumPy or torch already is zero-copy, whatever it is: `to(x, framework)` is `x`. A capsule is
     refused, since it can be taken only once.
+    `dtype` is that of the conversion: another one than that of `x` is a cast, which is told as well.
 
     >>> print(dlbridge.explain(numpy.zeros((2, 3))[:, ::-1], "torch"))
     to             torch
@@ -110,6 +111,11 @@ def explain(x: Any, framework: Framework) -> Explanation:
             "explain the array it came from, or dlbridge.from_dlpack(capsule)"
         )
     try:
+        if dtype is not None:
+            tensor = native.from_dlpack(x)
+            if (wanted := native.empty(0, dtype).dtype) != tensor.dtype:
+                reason = f"{tensor.dtype} becomes {wanted}, in memory of its own"
+                return Explanation(name, False, reason, native._plan(x, dtype)[1], "drop dtype=", _plan(x, dtype))
         if name in ("numpy", "torch"):
             if to(x, name) is x:
                 return Explanation(name, True, f"it is of {name} already, and handed back as it is", 0, "")
@@ -168,10 +174,10 @@ def _strides_are(kind: str, tensor: Any) -> bool:
     return kind == "packed" and packed == [stride for stride, _ in steps]
 
 
-def _plan(x: Any) -> str:
-    """What dlbridge.copy(x) would do, where it could."""
+def _plan(x: Any, dtype: Any = None) -> str:
+    """What dlbridge.copy(x), or dlbridge.cast(x, dtype), would do, where it could."""
     try:
-        kernel, _, passes, threads, _ = native._plan(x, None)
+        kernel, _, passes, threads, _ = native._plan(x, dtype)
     except Error:
         return ""
     return f"{kernel}, {passes} pass{'es' * (passes != 1)}, {threads} thread{'s' * (threads != 1)}"

@@ -61,11 +61,10 @@ LossReport.__module__ = "dlbridge"  # where users import it from
 
 def read(numbers: tuple[int, ...], text: str) -> LossReport:
     """As the library spells it: five counts and the index; the two errors, the value and the result."""
+    elements, inexact, overflow, underflow, nan, *index = numbers
     absolute, relative, *values = text.split(" ")
-    if not values:
-        return LossReport(*numbers, float(absolute), float(relative), None, None, None)
-    value, result = map(_number, values)
-    return LossReport(*numbers[:5], float(absolute), float(relative), numbers[5:], value, result)
+    first = (tuple(index), *map(_number, values)) if values else (None, None, None)
+    return LossReport(elements, inexact, overflow, underflow, nan, float(absolute), float(relative), *first)
 
 
 def _number(text: str) -> Any:
