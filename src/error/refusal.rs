@@ -38,7 +38,6 @@ pub enum Refusal {
     // What would need work that was not asked for
     NotHostNumpy { device: String },
     OtherDevice { have: String, wanted: String },
-    NoCast { have: String, wanted: String },
     CopyForbidden,
     UnknownOrder { given: String },
     TransferForbidden { device: String },
@@ -59,7 +58,7 @@ impl Refusal {
             | Stream { .. }
             | NothingToPin => Kind::InvalidArgument,
             ReadOnlyTorch | ReadOnlyLegacy => Kind::ReadOnly,
-            NoCast { .. } | CopyForbidden | TransferForbidden { .. } => Kind::CopyRequired,
+            CopyForbidden | TransferForbidden { .. } => Kind::CopyRequired,
             _ => Kind::Unsupported,
         }
     }
@@ -154,15 +153,6 @@ impl fmt::Display for Refusal {
                 f,
                 "the data is on {device}, so having it elsewhere is a copy, which copy=False forbids; drop one of the two"
             ),
-            NoCast { have, wanted } => {
-                // NumPy knows the names of ml_dtypes only once somebody has imported it.
-                let foreign = wanted.starts_with("bfloat") || wanted.contains('_');
-                let numpy = if foreign { format!("ml_dtypes.{wanted}") } else { format!("{wanted:?}") };
-                write!(
-                    f,
-                    "{have} cannot become {wanted} without a cast, and none is hidden; cast it first, with x.astype({numpy}) or x.to(torch.{wanted})"
-                )
-            }
         }
     }
 }

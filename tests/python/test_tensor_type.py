@@ -25,9 +25,12 @@ def test_help_names_and_signatures() -> None:
         assert words in pydoc.plain(text)
     assert (dlbridge.Tensor.__module__, dlbridge.Tensor.__qualname__) == ("dlbridge", "Tensor")
     for function, signature in (
-        (dlbridge.from_dlpack, "(x, /, *, device=None, copy=None)"),
-        (dlbridge.to_numpy, "(x, /, *, copy=None, dtype=None)"),
-        (dlbridge.to_torch, "(x, /, *, copy=None, readonly='error', dtype=None, device=None)"),
+        (dlbridge.from_dlpack, "(x, /, *, device=None, copy=None, dtype=None, casting='same_kind', report=False)"),
+        (dlbridge.to_numpy, "(x, /, *, copy=None, dtype=None, casting='same_kind', report=False)"),
+        (
+            dlbridge.to_torch,
+            "(x, /, *, copy=None, readonly='error', dtype=None, device=None, casting='same_kind', report=False)",
+        ),
     ):
         assert str(inspect.signature(function)) == signature
         assert function.__module__ == "dlbridge"
@@ -130,7 +133,8 @@ def test_the_methods_take_the_keywords_of_the_functions() -> None:
     array = np.arange(3.0)
     tensor = dlbridge.from_dlpack(array)[::-1]
     assert tensor.torch(copy=True).tolist() == [2, 1, 0]
-    assert tensor.numpy(copy=True).base is None
+    assert not np.shares_memory(tensor.numpy(copy=True), array)
+    assert tensor.numpy(dtype="float32", casting="same_value").dtype == np.float32
     assert tensor[:1].torch(dtype="float64", device="cpu").data_ptr() == array.ctypes.data + 16
     with pytest.raises(TypeError, match="unexpected keyword argument 'order'"):
         tensor.numpy(order="C")

@@ -328,16 +328,16 @@ OTHER = ["float32", np.float32, np.dtype("float32"), torch.float32]
 
 @pytest.mark.parametrize("call", [dlbridge.to_numpy, dlbridge.to_torch])
 @pytest.mark.parametrize("make", [np.ones, lambda n: torch.ones(n, dtype=torch.float64)])
-def test_a_dtype_can_only_be_confirmed(call: Callable[..., Any], make: Callable[[int], Any]) -> None:
+def test_another_dtype_is_a_cast_that_copy_false_forbids(call: Callable[..., Any], make: Callable[[int], Any]) -> None:
     source = make(3)
     for same in SAME:
         assert str(call(source, dtype=same).dtype).endswith("float64")
     for other in OTHER:
-        words = r"float64 cannot become float32 without a cast.* cast it .*\.astype.*\.to"
-        with pytest.raises(dlbridge.CopyRequiredError, match=words):
-            call(source, dtype=other)
-    cast = source.astype("float32") if isinstance(source, np.ndarray) else source.to(torch.float32)
-    assert str(call(cast, dtype="float32").dtype).endswith("float32")
+        made = call(source, dtype=other)
+        assert str(made.dtype).endswith("float32")
+        assert made.tolist() == [1, 1, 1]
+        with pytest.raises(dlbridge.CopyRequiredError, match="copy=False"):
+            call(source, dtype=other, copy=False)
 
 
 SPELLINGS: list[Any] = [
@@ -374,8 +374,8 @@ def test_a_dtype_is_confirmed_in_every_spelling_that_numpy_reads(spelling: Any) 
     assert dlbridge.to_torch(tensor, dtype=spelling) is tensor
     assert dlbridge.from_dlpack(np.ones(16, "uint8")).view(spelling).dtype == dtype.name
     for call in (dlbridge.to_numpy, dlbridge.to_torch):
-        with pytest.raises(dlbridge.CopyRequiredError, match=f"{other.dtype} cannot become {dtype.name} without"):
-            call(other, dtype=spelling)
+        with pytest.raises(dlbridge.CopyRequiredError, match=dtype.name):
+            call(other, dtype=spelling, copy=False)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -440,22 +440,6 @@ def test_a_function_named_like_a_dtype_is_none(function: Any) -> None:
 def test_a_dtype_in_the_other_byte_order_is_refused() -> None:
     with pytest.raises(ValueError, match='dtype is ">f4", which is in the other byte order'):
         dlbridge.to_torch(np.ones(2, "f4"), dtype=">f4")
-
-
-def test_the_casts_that_the_error_names_work_in_a_new_process() -> None:
-    code = (
-        "import numpy as np, torch, dlbridge\n"
-        "for dtype, x in (('bfloat16', np.ones(2)), ('bfloat16', torch.ones(2)), ('int16', np.ones(2))):\n"
-        "    try:\n"
-        "        (dlbridge.to_numpy if isinstance(x, np.ndarray) else dlbridge.to_torch)(x, dtype=dtype)\n"
-        "    except dlbridge.CopyRequiredError as error:\n"
-        "        numpy, _, torch_ = str(error).partition('cast it first, with ')[2].partition(' or ')\n"
-        "    if 'ml_dtypes' in numpy:\n"
-        "        import ml_dtypes\n"
-        "    print(eval(numpy if isinstance(x, np.ndarray) else torch_).dtype)\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["bfloat16", "torch.bfloat16", "int16"]
 
 
 def test_reading_a_dtype_imports_no_numpy() -> None:
