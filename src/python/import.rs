@@ -13,6 +13,7 @@ use super::torch::{Described, Torch};
 use crate::device::is_stream_thread;
 use crate::dlpack::DLPackExchangeAPI;
 use crate::error::{Error, Refusal, Result};
+use crate::guard::foreign;
 use crate::tensor::{ReleaseFn, Tensor, delete_legacy, delete_versioned};
 use dlpark::DlpackFlags;
 use std::ffi::{CStr, c_void};
@@ -151,8 +152,9 @@ fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Owned<'gil>> {
     };
     // SAFETY: the GIL is held; the formats match the arguments; new references or NULL come back.
     let (nothing, keywords) = unsafe {
-        let keywords = (api.Py_BuildValue)(c"{s:(ii)}".as_ptr(), c"max_version".as_ptr(), 1, 3);
-        (gil.own((api.Py_BuildValue)(c"()".as_ptr())), gil.own(keywords))
+        let name = c"max_version".as_ptr();
+        let keywords = foreign(|| (api.Py_BuildValue)(c"{s:(ii)}".as_ptr(), name, 1, 3));
+        (gil.own((api.PyTuple_New)(0)), gil.own(keywords))
     };
     let (Some(nothing), Some(keywords)) = (nothing, keywords) else {
         return Err(gil.exception());

@@ -5,6 +5,7 @@ use super::gil::{Gil, Owned};
 use super::object;
 use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLPackExchangeAPI, DLTensor};
 use crate::error::{Error, Refusal, Result};
+use crate::guard::Foreign;
 use crate::tensor::{Tensor, device, dtype};
 use std::ffi::CStr;
 use std::ptr::null_mut;
@@ -285,7 +286,7 @@ impl Torch {
         let mut view = std::mem::MaybeUninit::<DLTensor>::uninit();
         let status = match table.dltensor_from_py_object_no_sync {
             // SAFETY: as promised by the caller.
-            Some(describe) => unsafe { describe(tensor, view.as_mut_ptr()) },
+            Some(describe) => unsafe { describe.call((tensor, view.as_mut_ptr())) },
             None => -1,
         };
         if status != 0 {
@@ -313,7 +314,7 @@ impl Torch {
         // or managed memory as such, but all of it is memory that the host reads.
         let status = unsafe {
             (*managed).dl_tensor.device = DLDevice::CPU;
-            adopt(managed, &mut made)
+            adopt.call((managed, &raw mut made))
         };
         if status != 0 || made.is_null() { Err(gil.exception_of("torch")) } else { Ok(made) }
     }

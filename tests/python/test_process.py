@@ -40,6 +40,14 @@ for turn in range(int(sys.argv[1])):
 if child:
     sys.exit()
 array, there = np.arange(1000.0), torch.arange(10.0)
+
+def work(call):
+    import threading, time
+    def repeat():
+        while True: call()
+    sys.setswitchinterval(1e-5)
+    for _ in range(4): threading.Thread(target=repeat, daemon=True).start()
+    time.sleep(0.02)
 """
 
 ENDS = {
@@ -85,6 +93,55 @@ def drop():
 for _ in range(4):
     threading.Thread(target=drop, daemon=True).start()
 started.wait()
+""",
+    # CPython up to 3.13 ends a thread that asks for the GIL meanwhile, wherever it is: the last ones are inside dlbridge.
+    "daemon threads in a producer's Python code": """
+import time
+class Producer:
+    def __dlpack__(self, **keywords):
+        time.sleep(0.0001)  # anything that lets the GIL go: a lock, a queue, a file
+        return array.__dlpack__(**keywords)
+work(lambda: dlbridge.from_dlpack(Producer()))
+""",
+    "daemon threads in an attribute": """
+class Interface:
+    @property
+    def __array_interface__(self):
+        for _ in range(200): pass
+        return array.__array_interface__
+work(lambda: dlbridge.from_dlpack(Interface()))
+""",
+    "daemon threads in a finaliser": """
+class Finalised(np.ndarray):
+    def __del__(self):
+        for _ in range(200): pass
+work(lambda: dlbridge.from_dlpack(np.zeros(3).view(Finalised)))
+""",
+    "daemon threads that take the GIL in a C function": """
+import ctypes
+library, tensor = ctypes.CDLL(dlbridge.get_library()), ctypes.c_void_p
+def call():
+    made = tensor()
+    library.dlb_python_import(ctypes.py_object(array), ctypes.byref(made))
+    library.dlb_tensor_release(made)
+work(call)
+""",
+    "daemon threads in a release function": """
+import ctypes
+library = ctypes.CDLL(dlbridge.get_library())
+class Prototype(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("device", ctypes.c_int32 * 2), ("ndim", ctypes.c_int32),
+                ("dtype", ctypes.c_uint8 * 4), ("shape", ctypes.c_void_p), ("strides", ctypes.c_void_p),
+                ("offset", ctypes.c_uint64)]
+floats = Prototype(array.ctypes.data, (1, 0), 0, (2, 64, 1, 0))
+release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
+library.dlb_tensor_wrap.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+def call():
+    made = ctypes.c_void_p()
+    library.dlb_tensor_wrap(ctypes.addressof(floats), 0, release, None, ctypes.addressof(made))
+    library.dlb_tensor_release(made)
+call()
+work(call)
 """,
     "dropped by a thread just before the end": """
 import threading

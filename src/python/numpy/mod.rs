@@ -10,6 +10,7 @@ use super::object;
 use super::release::release_object;
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use crate::error::{Error, Refusal, Result};
+use crate::guard::Foreign;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{I16, item_bytes};
 use dlpark::DlpackFlags;
@@ -290,7 +291,7 @@ impl Numpy {
         // SAFETY: the GIL is held; shape and strides have `ndim` values; the dtype's reference is given away; the
         // memory lives as long as `base`, which the array is given next.
         let array = gil.own(unsafe {
-            (self.new_from_descr)(
+            self.new_from_descr.call((
                 self.array_type,
                 descr,
                 view.ndim,
@@ -299,12 +300,12 @@ impl Numpy {
                 data,
                 flags,
                 null_mut(),
-            )
+            ))
         });
         let array = array.ok_or_else(|| gil.exception())?;
         if let Some(base) = base {
             // SAFETY: the GIL is held; the reference to `base` is given away, also on failure.
-            if unsafe { (self.set_base)(array.object, gil.share(base).into_raw()) } != 0 {
+            if unsafe { self.set_base.call((array.object, gil.share(base).into_raw())) } != 0 {
                 return Err(gil.exception());
             }
         }
@@ -315,7 +316,7 @@ impl Numpy {
     fn new_descr(&self, gil: &Gil, wanted: DLDataType) -> Result<Object> {
         if let Some(number) = dtype::number(wanted) {
             // SAFETY: the GIL is held; a new reference comes back.
-            return Ok(unsafe { (self.descr_from_type)(number) });
+            return Ok(unsafe { self.descr_from_type.call((number,)) });
         }
         dtype::ml_dtype(gil, wanted)
     }
