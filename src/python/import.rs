@@ -56,7 +56,9 @@ fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> R
     let Some(table) = table else {
         // A torch older than 2.10: its own `__dlpack__` makes the checks, but for the negative bit.
         torch.check(gil, object)?;
-        return from_produced(gil, object, &produce(gil, object)?);
+        let tensor = from_produced(gil, object, &produce(gil, object)?)?;
+        let storage = torch.storages.of(gil, object).ok_or_else(|| gil.exception())?;
+        return torch.storages.check(gil, storage.object, tensor.view()).map(|()| tensor);
     };
     // SAFETY: the GIL is held and `object` is a torch.Tensor.
     let described = unsafe { torch.describe(gil, table, object) }?;

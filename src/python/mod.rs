@@ -17,6 +17,7 @@ mod module;
 mod numpy;
 mod object;
 mod release;
+mod storage;
 mod text;
 mod torch;
 mod transfer;

@@ -3,6 +3,7 @@
 use super::api::Object;
 use super::gil::{Gil, Owned};
 use super::object;
+use super::storage::Storages;
 use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLPackExchangeAPI, DLTensor};
 use crate::error::{Error, Refusal, Result};
 use crate::guard::Foreign;
@@ -26,6 +27,8 @@ const MAX_NDIM: usize = 64;
 /// What is looked up in torch once.
 pub(super) struct Torch {
     tensor_type: Object,
+    /// `torch.nn.Parameter`.
+    parameter_type: Object,
     /// The exchange table, since 2.10.
     pub table: Option<&'static DLPackExchangeAPI>,
     pub from_dlpack: Object,
@@ -33,7 +36,7 @@ pub(super) struct Torch {
     has_function_mode: Option<Object>,
     modes: Option<Modes>,
     is_neg: Object,
-    storage: Object,
+    pub storages: Storages,
     /// `torch.uint8` and `torch.int8`.
     bytes: [Object; 2],
     requires_grad: Object,
@@ -72,9 +75,7 @@ pub(super) fn family(gil: &Gil, python_type: Object) -> Result<Option<Family>> {
     if !gil.is_subtype(python_type, torch.tensor_type) {
         return Ok(None);
     }
-    let plain = gil.name(python_type) == "Parameter"
-        && gil.attribute_text(python_type, c"__module__") == "torch.nn.parameter";
-    Ok(Some(if plain { Family::Plain } else { Family::Subclass }))
+    Ok(Some(if python_type == torch.parameter_type { Family::Plain } else { Family::Subclass }))
 }
 
 impl Torch {
@@ -95,6 +96,7 @@ impl Torch {
         let module = module.ok_or_else(|| gil.import_error("torch"))?;
         let tensor_type = gil.attribute(module.object, c"Tensor")?;
         let core = gil.attribute(module.object, c"_C")?;
+        let modules = gil.attribute(module.object, c"nn")?;
         let optional = |name| {
             let found = gil.attribute(core.object, name).map(Owned::into_raw).ok();
             gil.clear();
@@ -109,12 +111,13 @@ impl Torch {
             has_function_mode: optional(c"_is_torch_function_mode_enabled"),
             modes,
             is_neg: gil.attribute(tensor_type.object, c"is_neg")?.into_raw(),
-            storage: gil.attribute(tensor_type.object, c"untyped_storage")?.into_raw(),
+            storages: Storages::load(gil, module.object, tensor_type.object)?,
             bytes: [
                 gil.attribute(module.object, c"uint8")?.into_raw(),
                 gil.attribute(module.object, c"int8")?.into_raw(),
             ],
             requires_grad: gil.interned(c"requires_grad")?,
+            parameter_type: gil.attribute(modules.object, c"Parameter")?.into_raw(),
             tensor_type: tensor_type.into_raw(),
         })
     }
@@ -230,7 +233,7 @@ impl Torch {
             let view = unsafe { self.view(gil, table, tensor) }?;
             before = Some((view.data, view.dtype));
         }
-        let storage = gil.call_with(self.storage, tensor).ok_or_else(|| self.diagnose(gil, tensor))?;
+        let storage = self.storages.of(gil, tensor).ok_or_else(|| self.diagnose(gil, tensor))?;
         // SAFETY: promised by the caller.
         let mut view = unsafe { self.view(gil, table, tensor) }?;
         match before {
@@ -247,6 +250,7 @@ impl Torch {
                 }
             }
         }
+        self.storages.check(gil, storage.object, &view)?;
         Ok(Described { view, storage })
     }
 

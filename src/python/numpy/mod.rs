@@ -5,6 +5,7 @@ mod dtype;
 pub(super) use dtype::spelled;
 
 use super::api::Object;
+use super::capsule;
 use super::gil::{Gil, Owned};
 use super::object;
 use super::release::release_object;
@@ -250,6 +251,10 @@ impl Numpy {
         let mut base = unsafe { self.fields(array) }.base;
         while !base.is_null() {
             let python_type = gil.type_of(base);
+            if python_type == gil.api.PyCapsule_Type {
+                // SAFETY: `base` is a capsule, kept by the array.
+                return unsafe { capsule::kept_by_numpy(gil, base) };
+            }
             if python_type != self.array_type {
                 // SAFETY: `base` is kept by the array, and of this type only if it is ours.
                 return (python_type == object::tensor_type())
