@@ -216,6 +216,7 @@ symbols! {
         PyBool_FromLong(value: c_long) -> Object;
         PySequence_Tuple(object: Object) -> Object;
         PyTuple_New(length: isize) -> Object;
+        PyObject_Size(object: Object) -> isize;
         PyTuple_Size(tuple: Object) -> isize;
         PyTuple_GetItem(tuple: Object, index: isize) -> Object;
         PyTuple_SetItem(tuple: Object, index: isize, value: Object) -> c_int;

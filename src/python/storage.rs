@@ -8,9 +8,8 @@ use crate::tensor::{dtype, measure};
 
 /// What is looked up in torch once.
 pub(super) struct Storages {
-    /// `torch.UntypedStorage`, and of its methods those that run no Python code.
+    /// `torch.UntypedStorage`, which says how many bytes it has as its length.
     python_type: Object,
-    nbytes: Object,
     data_ptr: Object,
     /// `torch.Tensor.untyped_storage`.
     of: Object,
@@ -20,7 +19,6 @@ impl Storages {
     pub fn load(gil: &Gil, torch: Object, tensor_type: Object) -> Result<Self> {
         let python_type = gil.attribute(torch, c"UntypedStorage")?;
         Ok(Storages {
-            nbytes: gil.attribute(python_type.object, c"nbytes")?.into_raw(),
             data_ptr: gil.attribute(python_type.object, c"data_ptr")?.into_raw(),
             of: gil.attribute(tensor_type, c"untyped_storage")?.into_raw(),
             python_type: python_type.into_raw(),
@@ -52,8 +50,14 @@ impl Storages {
         if high == 0 {
             return Ok(());
         }
-        let nbytes = number(gil, self.nbytes, storage)?;
-        let reach = (view.data as i64 - number(gil, self.data_ptr, storage)?)
+        let base = gil.call_with(self.data_ptr, storage).ok_or_else(|| gil.exception())?;
+        // SAFETY: the GIL is held and both are alive; neither is a Python class, so no Python code runs.
+        let (nbytes, base) =
+            unsafe { ((gil.api.PyObject_Size)(storage) as i64, (gil.api.PyLong_AsLongLong)(base.object)) };
+        if nbytes < 0 {
+            return Err(gil.exception());
+        }
+        let reach = (view.data as i64 - base)
             .checked_add_unsigned(view.byte_offset)
             .and_then(|start| start.checked_add(high).filter(|_| start >= 0));
         if reach.is_some_and(|reach| reach <= nbytes) {
@@ -69,12 +73,4 @@ impl Storages {
 unsafe fn values<'a>(pointer: *const i64, count: usize) -> &'a [i64] {
     // SAFETY: promised by the caller.
     if pointer.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(pointer, count) } }
-}
-
-/// `method(storage)`, which is a number of bytes or an address of user space: both fit.
-fn number(gil: &Gil, method: Object, storage: Object) -> Result<i64> {
-    let answer = gil.call_with(method, storage).ok_or_else(|| gil.exception())?;
-    // SAFETY: the GIL is held and the answer is alive.
-    let number = unsafe { (gil.api.PyLong_AsLongLong)(answer.object) };
-    if number < 0 { Err(gil.exception()) } else { Ok(number) }
 }
