@@ -1,7 +1,7 @@
 """Describes the ABI that the C headers promise, as a C file that need only compile: `make abi` writes frozen.c.
 
-Every function with its type, every constant with its type and value, every struct with its size and alignment and with
-the place and type of its fields.
+Every function with its type, every constant with its type and value, every struct with its size and alignment and
+with the place and type of its fields.
 """
 
 from __future__ import annotations
