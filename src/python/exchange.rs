@@ -177,7 +177,7 @@ unsafe extern "C" fn allocate(
         };
         let words = CString::new(error.to_string()).unwrap_or_default();
         // SAFETY: the caller's function with the caller's context; it copies what it keeps.
-        unsafe { set_error(context, kind.as_ptr(), words.as_ptr()) };
+        unsafe { set_error.call((context, kind.as_ptr(), words.as_ptr())) };
     }
     -1
 }
