@@ -19,7 +19,7 @@ pub enum Refusal {
     // Arrays whose memory does not show what they mean
     Torch { what: &'static str, call: &'static str },
     TorchSubclass { type_name: String },
-    PastStorage { high: i64, nbytes: i64 },
+    PastStorage { reach: i64, nbytes: i64 },
     Masked { count: String },
     Missing { what: String, call: &'static str },
     // Layouts and dtypes that the other side has no way to say
@@ -78,9 +78,9 @@ impl fmt::Display for Refusal {
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
             Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
-            PastStorage { high, nbytes } => write!(
+            PastStorage { reach, nbytes } => write!(
                 f,
-                "the torch tensor reaches over {high} bytes that do not all lie in its storage of {nbytes} bytes, which shrank or was replaced; call x.untyped_storage().resize_() for more bytes, or convert a part that lies in it"
+                "the torch tensor reaches up to byte {reach} of its storage, which has only {nbytes}; call x.untyped_storage().resize_({reach}) first, or convert a part that lies in it"
             ),
             TorchSubclass { type_name } => write!(
                 f,

@@ -57,13 +57,16 @@ impl Storages {
         if nbytes < 0 {
             return Err(gil.exception());
         }
-        let reach = (view.data as i64 - base)
-            .checked_add_unsigned(view.byte_offset)
-            .and_then(|start| start.checked_add(high).filter(|_| start >= 0));
-        if reach.is_some_and(|reach| reach <= nbytes) {
-            return Ok(());
+        let start = (view.data as i64 - base).saturating_add_unsigned(view.byte_offset);
+        let reach = start.saturating_add(high);
+        match start >= 0 {
+            true if reach <= nbytes => Ok(()),
+            true => Err(Error::Refused(Refusal::PastStorage { reach, nbytes })),
+            false => Err(Error::Refused(Refusal::Torch {
+                what: "does not lie in the storage it has",
+                call: "the conversion again, once nobody changes the tensor",
+            })),
         }
-        Err(Error::Refused(Refusal::PastStorage { high, nbytes }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,13 +122,42 @@ def one_byte_short() -> torch.Tensor:
     return x
 
 
+PAST = [(shrunk, 400_000, 4), (emptied, 400, 0), (grown_without_memory, 4 * SIZE, 16), (one_byte_short, 92, 91)]
+
+
 @pytest.mark.parametrize("hand_over", HAND_OVER)
-@pytest.mark.parametrize("make", [shrunk, emptied, grown_without_memory, one_byte_short])
+@pytest.mark.parametrize(("make", "reach", "nbytes"), PAST)
 def test_a_tensor_that_reaches_past_its_storage_is_refused(
-    hand_over: Callable[[Any], Any], make: Callable[[], torch.Tensor]
+    hand_over: Callable[[Any], Any], make: Callable[[], torch.Tensor], reach: int, nbytes: int
 ) -> None:
-    with pytest.raises(dlbridge.UnsupportedError, match=r"do not all lie in its storage of \d+ bytes.*resize_"):
-        hand_over(make())
+    x = make()
+    call = f"x.untyped_storage().resize_({reach})"
+    words = f"reaches up to byte {reach} of its storage, which has only {nbytes}; call {call} first"
+    with pytest.raises(dlbridge.UnsupportedError, match=re.escape(words)):
+        hand_over(x)
+    if make is not grown_without_memory:
+        eval(call)
+        assert hand_over(x).shape == x.shape
+
+
+WITHOUT_TABLE = """
+import torch
+del torch.Tensor.__dlpack_c_exchange_api__  # as before torch 2.10
+import dlbridge
+x = torch.arange(24.0)
+assert dlbridge.to_numpy(x[5:])[3] == 8
+x.untyped_storage().resize_(4)
+for hand_over in dlbridge.to_numpy, dlbridge.from_dlpack:
+    try: hand_over(x)
+    except dlbridge.UnsupportedError as refused: print(refused)
+print(dlbridge.live_tensors())
+"""
+
+
+def test_a_torch_without_an_exchange_table_is_not_trusted_either() -> None:
+    done = run("-c", WITHOUT_TABLE)
+    assert done.stderr == ""
+    assert re.fullmatch(r"(.*up to byte 96 .* has only 4;.*\n){2}0\n", done.stdout)
 
 
 @pytest.mark.parametrize("hand_over", HAND_OVER)
@@ -157,7 +187,10 @@ class Instead(TorchFunctionMode):
     [
         (object, "a storage that is none of torch's own; make the conversion outside the torch function mode"),
         (lambda: torch.ones(SIZE), "none of torch's own"),
-        (lambda: torch.ones(3).untyped_storage(), "do not all lie in its storage of 12 bytes"),
+        (
+            lambda: torch.ones(3).untyped_storage(),
+            r"of its storage, which has only 12|does not lie in the storage it has",
+        ),
     ],
 )
 def test_a_mode_that_makes_a_storage_up_is_refused(
