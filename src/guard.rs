@@ -1,7 +1,9 @@
-//! The panic guard: the only `catch_unwind` of the crate, around every entry from foreign code.
+//! The panic guard: the only `catch_unwind` of the crate, around every entry from foreign code; and what a call of foreign
+//! code goes through that may end its thread.
 
 use crate::error::{Error, Result};
 use std::any::Any;
+use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `body`; a panic becomes [`Error::Panic`], so that it never crosses into foreign code.
@@ -31,6 +33,81 @@ fn words(panic: Box<dyn Any + Send>) -> String {
         ),
     };
     text.to_owned()
+}
+
+/// Calls foreign code that may run Python. A thread that asks for the GIL while the interpreter shuts down is ended by
+/// CPython up to 3.13, with `pthread_exit`: that unwinds the stack, which cannot go on through a `catch_unwind`, and would
+/// drop Python objects without the GIL on its way. So it comes to rest here, before anything of ours is dropped, as later
+/// CPythons have it anyway. What `call` calls is declared `extern "C-unwind"`, and `call` owns nothing.
+#[inline(always)]
+pub(crate) fn foreign<T>(call: impl FnOnce() -> T) -> T {
+    let rest = Rest;
+    let answer = call();
+    std::mem::forget(rest);
+    answer
+}
+
+/// Dropped only by what unwinds out of foreign code.
+struct Rest;
+
+impl Drop for Rest {
+    #[cold]
+    fn drop(&mut self) {
+        // A foreign exception is a mistake of its thrower; it goes on to the `catch_unwind`, which ends the process.
+        while python_ends() {
+            std::thread::park();
+        }
+    }
+}
+
+/// Whether there is an interpreter in this process that shuts down, or has.
+fn python_ends() -> bool {
+    let ask = |name: &CStr| {
+        // SAFETY: the name is terminated. CPython exports the names below as `int (*)(void)`, and allows the call at any
+        // time from any thread.
+        unsafe {
+            let address = libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
+            (!address.is_null())
+                .then(|| std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> c_int>(address)() != 0)
+        }
+    };
+    let finalizing = ask(c"Py_IsFinalizing").or_else(|| ask(c"_Py_IsFinalizing"));
+    finalizing == Some(true) || ask(c"Py_IsInitialized") == Some(false)
+}
+
+/// A foreign C function, called through [`foreign`].
+pub(crate) trait Foreign<Arguments> {
+    type Answer;
+
+    /// # Safety
+    ///
+    /// As the function asks for.
+    unsafe fn call(self, arguments: Arguments) -> Self::Answer;
+}
+
+macro_rules! foreign_functions {
+    ($(($($argument:ident: $type:ident),*))*) => {
+        $(impl<Answer, $($type),*> Foreign<($($type,)*)> for unsafe extern "C" fn($($type),*) -> Answer {
+            type Answer = Answer;
+
+            #[inline(always)]
+            unsafe fn call(self, ($($argument,)*): ($($type,)*)) -> Answer {
+                // SAFETY: the two ABIs differ only in that unwinding may come out of the second.
+                let function = unsafe { std::mem::transmute::<Self, unsafe extern "C-unwind" fn($($type),*) -> Answer>(self) };
+                // SAFETY: promised by the caller.
+                foreign(|| unsafe { function($($argument),*) })
+            }
+        })*
+    };
+}
+
+foreign_functions! {
+    ()
+    (a: A)
+    (a: A, b: B)
+    (a: A, b: B, c: C)
+    (a: A, b: B, c: C, d: D)
+    (a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H)
 }
 
 #[cfg(test)]

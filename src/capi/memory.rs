@@ -5,6 +5,7 @@ use super::tensor::{create, dlb_release_fn, dlb_tensor};
 use crate::device;
 use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
 use crate::error::{Allocation, Error, Refusal, Result};
+use crate::guard::Foreign as _;
 use crate::memory::{self, Allocator, Host, Limits, Options, Piece, Pool, Stats};
 use crate::tensor::{self, Tensor};
 use std::ffi::c_void;
@@ -304,14 +305,14 @@ unsafe impl Allocator for Foreign {
 
     fn allocate(&self, bytes: usize, alignment: usize) -> Result<Piece> {
         // SAFETY: as the table's maker promised.
-        let data = unsafe { (self.allocate)(self.context, bytes, alignment) };
+        let data = unsafe { self.allocate.call((self.context, bytes, alignment)) };
         let data = NonNull::new(data).ok_or(Error::Allocation(Allocation::Refused { bytes }))?;
         Ok(Piece::new(data, bytes, alignment))
     }
 
     unsafe fn deallocate(&self, piece: Piece) {
         // SAFETY: as above; the caller gives back what `allocate` gave.
-        unsafe { (self.deallocate)(self.context, piece.data.as_ptr(), piece.bytes, piece.alignment) }
+        unsafe { self.deallocate.call((self.context, piece.data.as_ptr(), piece.bytes, piece.alignment)) }
     }
 }
 
@@ -319,7 +320,7 @@ impl Drop for Foreign {
     fn drop(&mut self) {
         if let Some(release) = self.release {
             // SAFETY: the last user is gone; called once.
-            unsafe { release(self.context) }
+            unsafe { release.call((self.context,)) }
         }
     }
 }

@@ -3,9 +3,10 @@
 use super::api::{Api, Object, api};
 use super::gil::Gil;
 use crate::device::lent;
+use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned};
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
-use crate::tensor::{Tensor, delete_legacy, delete_versioned};
+use crate::tensor::{Tensor, delete_legacy, delete_versioned, tensor_in};
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 
@@ -79,17 +80,37 @@ pub(super) fn open(gil: &Gil, capsule: Object) -> Option<(Abi, NonNull<c_void>)>
 /// The GIL is held and `capsule` is a live capsule.
 unsafe fn content(api: &Api, capsule: Object) -> Option<(Abi, NonNull<c_void>)> {
     [Abi::Versioned, Abi::Legacy].into_iter().find_map(|abi| {
-        let name = abi.name().as_ptr();
-        // SAFETY: as promised; a capsule that is valid under this name gives its pointer without an exception.
-        let pointer = unsafe {
-            if (api.PyCapsule_IsValid)(capsule, name) != 0 {
-                (api.PyCapsule_GetPointer)(capsule, name)
-            } else {
-                null_mut()
-            }
-        };
-        Some((abi, NonNull::new(pointer)?))
+        // SAFETY: promised by the caller.
+        Some((abi, unsafe { named(api, capsule, abi.name()) }?))
     })
+}
+
+/// What is in a capsule of this name.
+///
+/// # Safety
+///
+/// The GIL is held and `capsule` is a live capsule.
+unsafe fn named(api: &Api, capsule: Object, name: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: as promised; a capsule that is valid under this name gives its pointer without an exception.
+    unsafe {
+        let valid = (api.PyCapsule_IsValid)(capsule, name.as_ptr()) != 0;
+        if valid { NonNull::new((api.PyCapsule_GetPointer)(capsule, name.as_ptr())) } else { None }
+    }
+}
+
+/// The tensor of ours whose export NumPy keeps in this capsule, which is the base of what `numpy.from_dlpack` made.
+///
+/// # Safety
+///
+/// The GIL is held and `capsule` is a capsule that lives for `'a`.
+pub(super) unsafe fn kept_by_numpy<'a>(gil: &Gil, capsule: Object) -> Option<&'a Tensor> {
+    // SAFETY: promised by the caller; under these names NumPy keeps a managed tensor of this ABI, until the capsule dies.
+    unsafe {
+        if let Some(managed) = named(gil.api, capsule, c"numpy_dltensor_versioned") {
+            return tensor_in(managed.cast::<DLManagedTensorVersioned>());
+        }
+        tensor_in(named(gil.api, capsule, c"numpy_dltensor")?.cast::<DLManagedTensor>())
+    }
 }
 
 /// The destructor of our capsules: deletes an export that nobody consumed, and leaves a pending exception as it is.

@@ -6,6 +6,7 @@ use super::gil::{Gil, Owned};
 use super::import::tensor_from;
 use crate::copy::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
 use crate::error::{Error, Refusal, Result};
+use crate::guard::foreign;
 use crate::tensor::Tensor;
 use std::ffi::{c_int, c_longlong, c_ulonglong};
 
@@ -98,20 +99,24 @@ fn comparison(gil: &Gil, found: &Comparison) -> Result<Object> {
     let or_none = |owned: &Option<Owned>| owned.as_ref().map_or(none, |owned| owned.object);
     // SAFETY: the GIL is held, the format fits the arguments, and a tuple takes references of its own.
     let fields = gil.built(unsafe {
-        (gil.api.Py_BuildValue)(
-            c"(N(OO)(OO)LLOOOO)".as_ptr(),
-            (gil.api.PyBool_FromLong)(found.equal.into()),
-            shape.object,
-            other_shape.object,
-            dtype.object,
-            other_dtype.object,
-            found.compared as c_longlong,
-            found.differing as c_longlong,
-            or_none(&first),
-            or_none(&absolute),
-            or_none(&relative),
-            words.object,
-        )
+        let equal = (gil.api.PyBool_FromLong)(found.equal.into());
+        let (first, absolute, relative) = (or_none(&first), or_none(&absolute), or_none(&relative));
+        foreign(|| {
+            (gil.api.Py_BuildValue)(
+                c"(N(OO)(OO)LLOOOO)".as_ptr(),
+                equal,
+                shape.object,
+                other_shape.object,
+                dtype.object,
+                other_dtype.object,
+                found.compared as c_longlong,
+                found.differing as c_longlong,
+                first,
+                absolute,
+                relative,
+                words.object,
+            )
+        })
     })?;
     gil.call_with(class.object, fields.object).map(Owned::into_raw).ok_or_else(|| gil.exception())
 }
@@ -122,7 +127,9 @@ fn difference<'gil>(gil: &'gil Gil, found: &Difference) -> Result<Owned<'gil>> {
     let [a, b] = found.values;
     let (a, b) = (value(gil, a)?, value(gil, b)?);
     // SAFETY: as in `comparison`.
-    gil.built(unsafe { (gil.api.Py_BuildValue)(c"(OOO)".as_ptr(), index.object, a.object, b.object) })
+    gil.built(unsafe {
+        foreign(|| (gil.api.Py_BuildValue)(c"(OOO)".as_ptr(), index.object, a.object, b.object))
+    })
 }
 
 /// `(error, index, a, b)`.
@@ -132,7 +139,8 @@ fn error<'gil>(gil: &'gil Gil, worst: &Worst) -> Result<Owned<'gil>> {
     let (a, b) = (value(gil, a)?, value(gil, b)?);
     // SAFETY: as in `comparison`.
     gil.built(unsafe {
-        (gil.api.Py_BuildValue)(c"(dOOO)".as_ptr(), worst.error, index.object, a.object, b.object)
+        let format = c"(dOOO)".as_ptr();
+        foreign(|| (gil.api.Py_BuildValue)(format, worst.error, index.object, a.object, b.object))
     })
 }
 
@@ -142,12 +150,12 @@ fn value(gil: &Gil, value: Value) -> Result<Owned<'_>> {
     let parts = if let Value::Complex(real, imaginary) = value { [real, imaginary] } else { [0.0; 2] };
     // SAFETY: the GIL is held, and the formats fit the arguments.
     gil.built(unsafe {
-        match value {
+        foreign(|| match value {
             Value::Bool(value) => (gil.api.PyBool_FromLong)(c_int::from(value).into()),
             Value::Int(value) if value < 0 => build(c"L".as_ptr(), value as c_longlong),
             Value::Int(value) => build(c"K".as_ptr(), value as c_ulonglong),
             Value::Float(value) => build(c"d".as_ptr(), value),
             Value::Complex(..) => build(c"D".as_ptr(), parts.as_ptr()),
-        }
+        })
     })
 }

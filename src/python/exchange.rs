@@ -10,7 +10,7 @@ use crate::dlpack::{
     DLPackExchangeAPI, DLPackExchangeAPIHeader, DLPackVersion, DLTensor,
 };
 use crate::error::{Error, Kind, Result};
-use crate::guard::guard;
+use crate::guard::{Foreign, guard};
 use crate::tensor::{MAX_NDIM, Tensor};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -50,7 +50,7 @@ pub(super) unsafe fn import(gil: &Gil, table: &DLPackExchangeAPI, object: Object
     let mut managed: *mut DLManagedTensorVersioned = null_mut();
     let status = match table.managed_tensor_from_py_object_no_sync {
         // SAFETY: as promised by the caller; the result is owned by us.
-        Some(export) => unsafe { export(object, &mut managed) },
+        Some(export) => unsafe { export.call((object, &raw mut managed)) },
         None => -1,
     };
     match NonNull::new(managed) {
@@ -223,7 +223,7 @@ unsafe extern "C" fn allocate(
         };
         let words = CString::new(error.to_string()).unwrap_or_default();
         // SAFETY: the caller's function with the caller's context; it copies what it keeps.
-        unsafe { set_error(context, kind.as_ptr(), words.as_ptr()) };
+        unsafe { set_error.call((context, kind.as_ptr(), words.as_ptr())) };
     }
     -1
 }

@@ -4,6 +4,7 @@ use super::api::{Api, Object, api};
 use super::error::Pending;
 use super::release::drain;
 use crate::error::{Error, Result};
+use crate::guard::{Foreign, foreign};
 use std::cell::OnceCell;
 use std::ffi::{c_int, c_void};
 
@@ -81,12 +82,11 @@ impl Gil {
         // NULL comes back.
         self.own(unsafe {
             match self.api.call_one {
-                Some(call_one) => call_one(function, argument),
-                None => (self.api.PyObject_CallFunctionObjArgs)(
-                    function,
-                    argument,
-                    std::ptr::null_mut::<c_void>(),
-                ),
+                Some(call_one) => call_one.call((function, argument)),
+                None => foreign(|| {
+                    let end = std::ptr::null_mut::<c_void>();
+                    (self.api.PyObject_CallFunctionObjArgs)(function, argument, end)
+                }),
             }
         })
     }

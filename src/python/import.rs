@@ -13,6 +13,7 @@ use super::torch::{Described, Torch};
 use crate::device::{Stream, drives_cuda, is_stream_thread, own_stream};
 use crate::dlpack::{DLDevice, DLDeviceType, DLPackExchangeAPI};
 use crate::error::{Error, Refusal, Result};
+use crate::guard::foreign;
 use crate::tensor::{ReleaseFn, Tensor, delete_legacy, delete_versioned};
 use dlpark::DlpackFlags;
 use std::ffi::{CStr, c_void};
@@ -55,7 +56,9 @@ fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> R
     let Some(table) = table else {
         // A torch older than 2.10: its own `__dlpack__` makes the checks, but for the negative bit.
         torch.check(gil, object)?;
-        return from_produced(gil, object, &produce(gil, object)?);
+        let tensor = from_produced(gil, object, &produce(gil, object)?)?;
+        let storage = torch.storages.of(gil, object).ok_or_else(|| gil.exception())?;
+        return torch.storages.check(gil, storage.object, tensor.view()).map(|()| tensor);
     };
     // SAFETY: the GIL is held and `object` is a torch.Tensor.
     let described = unsafe { torch.describe(gil, table, object) }?;
@@ -173,8 +176,8 @@ fn produce<'gil>(gil: &'gil Gil, object: Object) -> Result<Produced<'gil>> {
         let format = if native.is_some() { c"{s:(ii),s:K}" } else { c"{s:(ii)}" };
         let handle = native.map_or(0, |native| native as usize as u64);
         let (version, name) = (c"max_version".as_ptr(), c"stream".as_ptr());
-        let keywords = (api.Py_BuildValue)(format.as_ptr(), version, 1, 3, name, handle);
-        (gil.own((api.Py_BuildValue)(c"()".as_ptr())), gil.own(keywords))
+        let keywords = foreign(|| (api.Py_BuildValue)(format.as_ptr(), version, 1, 3, name, handle));
+        (gil.own((api.PyTuple_New)(0)), gil.own(keywords))
     };
     let (Some(nothing), Some(keywords)) = (nothing, keywords) else {
         return Err(gil.exception());

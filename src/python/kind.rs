@@ -49,10 +49,12 @@ pub(super) fn of(gil: &Gil, object: Object) -> Kind {
     match unsafe { place.load(Ordering::Acquire).as_ref() } {
         Some(entry) if entry.python_type == python_type => entry.kind,
         taken => {
+            // The questions run Python code, which may give the object another type and so let this one go.
+            let kept = gil.share(python_type);
             let kind = work_out(gil, python_type);
             // Other types are many, and may be a program's own that come and go.
             if taken.is_none() && !matches!(kind, Kind::Other) && !gil.is_interrupted() {
-                let entry = Entry { python_type: gil.share(python_type).into_raw(), kind };
+                let entry = Entry { python_type: kept.into_raw(), kind };
                 place.store(Box::into_raw(Box::new(entry)), Ordering::Release);
             }
             kind

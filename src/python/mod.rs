@@ -23,6 +23,7 @@ mod object;
 mod release;
 mod stack;
 mod staging;
+mod storage;
 mod text;
 mod torch;
 mod transfer;

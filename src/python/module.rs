@@ -13,6 +13,7 @@ use super::stack;
 use super::staging;
 use super::transfer;
 use crate::error::{Cast, Error, LossReport, Refusal, Result};
+use crate::guard::foreign;
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -44,7 +45,8 @@ pub(super) fn loss_report<'gil>(gil: &'gil Gil, report: &LossReport) -> Result<O
     // SAFETY: the GIL is held; the tuple was kept by `module`, the arguments are alive, and NULL ends them.
     let made = gil.own(unsafe {
         let make = (gil.api.PyTuple_GetItem)(EXCEPTIONS.load(Ordering::Acquire), LOSS_REPORT);
-        (gil.api.PyObject_CallFunctionObjArgs)(make, numbers.object, text.object, null_mut::<c_void>())
+        let call = gil.api.PyObject_CallFunctionObjArgs;
+        foreign(|| call(make, numbers.object, text.object, null_mut::<c_void>()))
     });
     made.ok_or_else(|| gil.exception())
 }

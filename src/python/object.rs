@@ -87,9 +87,10 @@ unsafe extern "C" fn dealloc(object: Object) {
         let Ok(api) = api() else { return };
         // SAFETY: CPython destroys an instance of ours, with the GIL held; it is not reachable any more.
         unsafe {
-            drain(api);
             let gil = Gil::held(api);
+            // First: whatever is let go of here runs code that must not see an exception which is on its way.
             let pending = gil.set_aside();
+            drain(api);
             (api.PyObject_ClearWeakRefs)(object);
             let raw = *place(object);
             let python_type = (api.PyObject_Type)(object);

@@ -3,8 +3,10 @@
 use super::api::Object;
 use super::gil::{Gil, Owned};
 use super::object;
+use super::storage::Storages;
 use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLPackExchangeAPI, DLTensor};
 use crate::error::{Error, Refusal, Result};
+use crate::guard::Foreign;
 use crate::tensor::{Tensor, device, dtype};
 use std::ffi::CStr;
 use std::ptr::null_mut;
@@ -25,6 +27,8 @@ const MAX_NDIM: usize = 64;
 /// What is looked up in torch once.
 pub(super) struct Torch {
     tensor_type: Object,
+    /// `torch.nn.Parameter`.
+    parameter_type: Object,
     /// The exchange table, since 2.10.
     pub table: Option<&'static DLPackExchangeAPI>,
     pub from_dlpack: Object,
@@ -32,7 +36,7 @@ pub(super) struct Torch {
     has_function_mode: Option<Object>,
     modes: Option<Modes>,
     is_neg: Object,
-    storage: Object,
+    pub storages: Storages,
     /// `torch.uint8` and `torch.int8`.
     bytes: [Object; 2],
     requires_grad: Object,
@@ -71,9 +75,7 @@ pub(super) fn family(gil: &Gil, python_type: Object) -> Result<Option<Family>> {
     if !gil.is_subtype(python_type, torch.tensor_type) {
         return Ok(None);
     }
-    let plain = gil.name(python_type) == "Parameter"
-        && gil.attribute_text(python_type, c"__module__") == "torch.nn.parameter";
-    Ok(Some(if plain { Family::Plain } else { Family::Subclass }))
+    Ok(Some(if python_type == torch.parameter_type { Family::Plain } else { Family::Subclass }))
 }
 
 impl Torch {
@@ -94,6 +96,7 @@ impl Torch {
         let module = module.ok_or_else(|| gil.import_error("torch"))?;
         let tensor_type = gil.attribute(module.object, c"Tensor")?;
         let core = gil.attribute(module.object, c"_C")?;
+        let modules = gil.attribute(module.object, c"nn")?;
         let optional = |name| {
             let found = gil.attribute(core.object, name).map(Owned::into_raw).ok();
             gil.clear();
@@ -108,12 +111,13 @@ impl Torch {
             has_function_mode: optional(c"_is_torch_function_mode_enabled"),
             modes,
             is_neg: gil.attribute(tensor_type.object, c"is_neg")?.into_raw(),
-            storage: gil.attribute(tensor_type.object, c"untyped_storage")?.into_raw(),
+            storages: Storages::load(gil, module.object, tensor_type.object)?,
             bytes: [
                 gil.attribute(module.object, c"uint8")?.into_raw(),
                 gil.attribute(module.object, c"int8")?.into_raw(),
             ],
             requires_grad: gil.interned(c"requires_grad")?,
+            parameter_type: gil.attribute(modules.object, c"Parameter")?.into_raw(),
             tensor_type: tensor_type.into_raw(),
         })
     }
@@ -252,7 +256,7 @@ impl Torch {
             let view = unsafe { self.view(gil, table, tensor) }?;
             before = Some((view.data, view.dtype));
         }
-        let storage = gil.call_with(self.storage, tensor).ok_or_else(|| self.diagnose(gil, tensor))?;
+        let storage = self.storages.of(gil, tensor).ok_or_else(|| self.diagnose(gil, tensor))?;
         // SAFETY: promised by the caller.
         let mut view = unsafe { self.view(gil, table, tensor) }?;
         match before {
@@ -269,6 +273,7 @@ impl Torch {
                 }
             }
         }
+        self.storages.check(gil, storage.object, &view)?;
         Ok(Described { view, storage })
     }
 
@@ -308,7 +313,7 @@ impl Torch {
         let mut view = std::mem::MaybeUninit::<DLTensor>::uninit();
         let status = match table.dltensor_from_py_object_no_sync {
             // SAFETY: as promised by the caller.
-            Some(describe) => unsafe { describe(tensor, view.as_mut_ptr()) },
+            Some(describe) => unsafe { describe.call((tensor, view.as_mut_ptr())) },
             None => -1,
         };
         if status != 0 {
@@ -336,7 +341,7 @@ impl Torch {
         // or managed memory as such, but all of it is memory that the host reads.
         let status = unsafe {
             (*managed).dl_tensor.device = DLDevice::CPU;
-            adopt(managed, &mut made)
+            adopt.call((managed, &raw mut made))
         };
         if status != 0 || made.is_null() { Err(gil.exception_of("torch")) } else { Ok(made) }
     }

@@ -9,6 +9,7 @@ use super::wanted::device_of;
 use crate::device::{Event, Stream, copy_async, own_stream};
 use crate::dlpack::DLDevice;
 use crate::error::Result;
+use crate::guard::foreign;
 use crate::tensor::{Tensor, device};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
@@ -41,7 +42,9 @@ pub(super) fn download(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let tensor = gil.own(object::wrap(gil, tensor)?).ok_or_else(|| gil.exception())?;
     let event = event.into_raw();
     // SAFETY: the GIL is held; the format matches the arguments: an object, and an address as an unsigned number.
-    let pair = unsafe { (gil.api.Py_BuildValue)(c"(OK)".as_ptr(), tensor.object, event as usize as u64) };
+    let pair = unsafe {
+        foreign(|| (gil.api.Py_BuildValue)(c"(OK)".as_ptr(), tensor.object, event as usize as u64))
+    };
     if pair.is_null() {
         // SAFETY: nobody got it.
         unsafe { Event::release_raw(event) };

@@ -3,7 +3,7 @@
 use super::{Inner, LIVE, Owner, Reach, Tensor, device, layout};
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use crate::error::{Error, Result};
-use crate::guard::guard_silent;
+use crate::guard::{Foreign, guard_silent};
 use crate::tensor::dtype;
 use dlpark::DlpackFlags;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -201,7 +201,7 @@ impl Owner {
             Owner::Nobody => {}
             // SAFETY: whoever made the owner promised that `release` may be called once with `context`, from any
             // thread; `self` is consumed, so this is that once.
-            Owner::Foreign { release, context } => unsafe { release(context) },
+            Owner::Foreign { release, context } => unsafe { release.call((context,)) },
             // SAFETY: `Tensor::keep` leaked this box for the tensor, which is gone.
             Owner::Rust(value) => guard_silent(|| drop(unsafe { Box::from_raw(value.as_ptr()) })),
             Owner::Root(root) => drop(root),

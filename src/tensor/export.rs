@@ -163,18 +163,41 @@ pub(super) enum Ours {
 /// The caller owns `managed`, which points to a live structure.
 pub(super) unsafe fn take_back<M: ManagedTensorBase>(managed: NonNull<M>) -> Option<Ours> {
     // SAFETY: promised by the caller.
-    let deleter = unsafe { managed.as_ref() }.deleter()?;
-    if !std::ptr::fn_addr_eq(deleter, delete::<M> as unsafe extern "C" fn(*mut M)) {
-        return None;
-    }
-    // SAFETY: this deleter is only right for the first field of a block that `export_as` made.
-    let export = unsafe { managed.cast::<Export<M>>().as_ref() };
+    let export = unsafe { export_of(managed) }?;
     Some(if export.is_unchanged() {
         // SAFETY: the caller owns the export, and nobody else will delete it.
         Ours::Back(unsafe { dissolve(managed.as_ptr()) })
     } else {
         Ours::Changed(export.tensor.root().clone())
     })
+}
+
+/// The tensor in an export of ours that somebody keeps; `None` for anybody else's.
+///
+/// # Safety
+///
+/// `managed` points to a structure that lives, and is not deleted, for `'a`.
+pub(crate) unsafe fn tensor_in<'a, M: ManagedTensorBase + 'a>(managed: NonNull<M>) -> Option<&'a Tensor> {
+    // SAFETY: promised by the caller.
+    unsafe { export_of(managed) }.map(|export| &export.tensor)
+}
+
+/// The block around an export of ours; `None` for anybody else's.
+///
+/// # Safety
+///
+/// As for [`tensor_in`].
+unsafe fn export_of<'a, M: ManagedTensorBase>(managed: NonNull<M>) -> Option<&'a Export<M>> {
+    // SAFETY: promised by the caller.
+    let deleter = unsafe { managed.as_ref() }.deleter()?;
+    // Two addresses may stand for one function, as in a program with two copies of this library: then ours counts as
+    // somebody else's, and goes through its deleter as any other. One address may stand for two functions only if they do
+    // the same to the same bytes, so what it deletes is a block like ours all the same.
+    if !std::ptr::fn_addr_eq(deleter, delete::<M> as unsafe extern "C" fn(*mut M)) {
+        return None;
+    }
+    // SAFETY: this deleter is only right for the first field of a block that `export_as` made.
+    Some(unsafe { managed.cast::<Export<M>>().as_ref() })
 }
 
 impl<M: ManagedTensorBase> Export<M> {

@@ -5,6 +5,7 @@ use super::export::{self, Ours};
 use super::{MAX_NDIM, Owner, Reach, Tensor, device, dtype, layout};
 use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLTensor};
 use crate::error::{Error, Result};
+use crate::guard::Foreign;
 use dlpark::{DlpackFlags, ManagedTensorBase};
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -209,7 +210,7 @@ pub(crate) unsafe extern "C" fn delete_versioned(context: *mut c_void) {
     // SAFETY: the caller owns `managed`; the deleter lies in the prefix that every version keeps.
     unsafe {
         if let Some(deleter) = (*managed).deleter {
-            deleter(managed);
+            deleter.call((managed,));
         }
     }
 }
@@ -224,7 +225,7 @@ pub(crate) unsafe extern "C" fn delete_legacy(context: *mut c_void) {
     // SAFETY: the caller owns `managed`.
     unsafe {
         if let Some(deleter) = (*managed).deleter {
-            deleter(managed);
+            deleter.call((managed,));
         }
     }
 }

@@ -16,11 +16,13 @@ mod wrap;
 
 pub use dtype::Element;
 pub use export::live as live_exports;
+pub(crate) use export::tensor_in;
 pub use fence::Fence;
 pub(crate) use import::{delete_legacy, delete_versioned};
 pub(crate) use layout::is_row_major;
 #[cfg(feature = "ndarray")]
 pub(crate) use layout::may_overlap;
+pub(crate) use layout::measure;
 pub(crate) use request::packed_bytes;
 pub(crate) use unfinished::Access;
 pub use wrap::TakeError;

@@ -54,8 +54,9 @@ impl Tensor {
         O: AsRef<[T]> + Send + 'static,
     {
         let describe = |owner: NonNull<O>| {
-            // SAFETY: the box is alive. Neither it nor the value in it is touched again before the end, so the
-            // slice stays what it is, as it would under a borrow of that length.
+            // SAFETY: the box is leaked, so the owner does not move. Whatever `as_ref` does, it borrows the slice from the
+            // owner for as long as this borrow lasts, which is until the tensor drops the owner, once nobody reads the
+            // slice any more: nobody else has the owner, to end the borrow before.
             let values = unsafe { owner.as_ref() }.as_ref();
             describe::<T>(values.as_ptr().cast_mut(), values.len(), shape)
         };
@@ -82,8 +83,7 @@ impl Tensor {
         O: AsMut<[T]> + Send + 'static,
     {
         let describe = |mut owner: NonNull<O>| {
-            // SAFETY: the box is alive and ours alone. Neither it nor the value in it is touched again before the
-            // end, so the slice stays what it is, as it would under a borrow of that length.
+            // SAFETY: as in `from_owner`, with a mutable borrow: this one is the only one.
             let values = unsafe { owner.as_mut() }.as_mut();
             describe::<T>(values.as_mut_ptr(), values.len(), shape)
         };

@@ -1,6 +1,7 @@
 """Describes the ABI that the C headers promise, as a C file that need only compile: `make abi` writes frozen.c.
 
-Every function with its type, every constant with its value, every struct with the place and type of its fields.
+Every function with its type, every constant with its type and value, every struct with its size and alignment and
+with the place and type of its fields.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 INCLUDE = ROOT / "include"
 CC = os.environ.get("CC", "cc")
 FROZEN = Path(__file__).with_name("frozen.c")
-# Versions that go up and break nothing.
-NO_CONSTANT = re.compile(r"DLB_VERSION|DLPACK_MINOR_VERSION")
+# Versions that change and break nothing, as long as they are there.
+VERSION = re.compile(r"DLB_VERSION|DLPACK_MINOR_VERSION")
 # What pycparser has to know of the C library.
 PRELUDE = "".join(
     f"typedef int {name};\n"
@@ -35,10 +36,15 @@ HEAD = """\
 
 #define SAME(type, other) __builtin_types_compatible_p(type, other)
 #define TYPE(name, type) _Static_assert(SAME(name, type), #name " is another type")
-#define OPAQUE(name) extern name *opaque_##name
-#define CONSTANT(name, value) _Static_assert((name) == (value), #name " has another value")
-#define SIZE(name, size) _Static_assert(sizeof(name) == size, #name " has another size")
-#define GROWABLE(name, size) _Static_assert(sizeof(name) >= size, #name " has shrunk")
+#define OPAQUE(name, type) _Static_assert(SAME(name *, type *), #name " is another type")
+#define CONSTANT(name, value) \\
+    _Static_assert((name) == (value) && SAME(__typeof__(name), __typeof__(value)), \\
+                   #name " has another value or type")
+#define VERSION(name, type) _Static_assert(SAME(__typeof__((name) + 0), type), #name " has another type")
+#define SIZE(name, size, alignment) \\
+    _Static_assert(sizeof(name) == size && _Alignof(name) == alignment, #name " has another size or alignment")
+#define GROWABLE(name, size, alignment) \\
+    _Static_assert(sizeof(name) >= size && _Alignof(name) == alignment, #name " has shrunk or another alignment")
 #define FIELD(name, field, type, offset) \\
     _Static_assert(SAME(__typeof__(((name *)0)->field), type) && offsetof(name, field) == offset, \\
                    #field " of " #name " has another type or place")
@@ -67,11 +73,13 @@ def constants(include: Path) -> list[tuple[str, str]]:
     """The macros of our headers that stand for a value, by what they are defined as."""
     ours = "".join(path.read_text() for path in sorted(include.rglob("*.h")))
     defined = re.findall(r"^#define (\w+) (.+)$", preprocessed(include, "-dM"), re.MULTILINE)
-    return sorted(
-        (name, value)
-        for name, value in defined
-        if re.search(rf"^#define {name} ", ours, re.MULTILINE) and not NO_CONSTANT.match(name)
-    )
+    return sorted((name, value) for name, value in defined if re.search(rf"^#define {name} ", ours, re.MULTILINE))
+
+
+def constant(name: str, value: str) -> str:
+    if VERSION.match(name):
+        return f"VERSION({name}, {'char *' if value.startswith(chr(34)) else 'int'});"
+    return f"CONSTANT({name}, {value});"
 
 
 def text(node: c_ast.Node) -> str:
@@ -95,12 +103,13 @@ def struct_lines(name: str, struct: c_ast.Struct) -> list[str]:
     ]
     # A struct that begins with its own size may get more fields behind the others.
     size = "GROWABLE" if struct.decls[0].name == "struct_size" else "SIZE"
-    return [f"{size}({name}, @sizeof({name})@);", *lines]
+    return [f"{size}({name}, @sizeof({name})@, @_Alignof({name})@);", *lines]
 
 
 def describe(node: c_ast.Node) -> list[str]:
     if isinstance(node, c_ast.Decl) and isinstance(node.type, c_ast.FuncDecl):
-        arguments = ", ".join(text(argument.type) for argument in node.type.args.params)
+        # None where there is no prototype.
+        arguments = ", ".join(text(argument.type) for argument in node.type.args.params) if node.type.args else ""
         return [f"FUNCTION({text(node.type.type)}, {node.name}, ({arguments}));"]
     if not isinstance(node, c_ast.Typedef):
         raise SystemExit(f"{node.coord}: tests/abi/freeze.py does not know this declaration; teach it")
@@ -108,11 +117,11 @@ def describe(node: c_ast.Node) -> list[str]:
     if isinstance(kind, c_ast.Enum):
         names = [each.name for each in kind.values.enumerators]
         return [
-            f"SIZE({node.name}, @sizeof({node.name})@);",
+            f"SIZE({node.name}, @sizeof({node.name})@, @_Alignof({node.name})@);",
             *(f"CONSTANT({name}, @(int){name}@);" for name in names),
         ]
     if isinstance(kind, c_ast.Struct):
-        return struct_lines(node.name, kind) if kind.decls else [f"OPAQUE({node.name});"]
+        return struct_lines(node.name, kind) if kind.decls else [f"OPAQUE({node.name}, {text(node.type)});"]
     return [f"TYPE({node.name}, {text(node.type)});"]
 
 
@@ -139,18 +148,33 @@ def soname() -> str:
 
 
 def frozen(include: Path = INCLUDE) -> str:
-    lines = [f"CONSTANT({name}, {value});" for name, value in constants(include)]
+    lines = [constant(name, value) for name, value in constants(include)]
     for node in declarations(include).ext[PRELUDE.count(";") :]:
         lines += describe(node)
     return HEAD.format(soname=soname()) + "\n" + "\n".join(with_numbers(lines, include)) + "\n"
 
 
+def fields_in_gaps(include: Path) -> list[str]:
+    """New fields where a struct had a gap: a struct grows behind its last byte, or not at all.
+
+    Its size does not show them, and a program that was built before leaves there whatever is in memory.
+    """
+    described = FROZEN.read_text()
+    sizes = dict(re.findall(r"^(?:SIZE|GROWABLE)\((\w+), (\d+),", described, re.MULTILINE))
+    known = set(re.findall(r"^FIELD\((\w+), (\w+),", described, re.MULTILINE))
+    return [
+        f"{struct} has a new field, {field}, where it had a gap"
+        for struct, field, place in re.findall(r"^FIELD\((\w+), (\w+), .*, (\d+)\);", frozen(include), re.MULTILINE)
+        if struct in sizes and (struct, field) not in known and int(place) < int(sizes[struct])
+    ]
+
+
 def breaches(include: Path = INCLUDE) -> list[str]:
-    """What the committed description says and these headers do not, in the words of the compiler."""
+    """What the committed description says and these headers do not, most of it in the words of the compiler."""
     command = [CC, "-std=c11", "-Wall", "-Werror", "-fsyntax-only", f"-I{include}", str(FROZEN)]
     done = subprocess.run(command, capture_output=True, text=True)
     errors = re.findall(r"error: (.*)", done.stderr)
-    return errors or ([done.stderr] if done.returncode else [])
+    return errors or ([done.stderr] if done.returncode else fields_in_gaps(include))
 
 
 def is_out(changelog: str, soname: str) -> bool:

@@ -8,10 +8,15 @@
 
 #define SAME(type, other) __builtin_types_compatible_p(type, other)
 #define TYPE(name, type) _Static_assert(SAME(name, type), #name " is another type")
-#define OPAQUE(name) extern name *opaque_##name
-#define CONSTANT(name, value) _Static_assert((name) == (value), #name " has another value")
-#define SIZE(name, size) _Static_assert(sizeof(name) == size, #name " has another size")
-#define GROWABLE(name, size) _Static_assert(sizeof(name) >= size, #name " has shrunk")
+#define OPAQUE(name, type) _Static_assert(SAME(name *, type *), #name " is another type")
+#define CONSTANT(name, value) \
+    _Static_assert((name) == (value) && SAME(__typeof__(name), __typeof__(value)), \
+                   #name " has another value or type")
+#define VERSION(name, type) _Static_assert(SAME(__typeof__((name) + 0), type), #name " has another type")
+#define SIZE(name, size, alignment) \
+    _Static_assert(sizeof(name) == size && _Alignof(name) == alignment, #name " has another size or alignment")
+#define GROWABLE(name, size, alignment) \
+    _Static_assert(sizeof(name) >= size && _Alignof(name) == alignment, #name " has shrunk or another alignment")
 #define FIELD(name, field, type, offset) \
     _Static_assert(SAME(__typeof__(((name *)0)->field), type) && offsetof(name, field) == offset, \
                    #field " of " #name " has another type or place")
@@ -45,14 +50,17 @@ CONSTANT(DLB_ORDER_C, 0);
 CONSTANT(DLB_ORDER_F, 1);
 CONSTANT(DLB_ORDER_K, 3);
 CONSTANT(DLB_SLICE_END, INT64_MIN);
-CONSTANT(DLB_STAGING_FIRST_COME, 1);
-CONSTANT(DLB_STAGING_IN_ORDER, 0);
+VERSION(DLB_VERSION, char *);
+VERSION(DLB_VERSION_MAJOR, int);
+VERSION(DLB_VERSION_MINOR, int);
+VERSION(DLB_VERSION_PATCH, int);
 CONSTANT(DLB_WAIT_FOREVER, UINT64_MAX);
 CONSTANT(DLPACK_FLAG_BITMASK_IS_COPIED, (1UL << 1UL));
 CONSTANT(DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED, (1UL << 2UL));
 CONSTANT(DLPACK_FLAG_BITMASK_READ_ONLY, (1UL << 0UL));
 CONSTANT(DLPACK_MAJOR_VERSION, 1);
-SIZE(DLDeviceType, 4);
+VERSION(DLPACK_MINOR_VERSION, int);
+SIZE(DLDeviceType, 4, 4);
 CONSTANT(kDLCPU, 1);
 CONSTANT(kDLCUDA, 2);
 CONSTANT(kDLCUDAHost, 3);
@@ -69,10 +77,10 @@ CONSTANT(kDLWebGPU, 15);
 CONSTANT(kDLHexagon, 16);
 CONSTANT(kDLMAIA, 17);
 CONSTANT(kDLTrn, 18);
-SIZE(DLDevice, 8);
+SIZE(DLDevice, 8, 4);
 FIELD(DLDevice, device_type, DLDeviceType, 0);
 FIELD(DLDevice, device_id, int32_t, 4);
-SIZE(DLDataTypeCode, 4);
+SIZE(DLDataTypeCode, 4, 4);
 CONSTANT(kDLInt, 0);
 CONSTANT(kDLUInt, 1);
 CONSTANT(kDLFloat, 2);
@@ -91,11 +99,11 @@ CONSTANT(kDLFloat8_e8m0fnu, 14);
 CONSTANT(kDLFloat6_e2m3fn, 15);
 CONSTANT(kDLFloat6_e3m2fn, 16);
 CONSTANT(kDLFloat4_e2m1fn, 17);
-SIZE(DLDataType, 4);
+SIZE(DLDataType, 4, 2);
 FIELD(DLDataType, code, uint8_t, 0);
 FIELD(DLDataType, bits, uint8_t, 1);
 FIELD(DLDataType, lanes, uint16_t, 2);
-SIZE(DLTensor, 48);
+SIZE(DLTensor, 48, 8);
 FIELD(DLTensor, data, void *, 0);
 FIELD(DLTensor, device, DLDevice, 8);
 FIELD(DLTensor, ndim, int32_t, 16);
@@ -103,14 +111,14 @@ FIELD(DLTensor, dtype, DLDataType, 20);
 FIELD(DLTensor, shape, int64_t *, 24);
 FIELD(DLTensor, strides, int64_t *, 32);
 FIELD(DLTensor, byte_offset, uint64_t, 40);
-SIZE(DLManagedTensor, 64);
+SIZE(DLManagedTensor, 64, 8);
 FIELD(DLManagedTensor, dl_tensor, DLTensor, 0);
 FIELD(DLManagedTensor, manager_ctx, void *, 48);
 FIELD(DLManagedTensor, deleter, void (*)(struct DLManagedTensor *), 56);
-SIZE(DLPackVersion, 8);
+SIZE(DLPackVersion, 8, 4);
 FIELD(DLPackVersion, major, uint32_t, 0);
 FIELD(DLPackVersion, minor, uint32_t, 4);
-SIZE(DLManagedTensorVersioned, 80);
+SIZE(DLManagedTensorVersioned, 80, 8);
 FIELD(DLManagedTensorVersioned, version, DLPackVersion, 0);
 FIELD(DLManagedTensorVersioned, manager_ctx, void *, 8);
 FIELD(DLManagedTensorVersioned, deleter, void (*)(struct DLManagedTensorVersioned *), 16);
@@ -121,27 +129,23 @@ TYPE(DLPackManagedTensorFromPyObjectNoSync, int (*)(void *, DLManagedTensorVersi
 TYPE(DLPackDLTensorFromPyObjectNoSync, int (*)(void *, DLTensor *));
 TYPE(DLPackCurrentWorkStream, int (*)(DLDeviceType, int32_t, void **));
 TYPE(DLPackManagedTensorToPyObjectNoSync, int (*)(DLManagedTensorVersioned *, void **));
-SIZE(DLPackExchangeAPIHeader, 16);
+SIZE(DLPackExchangeAPIHeader, 16, 8);
 FIELD(DLPackExchangeAPIHeader, version, DLPackVersion, 0);
 FIELD(DLPackExchangeAPIHeader, prev_api, struct DLPackExchangeAPIHeader *, 8);
-SIZE(DLPackExchangeAPI, 56);
+SIZE(DLPackExchangeAPI, 56, 8);
 FIELD(DLPackExchangeAPI, header, DLPackExchangeAPIHeader, 0);
 FIELD(DLPackExchangeAPI, managed_tensor_allocator, DLPackManagedTensorAllocator, 16);
 FIELD(DLPackExchangeAPI, managed_tensor_from_py_object_no_sync, DLPackManagedTensorFromPyObjectNoSync, 24);
 FIELD(DLPackExchangeAPI, managed_tensor_to_py_object_no_sync, DLPackManagedTensorToPyObjectNoSync, 32);
 FIELD(DLPackExchangeAPI, dltensor_from_py_object_no_sync, DLPackDLTensorFromPyObjectNoSync, 40);
 FIELD(DLPackExchangeAPI, current_work_stream, DLPackCurrentWorkStream, 48);
-OPAQUE(dlb_allocator);
-OPAQUE(dlb_batch);
-OPAQUE(dlb_event);
-OPAQUE(dlb_pin);
-OPAQUE(dlb_slot);
-OPAQUE(dlb_staging);
-OPAQUE(dlb_stream);
-OPAQUE(dlb_tensor);
+OPAQUE(dlb_allocator, struct dlb_allocator);
+OPAQUE(dlb_event, struct dlb_event);
+OPAQUE(dlb_stream, struct dlb_stream);
+OPAQUE(dlb_tensor, struct dlb_tensor);
 TYPE(dlb_status, int32_t);
 TYPE(dlb_release_fn, void (*)(void *));
-GROWABLE(dlb_tensor_options, 56);
+GROWABLE(dlb_tensor_options, 56, 8);
 FIELD(dlb_tensor_options, struct_size, size_t, 0);
 FIELD(dlb_tensor_options, shape, const int64_t *, 8);
 FIELD(dlb_tensor_options, ndim, int32_t, 16);
@@ -150,18 +154,18 @@ FIELD(dlb_tensor_options, device, DLDevice, 24);
 FIELD(dlb_tensor_options, pinned, int32_t, 32);
 FIELD(dlb_tensor_options, alignment, size_t, 40);
 FIELD(dlb_tensor_options, allocator, const dlb_allocator *, 48);
-GROWABLE(dlb_allocator_functions, 48);
+GROWABLE(dlb_allocator_functions, 48, 8);
 FIELD(dlb_allocator_functions, struct_size, size_t, 0);
 FIELD(dlb_allocator_functions, context, void *, 8);
 FIELD(dlb_allocator_functions, allocate, void *(*)(void *, size_t, size_t), 16);
 FIELD(dlb_allocator_functions, deallocate, void (*)(void *, void *, size_t, size_t), 24);
 FIELD(dlb_allocator_functions, release, dlb_release_fn, 32);
 FIELD(dlb_allocator_functions, device, DLDevice, 40);
-GROWABLE(dlb_pool_options, 24);
+GROWABLE(dlb_pool_options, 24, 8);
 FIELD(dlb_pool_options, struct_size, size_t, 0);
 FIELD(dlb_pool_options, limit, size_t, 8);
 FIELD(dlb_pool_options, cached, size_t, 16);
-GROWABLE(dlb_pool_stats, 64);
+GROWABLE(dlb_pool_stats, 64, 8);
 FIELD(dlb_pool_stats, struct_size, size_t, 0);
 FIELD(dlb_pool_stats, asked, size_t, 8);
 FIELD(dlb_pool_stats, held, size_t, 16);

@@ -10,6 +10,7 @@ import time
 import traceback
 import tracemalloc
 import weakref
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -166,6 +167,24 @@ def test_what_a_thread_drops_while_the_main_one_sleeps_goes_with_the_next_call()
     time.sleep(0.3)  # pending calls run on the main thread, which is away
     thread.join()
     assert seen == [True]
+
+
+def test_what_waited_is_let_go_of_without_seeing_an_exception_on_its_way() -> None:
+    seen = []
+    destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: seen.append(sum(range(3))))
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    holder = np.zeros(3).view(type("Holder", (np.ndarray,), {}))
+    holder.capsule = new(1, b"any", ctypes.cast(destructor, ctypes.c_void_p))  # type: ignore[attr-defined]
+    library, tensor = ctypes.CDLL(dlbridge.get_library()), ctypes.c_void_p()
+    assert library.dlb_python_import(ctypes.py_object(holder), ctypes.byref(tensor)) == 0
+    del holder
+    release = library.dlb_tensor_release  # without the GIL, so the holder waits for the next who has it
+    release.argtypes = [ctypes.c_void_p]
+    with pytest.raises(ctypes.ArgumentError):
+        # In one call: its arguments go, and with them a tensor, while the second release raises.
+        deque(map(release, iter([tensor.value, object(), dlbridge.from_dlpack(bytearray(3))])))
+    assert seen == [3]
 
 
 def test_eight_threads_hand_over_in_every_direction() -> None:

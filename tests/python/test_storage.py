@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,11 +96,161 @@ def test_memory_that_is_replaced_behind_its_storage_is_refused(
     assert (hand_over(x) == 5).all()
 
 
-def test_a_hundred_thousand_hand_overs_build_no_chain() -> None:
+def shrunk() -> torch.Tensor:
+    x = torch.ones(100_000)
+    x.untyped_storage().resize_(4)
+    return x
+
+
+def emptied() -> torch.Tensor:
+    x = torch.ones(100)[5:]
+    x.untyped_storage().resize_(0)
+    return x
+
+
+def grown_without_memory() -> torch.Tensor:
+    x = torch.ones(4)
+    x.numpy()  # from then on the memory cannot be resized, but torch has set the new shape before it notices
+    with pytest.raises(RuntimeError, match="not resizable"):
+        x.resize_(SIZE)
+    return x
+
+
+def one_byte_short() -> torch.Tensor:
+    x = torch.ones(6, 4)[1:, ::2]
+    x.untyped_storage().resize_(91)  # the last element is the 4 bytes from 88 on
+    return x
+
+
+PAST = [(shrunk, 400_000, 4), (emptied, 400, 0), (grown_without_memory, 4 * SIZE, 16), (one_byte_short, 92, 91)]
+
+
+@pytest.mark.parametrize("hand_over", HAND_OVER)
+@pytest.mark.parametrize(("make", "reach", "nbytes"), PAST)
+def test_a_tensor_that_reaches_past_its_storage_is_refused(
+    hand_over: Callable[[Any], Any], make: Callable[[], torch.Tensor], reach: int, nbytes: int
+) -> None:
+    x = make()
+    call = f"x.untyped_storage().resize_({reach})"
+    words = f"reaches up to byte {reach} of its storage, which has only {nbytes}; call {call} first"
+    with pytest.raises(dlbridge.UnsupportedError, match=re.escape(words)):
+        hand_over(x)
+    if make is not grown_without_memory:
+        eval(call)
+        assert hand_over(x).shape == x.shape
+
+
+WITHOUT_TABLE = """
+import torch
+del torch.Tensor.__dlpack_c_exchange_api__  # as before torch 2.10
+import dlbridge
+x = torch.arange(24.0)
+assert dlbridge.to_numpy(x[5:])[3] == 8
+x.untyped_storage().resize_(4)
+for hand_over in dlbridge.to_numpy, dlbridge.from_dlpack:
+    try: hand_over(x)
+    except dlbridge.UnsupportedError as refused: print(refused)
+print(dlbridge.live_tensors())
+"""
+
+
+def test_a_torch_without_an_exchange_table_is_not_trusted_either() -> None:
+    done = run("-c", WITHOUT_TABLE)
+    assert done.stderr == ""
+    assert re.fullmatch(r"(.*up to byte 96 .* has only 4;.*\n){2}0\n", done.stdout)
+
+
+@pytest.mark.parametrize("hand_over", HAND_OVER)
+def test_a_tensor_that_ends_with_its_storage_is_shared(hand_over: Callable[[Any], Any]) -> None:
+    x = torch.arange(24.0).reshape(6, 4)[1:, 1::2]
+    x.untyped_storage().resize_(6 * 16)
+    assert hand_over(x)[4, 1] == 23
+    assert hand_over(x[6:]).size == 0
+    assert hand_over(torch.as_strided(x, (1, 2), (1000, 2), 21))[0, 1] == 23  # a stride that is never stepped
+    assert hand_over(torch._lazy_clone(x))[4, 1] == 23  # copied when the memory is asked for
+
+
+class Instead(TorchFunctionMode):
+    """Answers the question for the storage with something else."""
+
+    def __init__(self, storage: Callable[[], Any]) -> None:
+        super().__init__()
+        self.storage = storage
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.storage() if function is torch.Tensor.untyped_storage else function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("hand_over", HAND_OVER)
+@pytest.mark.parametrize(
+    ("storage", "words"),
+    [
+        (object, "a storage that is none of torch's own; make the conversion outside the torch function mode"),
+        (lambda: torch.ones(SIZE), "none of torch's own"),
+        (
+            lambda: torch.ones(3).untyped_storage(),
+            r"of its storage, which has only 12|does not lie in the storage it has",
+        ),
+    ],
+)
+def test_a_mode_that_makes_a_storage_up_is_refused(
+    hand_over: Callable[[Any], Any], storage: Callable[[], Any], words: str
+) -> None:
+    x = torch.ones(SIZE)
+    with Instead(storage), pytest.raises(dlbridge.UnsupportedError, match=words):
+        hand_over(x)
+
+
+@pytest.mark.parametrize("hand_over", HAND_OVER)
+def test_a_class_that_only_calls_itself_parameter_is_a_subclass(hand_over: Callable[[Any], Any]) -> None:
+    named = type("Parameter", (torch.Tensor,), {"__module__": "torch.nn.parameter"})
+    with pytest.raises(dlbridge.UnsupportedError, match=r"Parameter, a subclass of torch\.Tensor"):
+        hand_over(torch.ones(3).as_subclass(named))
+    assert hand_over(torch.nn.Parameter(torch.ones(3), requires_grad=False)).sum() == 3
+
+
+TYPE_GONE = """
+import gc, numpy as np, dlbridge
+kept = {}
+class Collects:
+    def __del__(self): gc.collect()
+class Meta(type):
+    def __getattribute__(cls, name):
+        if name == "harden_mask" and kept:
+            kept.popitem()[1].__class__ = Other  # the last reference to the class that is being asked, but for ours
+            return Collects()
+        return super().__getattribute__(name)
+class Other(np.ndarray, metaclass=Meta): pass
+for _ in range(50):
+    array = np.zeros(3).view(Meta("Gone", (np.ndarray,), {}))
+    kept["array"] = array
+    try: dlbridge.from_dlpack(array)
+    except dlbridge.UnsupportedError: pass
+# These may lie where a class was that is gone.
+for python_type in [type("New", (np.ndarray,), {}) for _ in range(2000)]:
+    dlbridge.from_dlpack(np.zeros(3).view(python_type))
+"""
+
+
+def test_a_class_that_goes_while_it_is_asked_what_it_is() -> None:
+    done = run("-X", "faulthandler", "-c", TYPE_GONE)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+WAYS = {
+    "to_numpy": lambda array: dlbridge.to_numpy(dlbridge.from_dlpack(array[:])),
+    "numpy.from_dlpack": lambda array: np.from_dlpack(dlbridge.from_dlpack(array[:])),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_hundred_thousand_hand_overs_build_no_chain(way: str) -> None:
     array = np.arange(5.0)
     address = array.ctypes.data
     for _ in range(100_000):
-        array = dlbridge.to_numpy(dlbridge.from_dlpack(array[:]))
+        array = WAYS[way](array)
+        if dlbridge.live_tensors() > 10:  # never let it grow: deleting it would overflow the stack
+            break
     assert array.ctypes.data == address
     assert dlbridge.live_tensors() < 10
     array.flags.writeable = False

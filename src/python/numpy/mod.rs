@@ -7,11 +7,13 @@ pub(super) use copy::ToCopy;
 pub(super) use dtype::spelled;
 
 use super::api::Object;
+use super::capsule;
 use super::gil::{Gil, Owned};
 use super::object;
 use super::release::release_object;
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use crate::error::{Error, Refusal, Result};
+use crate::guard::Foreign;
 use crate::tensor::Tensor;
 use crate::tensor::dtype::{I16, item_bytes};
 use dlpark::DlpackFlags;
@@ -263,6 +265,10 @@ impl Numpy {
         let mut base = unsafe { self.fields(array) }.base;
         while !base.is_null() {
             let python_type = gil.type_of(base);
+            if python_type == gil.api.PyCapsule_Type {
+                // SAFETY: `base` is a capsule, kept by the array.
+                return unsafe { capsule::kept_by_numpy(gil, base) };
+            }
             if python_type != self.array_type {
                 // SAFETY: `base` is kept by the array, and of this type only if it is ours.
                 return (python_type == object::tensor_type())
@@ -304,7 +310,7 @@ impl Numpy {
         // SAFETY: the GIL is held; shape and strides have `ndim` values; the dtype's reference is given away; the
         // memory lives as long as `base`, which the array is given next.
         let array = gil.own(unsafe {
-            (self.new_from_descr)(
+            self.new_from_descr.call((
                 self.array_type,
                 descr,
                 view.ndim,
@@ -313,12 +319,12 @@ impl Numpy {
                 data,
                 flags,
                 null_mut(),
-            )
+            ))
         });
         let array = array.ok_or_else(|| gil.exception())?;
         if let Some(base) = base {
             // SAFETY: the GIL is held; the reference to `base` is given away, also on failure.
-            if unsafe { (self.set_base)(array.object, gil.share(base).into_raw()) } != 0 {
+            if unsafe { self.set_base.call((array.object, gil.share(base).into_raw())) } != 0 {
                 return Err(gil.exception());
             }
         }
@@ -329,7 +335,7 @@ impl Numpy {
     fn new_descr(&self, gil: &Gil, wanted: DLDataType) -> Result<Object> {
         if let Some(number) = dtype::number(wanted) {
             // SAFETY: the GIL is held; a new reference comes back.
-            return Ok(unsafe { (self.descr_from_type)(number) });
+            return Ok(unsafe { self.descr_from_type.call((number,)) });
         }
         dtype::ml_dtype(gil, wanted)
     }
