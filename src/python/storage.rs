@@ -54,7 +54,7 @@ impl Storages {
         // SAFETY: the GIL is held and both are alive; neither is a Python class, so no Python code runs.
         let (nbytes, base) =
             unsafe { ((gil.api.PyObject_Size)(storage) as i64, (gil.api.PyLong_AsLongLong)(base.object)) };
-        if nbytes < 0 {
+        if nbytes < 0 || base < 0 {
             return Err(gil.exception());
         }
         let start = (view.data as i64 - base).saturating_add_unsigned(view.byte_offset);
