@@ -46,9 +46,10 @@ impl Request {
         }
         let mut report = self.report.then(LossReport::default);
         let work = || match out {
-            // SAFETY: Python code was told not to touch either meanwhile.
             Some(out) => {
-                unsafe { copy::cast_into(source, out, self.casting, report.as_mut()) }.map(|()| out.clone())
+                // SAFETY: Python code was told not to touch either meanwhile.
+                let done = unsafe { copy::cast_into(source, out, self.casting, report.as_mut()) };
+                done.map(|()| out.clone())
             }
             // SAFETY: as above.
             None => unsafe { copy::cast(source, dtype, self.casting, report.as_mut()) },

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -420,3 +423,36 @@ def test_t18_a_conversion_is_verified_in_one_pass() -> None:
     assert report.differing == 1
     assert report.first == ((3, 4), array[3, 4], tensor[3, 4].item())
     assert str(report).startswith("1 of 600 elements differ, the first at [3, 4]")
+
+
+def test_t23_a_table_of_conversions_is_printed_and_drawn(tmp_path: Path) -> None:
+    picture = tmp_path / "bench.png"
+    command = [
+        sys.executable,
+        "-m",
+        "dlbridge",
+        "bench",
+        "--sizes",
+        "8",
+        "64",
+        "--rounds",
+        "1",
+        "--plot",
+        str(picture),
+    ]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert printed.stderr == ""  # the bar is for terminals
+    rows = [line.split() for line in printed.stdout.splitlines() if "^2" in line]
+    assert [(row[0], row[-5], row[-4]) for row in rows] == [
+        (name, dtype, size)
+        for size in ("8^2", "64^2")
+        for dtype in ("float64", "float32")
+        for name in (
+            "torch.from_numpy(a)",
+            "t.numpy()",
+            "torch.tensor(a)",
+            f"torch.from_numpy(a).to({'float32' if dtype == 'float64' else 'float16'})",
+        )
+    ]
+    assert all(float(number.replace(",", "")) > 0 for row in rows for number in row[-3:])
+    assert picture.read_bytes().startswith(b"\x89PNG")

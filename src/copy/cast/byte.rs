@@ -42,8 +42,8 @@ unsafe fn lines<const SATURATE: bool, const NOTES: u8>(
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     let whole = count / 32 * 32;
     for at in (0..whole).step_by(32) {
-        // SAFETY: promised by the caller.
         let [a, b, c, d] = [0, 8, 16, 24].map(|part| {
+            // SAFETY: promised by the caller.
             let value = unsafe { _mm256_loadu_ps(from.add(at + part)) };
             let number = if SATURATE {
                 // Of a NaN the first gives its second operand, 0.

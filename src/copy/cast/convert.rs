@@ -107,6 +107,7 @@ macro_rules! wide {
                 $odd
             }
             #[inline(always)]
+            #[allow(clippy::manual_range_contains, reason = "it would branch between the two, and vectors cannot")]
             fn is(self, $other: f32) -> bool {
                 let $value = self;
                 $is

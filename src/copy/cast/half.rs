@@ -49,7 +49,7 @@ pub(super) unsafe fn convert<const SATURATE: bool, const NOTES: u8>(
 }
 
 /// Whether `each`, called with where each piece begins and how long it is, ever says yes.
-fn in_pieces(count: usize, mut each: impl FnMut(usize, usize) -> bool) -> bool {
+pub(super) fn in_pieces(count: usize, mut each: impl FnMut(usize, usize) -> bool) -> bool {
     (0..count).step_by(PIECE).fold(false, |noted, at| each(at, PIECE.min(count - at)) | noted)
 }
 

@@ -5,7 +5,7 @@ use super::convert::{Bool, Load, To};
 use super::scalar::{Kind, Scalar};
 use super::small::{Bf16, E4M3, E5M2, F16};
 #[cfg(target_arch = "x86_64")]
-use super::{byte, half};
+use super::{brain, byte, half};
 use crate::copy::level::{Level, per_level};
 
 /// Converts `count` elements that lie one after the other, at any alignment; whether what was to be noted happened.
@@ -79,7 +79,7 @@ per_level! {
 }
 per_level! {
     /// Converts a row from the wider type.
-    unsafe fn convert[W: To<D>, D: Copy, const SATURATE: bool, const NOTES: u8](
+    pub(super) unsafe fn convert[W: To<D>, D: Copy, const SATURATE: bool, const NOTES: u8](
         from: *const u8, to: *mut u8, count: usize
     ) -> bool = convert_body;
 }
@@ -164,6 +164,13 @@ pub(super) fn convert_row(wide: Scalar, to: Scalar, saturate: bool, notes: Notes
         match (wide, to) {
             (Scalar::F32, Scalar::F16) => by_hand!(half),
             (Scalar::F32, Scalar::U8) => by_hand!(byte),
+            (Scalar::F32, Scalar::Bf16) if !saturate => {
+                return Some(match notes {
+                    Notes::Nothing => brain::convert::<NOTHING>,
+                    Notes::Misfits => brain::convert::<MISFITS>,
+                    Notes::Changes => brain::convert::<CHANGES>,
+                });
+            }
             _ => {}
         }
     }

@@ -4,6 +4,8 @@
 //! - [`recipe`]: blocks in any layout; [`tally`]: what was lost, for the blocks where something was.
 
 #[cfg(target_arch = "x86_64")]
+mod brain;
+#[cfg(target_arch = "x86_64")]
 mod byte;
 mod convert;
 #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-"""`python -m dlbridge info`: what is installed, and where. `python -m dlbridge path cmake`: one path."""
+"""`python -m dlbridge`: `info`, what is installed where; `path`, one path; `bench`, what conversions cost here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import metadata
 
 import dlbridge
 
+from ._bench import SIZES, bench
 from ._streams import cuda_problem
 
 PATHS = {"include": dlbridge.get_include, "library": dlbridge.get_library, "cmake": dlbridge.get_cmake_dir}
@@ -47,6 +48,11 @@ def main() -> None:
     path = commands.add_parser("path", help="print one path, for the command lines of builds")
     path.add_argument("what", choices=PATHS)
     path.set_defaults(run=lambda arguments: print(PATHS[arguments.what]()))
+    costs = commands.add_parser("bench", help="print what conversions between NumPy and torch cost on this machine")
+    costs.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="the sides of the squares")
+    costs.add_argument("--rounds", type=int, default=11, help="how often each is timed")
+    costs.add_argument("--plot", metavar="FILE.png", help="draw the table, too")
+    costs.set_defaults(run=lambda arguments: bench(arguments.sizes, arguments.rounds, arguments.plot))
     arguments = parser.parse_args()
     arguments.run(arguments)
 

@@ -1,0 +1,71 @@
+//! float32 to bfloat16. What the compiler makes of it packs 32 bits into 16 badly, and looks for NaN at every element: here
+//! a piece in which there is one is done again.
+
+use super::half::in_pieces;
+use super::kernel::{self, CHANGES, MISFITS};
+use super::small::{Bf16, Small};
+use crate::copy::level::Level;
+use std::arch::x86_64::*;
+
+/// Converts a row of float32 to bfloat16, without clamping.
+///
+/// # Safety
+///
+/// As for [`super::kernel::Row`].
+pub(super) unsafe fn convert<const NOTES: u8>(
+    level: Level,
+    from: *const u8,
+    to: *mut u8,
+    count: usize,
+) -> bool {
+    // SAFETY: promised by the caller.
+    in_pieces(count, |at, count| unsafe {
+        let (from, to) = (from.add(4 * at), to.add(2 * at));
+        let whole = match level {
+            Level::Portable => None,
+            _ => narrow::<NOTES>(from.cast(), to.cast(), count),
+        };
+        let (done, noted) = whole.unwrap_or((0, false));
+        let (from, to) = (from.add(4 * done), to.add(2 * done));
+        noted | kernel::convert::<f32, Bf16, false, NOTES>(level, from, to, count - done)
+    })
+}
+
+/// How many elements were narrowed, and what was noted; `None` where there is a NaN.
+///
+/// # Safety
+///
+/// So many elements on both sides, and the level is more than portable.
+#[target_feature(enable = "avx2")]
+unsafe fn narrow<const NOTES: u8>(from: *const f32, to: *mut u16, count: usize) -> Option<(usize, bool)> {
+    let (mut nan, mut noted) = (_mm256_setzero_ps(), _mm256_setzero_ps());
+    let magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(i32::MAX));
+    let (limit, infinity) = (_mm256_set1_ps(f32::from_bits(Bf16::BEYOND.0)), _mm256_set1_ps(f32::INFINITY));
+    let whole = count / 16 * 16;
+    for at in (0..whole).step_by(16) {
+        let [low, high] = [0, 8].map(|part| {
+            // SAFETY: promised by the caller.
+            let value = unsafe { _mm256_loadu_ps(from.add(at + part)) };
+            nan = _mm256_or_ps(nan, _mm256_cmp_ps::<_CMP_UNORD_Q>(value, value));
+            let bits = _mm256_castps_si256(value);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+            let upper = _mm256_srli_epi32::<16>(rounded);
+            if NOTES == CHANGES {
+                let made = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(upper));
+                noted = _mm256_or_ps(noted, _mm256_cmp_ps::<_CMP_NEQ_UQ>(made, value));
+            } else if NOTES == MISFITS {
+                let size = _mm256_and_ps(value, magnitude);
+                let (over, finite) =
+                    (_mm256_cmp_ps::<_CMP_GE_OQ>(size, limit), _mm256_cmp_ps::<_CMP_LT_OQ>(size, infinity));
+                noted = _mm256_or_ps(noted, _mm256_and_ps(over, finite));
+            }
+            upper
+        });
+        // Packing works in halves of a register, which the permutation puts in order again.
+        let made = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+        // SAFETY: promised by the caller.
+        unsafe { _mm256_storeu_si256(to.add(at).cast(), made) };
+    }
+    (_mm256_movemask_ps(nan) == 0).then_some((whole, _mm256_movemask_ps(noted) != 0))
+}
