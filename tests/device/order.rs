@@ -163,16 +163,16 @@ fn a_cuda_stream_and_one_of_the_cpu_wait_for_each_other() {
 
 fn waiting_has_a_time_limit() {
     let stream = stream();
-    set_delay(2_000_000);
     let (source, there) = (pinned(&[4]), on(FIRST, &[4]));
-    // Streams are late most of the time, not always.
+    set_delay(300_000);
+    // Of so many calls some are late.
     (0..20).for_each(|_| drop(copy(&source, &there, &stream).unwrap()));
     let event = stream.record().unwrap();
-    set_delay(0);
     let start = Instant::now();
     let error = event.wait_timeout(Duration::from_millis(5)).unwrap_err();
     assert_eq!(error, Error::Transfer(Transfer::Timeout { nanoseconds: 5_000_000 }));
-    assert!(!event.done() && start.elapsed() < Duration::from_secs(2));
+    assert!(!event.done() && start.elapsed() >= Duration::from_millis(5));
+    set_delay(0);
     event.wait_timeout(Duration::from_secs(600)).unwrap();
     set_delay(200);
 }
