@@ -25,8 +25,8 @@ fn generate_header() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("dlbridge.h");
     // One file per noun, in the order in which the header introduces them.
     let nouns = [
-        "status", "dtype", "device", "tensor", "view", "memory", "pin", "copy", "cast", "compare", "stack",
-        "event", "stream", "transfer", "staging", "slot", "batch", "python",
+        "status", "dtype", "device", "tensor", "view", "memory", "pool", "pin", "copy", "cast", "compare",
+        "stack", "event", "stream", "transfer", "staging", "slot", "batch", "python",
     ];
     let sources = nouns.map(|noun| root.join(format!("src/capi/{noun}.rs")));
     let builder = sources.into_iter().fold(cbindgen::Builder::new(), cbindgen::Builder::with_src);

@@ -1096,6 +1096,17 @@ dlb_status dlb_allocator_create(const dlb_allocator_functions *functions,
                                 dlb_allocator **out);
 
 /**
+ * Adds a reference and returns `allocator`. NULL gives NULL. Thread-safe.
+ */
+dlb_allocator *dlb_allocator_retain(dlb_allocator *allocator);
+
+/**
+ * Drops a reference. With the last one, and the last tensor on its memory, the allocator is gone. NULL is a no-op.
+ * Thread-safe.
+ */
+void dlb_allocator_release(dlb_allocator *allocator);
+
+/**
  * A pool over another allocator: it gives blocks out again instead of freeing them, which spares the page faults of
  * fresh memory.
  *
@@ -1111,17 +1122,6 @@ dlb_status dlb_allocator_create(const dlb_allocator_functions *functions,
 dlb_status dlb_allocator_pool(dlb_allocator *over,
                               const dlb_pool_options *options,
                               dlb_allocator **out);
-
-/**
- * Adds a reference and returns `allocator`. NULL gives NULL. Thread-safe.
- */
-dlb_allocator *dlb_allocator_retain(dlb_allocator *allocator);
-
-/**
- * Drops a reference. With the last one, and the last tensor on its memory, the allocator is gone. NULL is a no-op.
- * Thread-safe.
- */
-void dlb_allocator_release(dlb_allocator *allocator);
 
 /**
  * Frees what a pool caches, the blocks unused for longest first, until at most `keep` bytes are left. Returns how many

@@ -17,6 +17,7 @@ pub mod dtype;
 pub mod event;
 pub mod memory;
 pub mod pin;
+pub mod pool;
 pub mod python;
 pub mod slot;
 pub mod stack;
