@@ -232,7 +232,7 @@ impl Tensor {
         self.inner().flags & DlpackFlags::READ_ONLY
     }
 
-    /// Whether the memory is a copy that was made for this tensor, or for the one it is a view of: by [`crate::copy`], or
+    /// Whether the memory is a copy that was made for this tensor, or for the one it is a view of: by [`mod@crate::copy`], or
     /// by a producer whose export said so. An export does not hand it on, for it copies nothing.
     pub fn is_copied(&self) -> bool {
         self.inner().flags.contains(DlpackFlags::IS_COPIED)
