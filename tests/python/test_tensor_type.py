@@ -24,13 +24,16 @@ def test_help_names_and_signatures() -> None:
     for words in ("class Tensor in module dlbridge", "__dlpack__(self, /, *, stream=None", "data_ptr", "shape"):
         assert words in pydoc.plain(text)
     assert (dlbridge.Tensor.__module__, dlbridge.Tensor.__qualname__) == ("dlbridge", "Tensor")
+    cast = "dtype=None, casting='same_kind', report=False)"
     for function, signature in (
-        (dlbridge.from_dlpack, "(x, /, *, device=None, copy=None, dtype=None, casting='same_kind', report=False)"),
-        (dlbridge.to_numpy, "(x, /, *, copy=None, dtype=None, casting='same_kind', report=False)"),
+        (dlbridge.from_dlpack, f"(x, /, *, device=None, copy=None, {cast}"),
+        (dlbridge.to_numpy, f"(x, /, *, copy=None, {cast}"),
         (
             dlbridge.to_torch,
             "(x, /, *, copy=None, readonly='error', dtype=None, device=None, casting='same_kind', report=False)",
         ),
+        (dlbridge.cast, "(x, dtype, /, *, casting='same_kind', out=None, report=False)"),
+        (dlbridge.copy, "(x, /, *, out=None, order='C')"),
     ):
         assert str(inspect.signature(function)) == signature
         assert function.__module__ == "dlbridge"

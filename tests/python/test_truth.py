@@ -328,7 +328,9 @@ OTHER = ["float32", np.float32, np.dtype("float32"), torch.float32]
 
 @pytest.mark.parametrize("call", [dlbridge.to_numpy, dlbridge.to_torch])
 @pytest.mark.parametrize("make", [np.ones, lambda n: torch.ones(n, dtype=torch.float64)])
-def test_another_dtype_is_a_cast_that_copy_false_forbids(call: Callable[..., Any], make: Callable[[int], Any]) -> None:
+def test_another_dtype_is_a_cast_into_memory_of_its_own(
+    call: Callable[..., Any], make: Callable[[int], Any]
+) -> None:
     source = make(3)
     for same in SAME:
         assert str(call(source, dtype=same).dtype).endswith("float64")
@@ -336,8 +338,10 @@ def test_another_dtype_is_a_cast_that_copy_false_forbids(call: Callable[..., Any
         made = call(source, dtype=other)
         assert str(made.dtype).endswith("float32")
         assert made.tolist() == [1, 1, 1]
-        with pytest.raises(dlbridge.CopyRequiredError, match="copy=False"):
+        with pytest.raises(dlbridge.CopyRequiredError, match="float64 becomes float32 in memory of its own only"):
             call(source, dtype=other, copy=False)
+    cast = source.astype("float32") if isinstance(source, np.ndarray) else source.to(torch.float32)
+    assert str(call(cast, dtype="float32").dtype).endswith("float32")
 
 
 SPELLINGS: list[Any] = [
@@ -365,7 +369,7 @@ SPELLINGS: list[Any] = [
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=str)
-def test_a_dtype_is_confirmed_in_every_spelling_that_numpy_reads(spelling: Any) -> None:
+def test_a_dtype_is_read_in_every_spelling_that_numpy_reads(spelling: Any) -> None:
     dtype = np.dtype(spelling)
     array, other = np.ones(2, dtype), np.ones(2, "uint16" if dtype == np.uint8 else "uint8")
     tensor = dlbridge.to_torch(array)
@@ -374,7 +378,9 @@ def test_a_dtype_is_confirmed_in_every_spelling_that_numpy_reads(spelling: Any) 
     assert dlbridge.to_torch(tensor, dtype=spelling) is tensor
     assert dlbridge.from_dlpack(np.ones(16, "uint8")).view(spelling).dtype == dtype.name
     for call in (dlbridge.to_numpy, dlbridge.to_torch):
-        with pytest.raises(dlbridge.CopyRequiredError, match=dtype.name):
+        made = call(other, dtype=spelling, casting="same_value")
+        assert dlbridge.from_dlpack(made).dtype == dtype.name
+        with pytest.raises(dlbridge.CopyRequiredError, match=f"{other.dtype} becomes {dtype.name} in memory of"):
             call(other, dtype=spelling, copy=False)
 
 
@@ -440,6 +446,16 @@ def test_a_function_named_like_a_dtype_is_none(function: Any) -> None:
 def test_a_dtype_in_the_other_byte_order_is_refused() -> None:
     with pytest.raises(ValueError, match='dtype is ">f4", which is in the other byte order'):
         dlbridge.to_torch(np.ones(2, "f4"), dtype=">f4")
+
+
+def test_the_first_call_of_a_process_may_be_a_cast() -> None:
+    code = (
+        "import numpy as np, torch, dlbridge\n"
+        "for dtype, x in (('bfloat16', np.ones(2)), ('bfloat16', torch.ones(2)), ('int16', np.ones(2, 'int8'))):\n"
+        "    print((dlbridge.to_numpy if isinstance(x, np.ndarray) else dlbridge.to_torch)(x, dtype=dtype).dtype)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["bfloat16", "torch.bfloat16", "int16"]
 
 
 def test_reading_a_dtype_imports_no_numpy() -> None:
