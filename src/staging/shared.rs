@@ -260,6 +260,11 @@ impl Shared {
         })
     }
 
+    /// No batch comes of a slot.
+    pub fn give_up(&self, ticket: u64) {
+        self.change(|inner| inner.state.give_up(ticket));
+    }
+
     /// The consumer says that it is done with a batch.
     pub fn release(&self, ticket: u64) {
         self.change(|inner| {

@@ -156,11 +156,12 @@ fn upload(filled: Filled) -> Result<Filled> {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(filled) = &self.0
-            && std::thread::panicking()
-        {
-            filled.lease.shared.abort("a producer panicked before its batch was complete");
+        let Some(Filled { lease, .. }) = &self.0 else { return };
+        if std::thread::panicking() {
+            lease.shared.abort("a producer panicked before its batch was complete");
         }
+        // Also where a tensor of it lives on.
+        lease.shared.give_up(lease.ticket);
     }
 }
 

@@ -172,6 +172,14 @@ impl State {
         true
     }
 
+    /// Whoever was to fill a slot gives it up. Its memory comes back by itself; consumers do not wait for it.
+    pub fn give_up(&mut self, ticket: u64) {
+        if self.stages.get(&ticket) == Some(&Stage::Filling) {
+            self.stages.insert(ticket, Stage::Kept { settled: false });
+            self.wake = Wake { producers: true, consumers: true };
+        }
+    }
+
     /// Asks for a batch, once or again after a wait; [`State::asks`] comes first.
     pub fn next(&mut self, who: Who) -> Answer<u64> {
         if self.end == Some(End::Aborted) {

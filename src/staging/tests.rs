@@ -98,6 +98,21 @@ fn a_batch_that_is_kept_is_never_overwritten() {
 }
 
 #[test]
+fn nobody_waits_for_a_slot_that_was_given_up_though_a_tensor_of_it_lives() {
+    let ring = ring(2, 0);
+    let slot = ring.acquire(&[Leaf::new("", &[4], dtype::I32)], SOON).unwrap();
+    let tensor = slot.tensors()[0].clone();
+    put(&ring, &[7; 3]).unwrap();
+    ring.close();
+    drop(slot);
+    assert_eq!(values(&ring.next(None, PATIENT).unwrap()), [7; 3], "the one behind it comes next");
+    assert_eq!(kind(ring.next(None, PATIENT)), Kind::Closed);
+    assert_eq!(ring.held(), [0], "its memory is not used again");
+    drop(tensor);
+    assert!(ring.held().is_empty());
+}
+
+#[test]
 fn both_sides_wait_no_longer_than_they_are_told() {
     let ring = ring(1, 4);
     let short = Some(Duration::from_millis(5));

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ._errors import InvalidArgumentError
@@ -12,7 +11,7 @@ _Like = tuple[tuple[int, ...], str]
 
 
 class Recipe:
-    """The options of `stack` for every array, or, where an option is a dict, for those that it names by their key."""
+    """The options of `stack` for every array; or, where one is a dict, for those that it names by their key."""
 
     def __init__(self, stack: Any, **options: Any) -> None:
         self.stack, self.options = stack, options
@@ -29,24 +28,36 @@ class Recipe:
     def prepare(self, array: Any, key: Any) -> tuple[Any, _Like, dict[str, Any] | None]:
         """The tensor, or the tensors to stack; what comes of them; and the options, None for a plain copy."""
         options = self.chosen(key)
+        rows: tuple[Any, ...]
         if self.stacks(key):
-            rows: Sequence[Any] = tuple(native.from_dlpack(item) for item in array)
+            rows = tuple(native.from_dlpack(item) for item in array)
             if not rows:
                 raise InvalidArgumentError("the list of arrays to stack is empty; leave such batches out")
         else:
             tensor = native.from_dlpack(array)
             if set(options) <= {"casting"}:
                 return tensor, (tensor.shape, tensor.dtype), None
+            if options.get("layout") is None:
+                # In one piece, as the one array of a stack.
+                return (tensor,), (tensor.shape, options.get("dtype") or tensor.dtype), options
             if tensor.ndim == 0 or tensor.shape[0] == 0:
-                raise InvalidArgumentError(f"a batch of shape {tensor.shape} has no rows to cast or turn; leave it out")
+                raise InvalidArgumentError(f"a batch of shape {tensor.shape} has no pictures to turn; leave it out")
             rows = tuple(tensor)
-        shape = rows[0].shape
-        layout = options.get("layout")
-        if layout is not None and len(shape) == 3:
-            shape = (shape[2], shape[0], shape[1]) if layout == "CHW" else (shape[1], shape[2], shape[0])
-        elif layout is not None and len(shape) == 2:
-            shape = (1, *shape) if layout == "CHW" else (*shape, 1)
-        return rows, ((len(rows), *shape), options.get("dtype") or rows[0].dtype), options
+        shape = (len(rows), *_turned(rows[0].shape, options.get("layout")))
+        return rows, (shape, options.get("dtype") or rows[0].dtype), options
+
+    def write(self, rows: tuple[Any, ...], options: dict[str, Any], place: Any) -> None:
+        """Does it: into the tensor of a slot."""
+        native.stack(rows, out=place._unsqueeze(0) if place.ndim == rows[0].ndim else place, **options)
+
+
+def _turned(shape: tuple[int, ...], layout: Any) -> tuple[int, ...]:
+    """The shape of a picture in a layout; what is no picture is for `stack` to refuse."""
+    if layout is not None and len(shape) == 2:
+        return (1, *shape) if layout == "CHW" else (*shape, 1)
+    if layout is not None and len(shape) == 3:
+        return (shape[2], *shape[:2]) if layout == "CHW" else (*shape[1:], shape[0])
+    return shape
 
 
 def _of(option: Any, key: Any) -> Any:

@@ -113,15 +113,15 @@ class _Work:
 
     def fill(self, number: int, paths: list[str], slot: int, found: list[tuple[Any, Any, Any]]) -> None:
         """Copies, or stacks, into a slot and submits it; where that fails the slot goes back."""
-        path = ""
+        at = 0
         try:
-            for index, (path, (rows, _, options)) in enumerate(zip(paths, found)):
+            for at, (rows, _, options) in enumerate(found):
                 if options is not None:
-                    native.stack(rows, out=native._staging_tensor(slot, index), **options)
+                    self.recipe.write(rows, options, native._staging_tensor(slot, at))
         except BaseException as error:
             native._staging_submit(slot, None)
             if isinstance(error, Error):
-                raise type(error)(f"batch {number}{_at(path)}: {error}") from error
+                raise type(error)(f"batch {number}{_at(paths[at])}: {error}") from error
             raise
         native._staging_submit(slot, tuple(rows if options is None else None for rows, _, options in found))
 
@@ -179,8 +179,8 @@ class Stager:
 
     A batch is an array of any framework, or tuples, lists, dicts and dataclasses of arrays (numbers, strings and
     None come along as they are); the loop gets the same structure with `Tensor`s, or what `as_` names, on `device`.
-    Each array is copied once, into a slot of memory that is used again and again: but never while a tensor, an array
-    or a view on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
+    Each array is copied once, into a slot of memory that is used again and again: but never while a tensor, an
+    array or a view on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
     `OutOfMemoryError` says which.
 
     workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one
@@ -191,13 +191,15 @@ class Stager:
     ragged: whether batches may differ from the first in shape, dtype and structure.
     progress: a bar by tqdm.
     stack: whether lists are arrays to be stacked to one.
-    dtype, casting, layout, scale, bias: as for `dlbridge.stack`, of whose arrays the rows of a batch are: done on the
-        way into the slot, in the one pass that copies. Each of these six may be a dict, for the arrays of a batch that it
-        names: `dtype={0: "float32"}` for the first of a tuple, `layout={"image": "CHW"}` for one of a dict.
+    dtype, casting, layout, scale, bias: as for `dlbridge.stack`; without `stack` an array is a stack already. Done
+        on the way into the slot, in the one pass that copies. Each of these six may be a dict, for the arrays of a
+        batch that it names: `dtype={0: "float32"}` for the first of a tuple, `layout={"image": "CHW"}` for one of a
+        dict.
 
     What the source raises is raised by the loop, with its traceback, after the batches before it. However the loop
-    ends, closing (`with`, `close()`, garbage collection, the end of the interpreter) ends the threads. A source that
-    can be iterated again starts anew with each `for`. Several threads may iterate: each batch goes to one of them.
+    ends, closing (`with`, `close()`, garbage collection, the end of the interpreter) ends the threads. A source
+    that can be iterated again starts anew with each `for`. Several threads may iterate: each batch goes to one of
+    them.
 
     >>> with dlbridge.Stager(batches) as stager:
     ...     for images, labels in stager:
