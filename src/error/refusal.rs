@@ -36,7 +36,6 @@ pub enum Refusal {
     // What would need work that was not asked for
     NotHostNumpy { device: String },
     OtherDevice { have: String, wanted: String },
-    NoCast { have: String, wanted: String },
     CopyForbidden,
     UnknownOrder { given: String },
 }
@@ -55,7 +54,7 @@ impl Refusal {
             | UnclearDtype { .. }
             | Stream { .. } => Kind::InvalidArgument,
             ReadOnlyTorch | ReadOnlyLegacy => Kind::ReadOnly,
-            NoCast { .. } | CopyForbidden => Kind::CopyRequired,
+            CopyForbidden => Kind::CopyRequired,
             _ => Kind::Unsupported,
         }
     }
@@ -141,15 +140,6 @@ impl fmt::Display for Refusal {
                 "readonly=\"copy\" would copy this read-only source, which copy=False forbids; drop one of the two",
             ),
             UnknownOrder { given } => write!(f, "order is {given:?}; pass \"C\", \"F\", \"A\" or \"K\""),
-            NoCast { have, wanted } => {
-                // NumPy knows the names of ml_dtypes only once somebody has imported it.
-                let foreign = wanted.starts_with("bfloat") || wanted.contains('_');
-                let numpy = if foreign { format!("ml_dtypes.{wanted}") } else { format!("{wanted:?}") };
-                write!(
-                    f,
-                    "{have} cannot become {wanted} without a cast, and none is hidden; cast it first, with x.astype({numpy}) or x.to(torch.{wanted})"
-                )
-            }
         }
     }
 }
