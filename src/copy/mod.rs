@@ -11,6 +11,7 @@ mod compare;
 mod contiguous;
 #[cfg(test)]
 pub(crate) mod guarded;
+mod hypot;
 mod interleaved;
 mod item;
 pub(crate) mod level;

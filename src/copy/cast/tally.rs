@@ -1,6 +1,7 @@
 //! What a cast changed, element by element: only asked about blocks in which something was lost.
 
 use super::scalar::{Kind, Scalar, Value};
+use crate::copy::hypot::hypot;
 use crate::error::{FirstLoss, LossReport};
 
 /// How an element changed. The worse is the later one.
@@ -105,10 +106,10 @@ fn errors(value: Value, made: Value) -> (f64, f64) {
     };
     let absolute = match value.imaginary() - made.imaginary() {
         0.0 => real.abs(),
-        imaginary => real.hypot(imaginary),
+        imaginary => hypot(real, imaginary),
     };
     let finite = [value, made].iter().all(|each| each.to_f64().is_finite() && each.imaginary().is_finite());
-    match value.to_f64().hypot(value.imaginary()) {
+    match hypot(value.to_f64(), value.imaginary()) {
         _ if !finite => (0.0, 0.0),
         0.0 => (absolute, 0.0),
         size => (absolute, absolute / size),

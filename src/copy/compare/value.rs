@@ -2,6 +2,7 @@
 
 use super::close::Tolerance;
 use super::close::round_to_float16;
+use crate::copy::hypot::hypot;
 use crate::dlpack::{DLDataType, DLDataTypeCode};
 use std::fmt;
 
@@ -209,9 +210,9 @@ impl Value {
         let absolute = match (self.int(), other.int()) {
             (Some(a), Some(b)) => a.abs_diff(b) as f64,
             _ if a == b => 0.0,
-            _ => (a[0] - b[0]).hypot(a[1] - b[1]),
+            _ => hypot(a[0] - b[0], a[1] - b[1]),
         };
-        [absolute, if absolute == 0.0 { 0.0 } else { absolute / b[0].hypot(b[1]) }]
+        [absolute, if absolute == 0.0 { 0.0 } else { absolute / hypot(b[0], b[1]) }]
     }
 }
 
@@ -253,8 +254,10 @@ impl Closeness {
         let minus = |part: usize| difference.round(x[part] - y[part]);
         let size = |parts: [f64; 2], precision: Precision| match (parts, precision) {
             ([real, 0.0], _) => real.abs(),
-            ([real, imaginary], Precision::Double) => real.hypot(imaginary),
-            ([real, imaginary], _) => f64::from((real as f32).hypot(imaginary as f32)),
+            ([real, imaginary], Precision::Double) => hypot(real, imaginary),
+            ([real, imaginary], _) => {
+                f64::from(hypot(f64::from(real as f32), f64::from(imaginary as f32)) as f32)
+            }
         };
         let tolerance = allowed.round(self.atol + allowed.round(self.rtol * size(y, allowed)));
         let near = size([minus(0), minus(1)], difference) <= tolerance;
