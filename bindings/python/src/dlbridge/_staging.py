@@ -47,7 +47,9 @@ class _Work:
         self.over = False
         self.left = workers
         self.count = 0
-        self.first: list[tuple[str, tuple[int, ...], str]] | None = None
+        self.first: tuple[list[str], tuple[Any, ...]] | None = (
+            None  # the arrays of batch 0: paths, shapes and dtypes
+        )
         self.rests: dict[
             int, tuple[Any, int]
         ] = {}  # by number of the batch: what was around its arrays, and since when
@@ -99,9 +101,10 @@ class _Work:
         end = _clock()
         add = self.timeline.add
         with self.lock:
-            self.times["source"] += add(f"producer {name}", "load", ticket, begin, asked)
-            self.times["slot"] += add(f"producer {name}", "wait for slot", ticket, waiting, filling)
-            self.times["copy"] += add(f"copy {name}", "copy", ticket, filling, end)
+            times = self.times
+            times["source"] += add("producer" + name, "load", ticket, begin, asked)
+            times["slot"] += add("producer" + name, "wait for slot", ticket, waiting, filling)
+            times["copy"] += add("copy" + name, "copy", ticket, filling, end)
             add(f"slot {chosen}", "fill", ticket, filling, end)
         return True
 
@@ -129,21 +132,19 @@ class _Work:
         """Refuses a batch that is not like the first."""
         if not likes:
             raise InvalidArgumentError(f"batch {number} holds no array; yield arrays, or tuples or dicts of them")
-        found = [(path, shape, str(dtype)) for path, (shape, dtype) in zip(paths, likes)]
-        first = self.first = self.first or found
-        if self.ragged or found == first:
+        paths0, likes0 = self.first = self.first or (paths, likes)
+        if self.ragged or (likes == likes0 and paths == paths0):
             return
         advice = "; pad it, drop it (drop_last), or pass ragged=True"
-        if paths != [path for path, _, _ in first]:
-            have, had = ", ".join(paths), ", ".join(path for path, _, _ in first)
+        if paths != paths0:
+            have, had = ", ".join(paths), ", ".join(paths0)
             raise InvalidArgumentError(f"batch {number} has the arrays {have} and batch 0 had {had}{advice}")
-        for (path, shape, dtype), (_, shape0, dtype0) in zip(found, first):
+        for path, (shape, dtype), (shape0, dtype0) in zip(paths, likes, likes0):
+            where = f"batch {number}{_at(path)}"
             if shape != shape0:
-                raise InvalidArgumentError(
-                    f"batch {number}{_at(path)} has shape {shape} and batch 0 had {shape0}{advice}"
-                )
+                raise InvalidArgumentError(f"{where} has shape {shape} and batch 0 had {shape0}{advice}")
             if dtype != dtype0:
-                raise InvalidArgumentError(f"batch {number}{_at(path)} is {dtype} and batch 0 was {dtype0}{advice}")
+                raise InvalidArgumentError(f"{where} is {dtype} and batch 0 was {dtype0}{advice}")
 
     def fail(self, error: BaseException) -> None:
         """The loop gets what was loaded before, then this."""
@@ -260,9 +261,9 @@ class Stager:
             self._batches = ()
         work = self._work = _Work(self._ring, source, self._workers, self._ragged, self._recipe)
         del source
-        names = [""] if self._workers == 1 else [str(number) for number in range(self._workers)]
+        names = [""] if self._workers == 1 else [f" {number}" for number in range(self._workers)]
         threads = [
-            threading.Thread(target=work.run, args=(name,), name=f"dlbridge stager {name}".rstrip(), daemon=True)
+            threading.Thread(target=work.run, args=(name,), name=f"dlbridge stager{name}", daemon=True)
             for name in names
         ]
         # Also when this is collected, and when the interpreter ends.
