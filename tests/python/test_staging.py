@@ -6,9 +6,7 @@ import dataclasses
 import gc
 import json
 import multiprocessing
-import multiprocessing.shared_memory
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -23,27 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stagers import reused, stager_threads
 
 import dlbridge
 
-
-def stager_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("dlbridge stager")]
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    yield
-    gc.collect()
-    assert stager_threads() == []
-
-
-def reused(count: int, shape: tuple[int, ...] = (16, 32)) -> Iterator[np.ndarray]:
-    """A source that yields one array again and again, with other values."""
-    array = np.empty(shape, "int32")
-    for number in range(count):
-        array[...] = number
-        yield array
+pytestmark = pytest.mark.usefixtures("no_stager_is_left")
 
 
 def test_a_source_that_reuses_its_array_is_safe() -> None:
@@ -379,62 +361,6 @@ def test_a_forked_child_is_told_to_make_its_own() -> None:
         assert "make a new one in the child" in reader.recv()
         process.join(30)
         assert process.exitcode == 0
-
-
-class Numbers(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    def __len__(self) -> int:
-        return 64
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return torch.full((3, 5), index), index
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_dataloader_with_a_distributed_sampler_feeds_it(workers: int) -> None:
-    sampler = torch.utils.data.distributed.DistributedSampler(Numbers(), num_replicas=2, rank=1, shuffle=False)
-    loader = torch.utils.data.DataLoader(Numbers(), batch_size=4, num_workers=workers, sampler=sampler)
-    seen = []
-    with dlbridge.Stager(loader, as_="torch") as stager:
-        for images, labels in stager:
-            assert (images == labels[:, None, None]).all()
-            seen += labels.tolist()
-    assert seen == list(range(1, 64, 2))
-
-
-def write(name: str, ready: Any, free: Any) -> None:
-    memory = multiprocessing.shared_memory.SharedMemory(name=name)
-    array = np.ndarray((4, 100), "int64", memory.buf)
-    for number in range(20):
-        free.acquire()
-        array[number % 4] = number
-        ready.release()
-    del array
-    memory.close()
-
-
-def test_shared_memory_of_another_process_feeds_it() -> None:
-    context = multiprocessing.get_context("spawn")
-    memory = multiprocessing.shared_memory.SharedMemory(create=True, size=4 * 100 * 8)
-    ready, free = context.Semaphore(0), context.Semaphore(4)
-    process = context.Process(target=write, args=(memory.name, ready, free))
-
-    def batches() -> Iterator[np.ndarray]:
-        array = np.ndarray((4, 100), "int64", memory.buf)
-        for number in range(20):
-            ready.acquire()
-            yield array[number % 4]
-            free.release()  # asked for the next: this one has been copied
-
-    process.start()
-    try:
-        with dlbridge.Stager(batches(), as_="numpy") as stager:
-            assert [int(batch[99]) for batch in stager] == list(range(20))
-    finally:
-        process.join(30)
-        gc.collect()
-        memory.close()
-        memory.unlink()
-    assert signal.Signals.SIGTERM != process.exitcode == 0
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
