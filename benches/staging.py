@@ -242,7 +242,8 @@ def spinner() -> Callable[[float], object]:
         hashlib.sha256(noise)
         times.append(time.perf_counter() - begin)
     rate = len(noise) / statistics.median(times)
-    return lambda seconds: hashlib.sha256(memoryview(noise * 2)[: int(rate * seconds)])
+    long = memoryview(noise * 8)
+    return lambda seconds: hashlib.sha256(long[: int(rate * seconds)])
 
 
 def fixed(rounds: int) -> None:
