@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 import time
 import warnings
@@ -19,6 +20,7 @@ from ._structure import put_together, take_apart
 from ._timeline import StagerStats, Timeline
 
 _clock = time.perf_counter_ns
+_CUDA = 2
 # How long closing waits for a source that does not return.
 _PATIENCE = 5.0
 
@@ -236,7 +238,7 @@ class Stager:
             raise InvalidArgumentError(f"timeout is {timeout}; pass seconds, 0 or more, or None to wait for ever")
         if order not in ("kept", "first"):
             raise InvalidArgumentError(f"order is {order!r}; pass 'kept' or 'first'")
-        native._device(device)
+        self._device: tuple[int, int] = native._device(device)
         self._batches, self._workers, self._ragged = batches, workers, ragged
         self._timeout = -1 if timeout is None else int(timeout * 1e9)
         self._ring_options = (device, slots, keep, order == "first")
@@ -299,7 +301,9 @@ class Stager:
                 work.timeline.add(f"slot {chosen}", "use", number, since, asked)
         work.ended = asked
         try:
-            number, chosen, *tensors = native._staging_next(work.ring.handle, self._timeout)
+            number, chosen, *tensors = native._staging_next(
+                work.ring.handle, self._timeout, _stream_on(self._device)
+            )
         except ClosedError:
             error, work.error = work.error, None
             self.close()
@@ -370,6 +374,15 @@ def _converter(as_: Any) -> Callable[[Any], Any]:
     if isinstance(as_, str) and as_ in direct:
         return direct[as_]
     return lambda tensor: to(tensor, as_)
+
+
+def _stream_on(device: tuple[int, int]) -> int:
+    """The stream that the loop computes on: torch's current one if torch uses CUDA, else the default one."""
+    kind, number = device
+    torch = sys.modules.get("torch") if kind == _CUDA else None
+    if torch is None or not torch.cuda.is_initialized():
+        return 0
+    return int(torch.cuda.current_stream(number).cuda_stream)
 
 
 def _progress(batches: Any) -> Any:
