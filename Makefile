@@ -20,7 +20,7 @@ C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
 INCLUDE    := -I$(ROOT)/include
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python lint-python bench bench-handoff bench-handoff-python bench-memory bench-copy clean
+.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python lint-python bench bench-handoff bench-handoff-python bench-memory bench-copy bench-staging clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -29,7 +29,7 @@ demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch a
 	@$(PY) examples/demo/demo.py build/demo
 
 test: test-rust test-rust-asan test-device-asan test-race test-c test-c-valgrind test-c-asan test-c-driver test-cpp test-cpp-asan \
-    test-cpp-torch test-tch lint-python test-python test-extension test-examples interop test-wheel test-sdist test-install test-abi ## everything
+    test-cpp-torch test-tch lint-python test-python test-extension test-examples test-ray interop test-wheel test-sdist test-install test-abi ## everything
 	@echo "all tests passed"
 
 # --- the library ---
@@ -126,11 +126,12 @@ lint-python: package ## formatting, lints and types of the Python code
 -include tests/c/tests.mk
 -include tests/cpp/tests.mk
 -include tests/interop/interop.mk
+-include tests/ray/ray.mk
 -include examples/examples.mk
 -include benches/handoff.mk
 -include tests/gpu/gpu.mk
 
-bench: bench-handoff bench-memory bench-copy ## every benchmark
+bench: bench-handoff bench-memory bench-copy bench-staging ## every benchmark
 
 bench-handoff: bench-handoff-cpp bench-handoff-python ## what a hand-off costs, beside dlpark, libtorch, NumPy, torch, tvm-ffi
 
@@ -144,6 +145,9 @@ bench-memory: package ## what memory costs, fresh and warm, beside NumPy, torch 
 bench-copy: package ## what copies cost, beside NumPy, torch and OpenCV; the picture in docs/copies.svg
 	@$(PY) -m pip install --quiet --disable-pip-version-check opencv-python-headless || true
 	@$(PY) benches/copies.py --plot docs/copies.svg
+
+bench-staging: package ## what staging costs and hides, beside a loop with queues, DataLoader and no overlap
+	@$(PY) benches/staging.py
 
 clean: ## everything that was built, .venv included
 	rm -rf build target .venv .venv-packaging

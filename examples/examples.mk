@@ -2,9 +2,9 @@
 
 EXAMPLES_OUT := build/examples
 
-.PHONY: test-examples test-examples-c test-examples-cpp test-examples-python
+.PHONY: test-examples test-examples-c test-examples-cpp test-examples-rust test-examples-python
 
-test-examples: test-examples-c test-examples-cpp test-examples-python ## every example, built and run
+test-examples: test-examples-c test-examples-cpp test-examples-rust test-examples-python ## every example, built and run
 
 # $(call example,NAME): its program, run with its output shown under its name; skipped where it was said to be unavailable.
 example = @! test -e $(EXAMPLES_OUT)/$(1) || { echo "--- examples/$(1)" && $(EXAMPLES_OUT)/$(1); }
@@ -15,10 +15,14 @@ test-examples-c: $(EXAMPLES_OUT)/camera $(EXAMPLES_OUT)/own_memory $(EXAMPLES_OU
 	$(call example,capture)
 	$(call example,overlap)
 
-test-examples-cpp: $(EXAMPLES_OUT)/decoder $(EXAMPLES_OUT)/opencv $(EXAMPLES_OUT)/eigen
+test-examples-cpp: $(EXAMPLES_OUT)/decoder $(EXAMPLES_OUT)/opencv $(EXAMPLES_OUT)/eigen $(EXAMPLES_OUT)/overlap_cpp
 	$(call example,decoder)
 	$(call example,opencv)
 	$(call example,eigen)
+	$(call example,overlap_cpp)
+
+test-examples-rust:
+	@echo "--- examples/overlap" && $(CARGO) run --quiet --example overlap
 
 test-examples-python: package standin
 	@echo "--- examples/python_package" && $(PY) examples/python_package/python_package.py
@@ -29,6 +33,9 @@ test-examples-python: package standin
 	@echo "--- examples/cffi_only" && $(PY) examples/cffi_only/cffi_only.py $(LIB_RELEASE)/libdlbridge.so
 	@echo "--- examples/upload" && $(PY) examples/upload/upload.py cpu && LD_LIBRARY_PATH=$(ROOT)/$(STANDIN) $(PY) examples/upload/upload.py cuda:0
 	@echo "--- examples/demo" && $(PY) examples/demo/demo.py build/demo
+	@echo "--- examples/dataloader" && $(PY) examples/dataloader/dataloader.py
+	@echo "--- examples/shared_memory" && $(PY) examples/shared_memory/shared_memory.py
+	@echo "--- examples/classifier" && $(PY) examples/classifier/classifier.py $(EXAMPLES_OUT)/classifier
 
 $(EXAMPLES_OUT):
 	@mkdir -p $@
@@ -45,6 +52,9 @@ $(EXAMPLES_OUT)/capture: examples/capture/capture.c $(C_HEADERS) | lib $(EXAMPLE
 
 $(EXAMPLES_OUT)/overlap: examples/overlap/overlap.c $(C_HEADERS) | lib $(EXAMPLES_OUT)
 	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)
+
+$(EXAMPLES_OUT)/overlap_cpp: examples/overlap/overlap.cpp $(EXAMPLES_HEADERS) | lib $(EXAMPLES_OUT)
+	@$(EXAMPLES_CXX) $< -o $@ $(EXAMPLES_LINK)
 
 $(EXAMPLES_OUT)/own_memory: examples/own_memory/own_memory.c $(C_HEADERS) | lib $(EXAMPLES_OUT)
 	@$(CC) $(C_FLAGS) $< -o $@ $(EXAMPLES_LINK)

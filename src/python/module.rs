@@ -186,7 +186,7 @@ True" => compare::allclose;
     c"_staging_acquire", c"_staging_acquire(ring, tensors, /)\n--\n\nA slot for tensors like these." => staging::acquire;
     c"_staging_tensor", c"_staging_tensor(slot, index, /)\n--\n\nA tensor of a slot." => staging::tensor;
     c"_staging_submit", c"_staging_submit(slot, tensors, /)\n--\n\nFills a slot and submits it." => staging::submit;
-    c"_staging_next", c"_staging_next(ring, timeout, /)\n--\n\nThe next batch." => staging::next;
+    c"_staging_next", c"_staging_next(ring, timeout, stream, /)\n--\n\nThe next batch." => staging::next;
 };
 
 /// A new module object with the functions and the `Tensor` type. `exceptions` is the tuple of exception classes.

@@ -7,9 +7,11 @@ use super::gil::Gil;
 use super::memory::read_shape;
 use super::object;
 use super::wanted::{device_of, read_dtype};
+use crate::device::Stream;
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Kind, Refusal, Result, Staging};
 use crate::staging::{Leaf, Options, Order, Ring, Slot};
+use crate::tensor::device;
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
@@ -103,11 +105,17 @@ pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     gil.none()
 }
 
-/// `_staging_next(ring, timeout)`: the next batch within so many nanoseconds (negative: however long it takes), as a tuple
-/// of its number, its set and its tensors. This thread is done with what it was given before.
+/// `_staging_next(ring, timeout, stream)`: the next batch within so many nanoseconds (negative: however long it takes), as a
+/// tuple of its number, its set and its tensors. This thread is done with what it was given before. Of a device of its own,
+/// the batch is complete for what is queued on `stream`, a native handle there; on the host that says nothing.
 pub(super) fn next(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([ring, timeout], []) = arguments.parse(gil, "_staging_next", [])?;
+    let ([ring, timeout, stream], []) = arguments.parse(gil, "_staging_next", [])?;
     let ring = (*ring_of(gil, ring)?).clone();
+    let stream = match device::is_host(ring.device()) {
+        true => None,
+        // SAFETY: the package passes a stream of the framework that uses the batch, which keeps it.
+        false => Some(unsafe { Stream::from_native(ring.device(), gil.index(stream)? as usize as *mut _) }?),
+    };
     let limit = u64::try_from(gil.index(timeout)?).ok().map(Duration::from_nanos);
     let start = Instant::now();
     let mut first = true;
@@ -115,7 +123,7 @@ pub(super) fn next(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
         let slice = left.map_or(SLICE, |left| left.min(SLICE));
         let ask = if std::mem::take(&mut first) { Ring::next_releasing } else { Ring::next_again };
-        match gil.without(|| ask(&ring, None, Some(slice))) {
+        match gil.without(|| ask(&ring, stream.as_ref(), Some(slice))) {
             Err(error) if error.kind() == Kind::Timeout => {
                 if let Some(limit) = limit.filter(|_| left == Some(slice)) {
                     let nanoseconds = limit.as_nanos() as u64; // it was given as one

@@ -238,6 +238,25 @@ fn a_slot_that_is_given_up_does_not_hold_up_those_behind_it() {
 }
 
 #[test]
+fn a_slot_that_was_given_up_holds_nobody_up_though_its_memory_comes_back_later() {
+    check(|| {
+        let model = Model::new(2, 0, Order::Kept);
+        let (first, _) = model.acquire(1).unwrap();
+        let producer = model.clone();
+        let thread = thread::spawn(move || {
+            producer.change(|inner| inner.state.give_up(first));
+            producer.produce(1).unwrap();
+            producer.change(|inner| inner.state.close());
+        });
+        assert_eq!(model.next(2, false), Ok(1));
+        model.give_back(1);
+        assert_eq!(model.next(2, false), Err(Over::Closed));
+        thread.join().unwrap();
+        model.give_back(first);
+    });
+}
+
+#[test]
 fn a_consumer_that_keeps_its_batches_gets_more_of_them_and_then_an_error() {
     check(|| {
         let model = Model::new(1, 1, Order::Kept);

@@ -127,6 +127,14 @@ static void the_ends(void) {
     CHECK_EQUAL(dlb_batch_number(batch), 1);
     dlb_batch_release(batch, NULL);
     MUST(dlb_staging_acquire(ring, &values, NULL, 1, 0, &slot) == DLB_OK);
+    dlb_tensor *kept = dlb_tensor_retain(dlb_slot_tensor(slot, 0));
+    dlb_slot_release(slot); /* also where one of its tensors is kept, nobody waits for it */
+    CHECK_OK(put(ring, 1, 6, 0));
+    CHECK_OK(dlb_staging_next(ring, NULL, SECOND, &batch));
+    CHECK_EQUAL(dlb_batch_number(batch), 3);
+    dlb_batch_release(batch, NULL);
+    dlb_tensor_release(kept);
+    MUST(dlb_staging_acquire(ring, &values, NULL, 1, 0, &slot) == DLB_OK);
     dlb_staging_abort(ring, "the sensor is unplugged");
     CHECK_FAILS(dlb_slot_submit(slot), DLB_ERROR_CLOSED, "the sensor is unplugged");
     CHECK_FAILS(dlb_staging_next(ring, NULL, 0, &batch), DLB_ERROR_CLOSED, "the sensor is unplugged");

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stagers import stager_threads
 
 import dlbridge
 
@@ -30,6 +31,13 @@ def nothing_leaks() -> Iterator[None]:
     yield
     gc.collect()
     assert (dlbridge.live_tensors(), dlbridge.live_exports()) == before, "tensors or exports leaked"
+
+
+@pytest.fixture
+def no_stager_is_left() -> Iterator[None]:
+    yield
+    gc.collect()
+    assert stager_threads() == []
 
 
 @pytest.fixture(scope="session")

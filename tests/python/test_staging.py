@@ -6,9 +6,7 @@ import dataclasses
 import gc
 import json
 import multiprocessing
-import multiprocessing.shared_memory
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -23,27 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stagers import reused, stager_threads
 
 import dlbridge
 
-
-def stager_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("dlbridge stager")]
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    yield
-    gc.collect()
-    assert stager_threads() == []
-
-
-def reused(count: int, shape: tuple[int, ...] = (16, 32)) -> Iterator[np.ndarray]:
-    """A source that yields one array again and again, with other values."""
-    array = np.empty(shape, "int32")
-    for number in range(count):
-        array[...] = number
-        yield array
+pytestmark = pytest.mark.usefixtures("no_stager_is_left")
 
 
 def test_a_source_that_reuses_its_array_is_safe() -> None:
@@ -379,122 +361,6 @@ def test_a_forked_child_is_told_to_make_its_own() -> None:
         assert "make a new one in the child" in reader.recv()
         process.join(30)
         assert process.exitcode == 0
-
-
-class Numbers(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    def __len__(self) -> int:
-        return 64
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return torch.full((3, 5), index), index
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_dataloader_with_a_distributed_sampler_feeds_it(workers: int) -> None:
-    sampler = torch.utils.data.distributed.DistributedSampler(Numbers(), num_replicas=2, rank=1, shuffle=False)
-    loader = torch.utils.data.DataLoader(Numbers(), batch_size=4, num_workers=workers, sampler=sampler)
-    seen = []
-    with dlbridge.Stager(loader, as_="torch") as stager:
-        for images, labels in stager:
-            assert (images == labels[:, None, None]).all()
-            seen += labels.tolist()
-    assert seen == list(range(1, 64, 2))
-
-
-def write(name: str, ready: Any, free: Any) -> None:
-    memory = multiprocessing.shared_memory.SharedMemory(name=name)
-    array = np.ndarray((4, 100), "int64", memory.buf)
-    for number in range(20):
-        free.acquire()
-        array[number % 4] = number
-        ready.release()
-    del array
-    memory.close()
-
-
-def test_shared_memory_of_another_process_feeds_it() -> None:
-    context = multiprocessing.get_context("spawn")
-    memory = multiprocessing.shared_memory.SharedMemory(create=True, size=4 * 100 * 8)
-    ready, free = context.Semaphore(0), context.Semaphore(4)
-    process = context.Process(target=write, args=(memory.name, ready, free))
-
-    def batches() -> Iterator[np.ndarray]:
-        array = np.ndarray((4, 100), "int64", memory.buf)
-        for number in range(20):
-            ready.acquire()
-            yield array[number % 4]
-            free.release()  # asked for the next: this one has been copied
-
-    process.start()
-    try:
-        with dlbridge.Stager(batches(), as_="numpy") as stager:
-            assert [int(batch[99]) for batch in stager] == list(range(20))
-    finally:
-        process.join(30)
-        gc.collect()
-        memory.close()
-        memory.unlink()
-    assert signal.Signals.SIGTERM != process.exitcode == 0
-
-
-def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
-    return [*np.random.default_rng(seed).integers(0, 256, (count, 6, 8, 3), "uint8")]
-
-
-@pytest.mark.parametrize("stacked", [False, True])
-@pytest.mark.parametrize("workers", [1, 3])
-def test_pictures_are_stacked_cast_turned_and_scaled_on_the_way(stacked: bool, workers: int) -> None:
-    made = [pictures(5, seed) for seed in range(20)]
-    source = ((images if stacked else np.stack(images), np.arange(5)) for images in made)
-    options = {"dtype": {0: "float32"}, "layout": {0: "CHW"}, "scale": {0: 1 / 255}, "bias": {0: -0.5}}
-    with dlbridge.Stager(source, stack={0: stacked}, workers=workers, as_="numpy", **options) as stager:
-        for images, (got, labels) in zip(made, stager):
-            want = np.stack(images).transpose(0, 3, 1, 2) * np.float32(1 / 255) + np.float32(-0.5)
-            np.testing.assert_array_equal(got, want)
-            assert got.dtype == "float32"
-            assert labels.dtype == "int64"
-
-
-def test_a_cast_that_fails_names_the_batch_and_leaves_nothing_behind() -> None:
-    refused: list[tuple[Any, dict[str, Any], str]] = [
-        ([np.array([1.0, 2.0]), np.array([1.0, 1e300])], {"dtype": "float32"}, "batch 1: .*overflow|batch 1"),
-        ([[np.zeros(2), np.zeros(3)]], {"stack": True}, r"batch 0: array 1: its shape is \[3\]"),
-        ([[]], {"stack": True}, "batch 0: .* is empty"),
-        ([{"x": np.zeros(3)}], {"layout": {"x": "CHW"}}, r"batch 0, array \['x'\]: .*picture"),
-        ([np.zeros((0, 3, 3))], {"layout": "CHW"}, "batch 0: .* has no pictures"),
-        ([np.zeros((1, 2, 2), "uint8")], {"layout": "CHW", "scale": 2.0}, "batch 0: scale and bias"),
-        ([[np.zeros(2), "x"]], {"stack": True}, "batch 0: "),
-    ]
-    for batches, options, words in refused:
-        live = dlbridge.live_tensors()
-        with dlbridge.Stager(batches, **options) as stager:
-            with pytest.raises(dlbridge.Error, match=words):
-                list(stager)
-            with pytest.raises(StopIteration):
-                next(stager)
-        del stager
-        gc.collect()
-        assert dlbridge.live_tensors() == live, words
-
-
-@pytest.mark.parametrize("shape", [(), (7,), (0,), (5, 3), (2, 3, 4), (1, 1, 4, 5, 6)])
-def test_casts_of_any_shape_without_a_layout(shape: tuple[int, ...]) -> None:
-    values = np.random.default_rng(1).normal(size=shape)
-    with dlbridge.Stager(
-        [values.T, values], dtype="float32", scale=2.0, bias=1.0, ragged=True, as_="numpy"
-    ) as stager:
-        for got, array in zip(stager, (values.T, values)):
-            np.testing.assert_array_equal(got, array.astype("float32") * np.float32(2) + np.float32(1))
-            assert got.dtype == "float32"
-            assert got.shape == array.shape
-
-
-def test_stacked_lists_of_scalars_of_a_dict() -> None:
-    batches = [{"x": [np.full((2, 2), n, "int16")] * 3, "y": [np.array(n)] * 3} for n in range(4)]
-    with dlbridge.Stager(batches, stack=True, as_="torch") as stager:
-        for number, batch in enumerate(stager):
-            assert batch["x"].shape == (3, 2, 2)
-            assert batch["y"].tolist() == [number] * 3
 
 
 def test_a_bar_shows_progress(capsys: pytest.CaptureFixture[str]) -> None:

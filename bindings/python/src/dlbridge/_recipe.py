@@ -14,7 +14,8 @@ class Recipe:
     """The options of `stack` for every array; or, where one is a dict, for those that it names by their key."""
 
     def __init__(self, stack: Any, **options: Any) -> None:
-        self.stack, self.options = stack, options
+        self.stack = stack
+        self.options = {name: value for name, value in options.items() if value is not None}
 
     def stacks(self, key: Any) -> bool:
         """Whether the list of this key is to become one array."""
@@ -22,6 +23,8 @@ class Recipe:
 
     def chosen(self, key: Any) -> dict[str, Any]:
         """What `stack` is told for the array of this key; empty for a plain copy."""
+        if not self.options:
+            return {}
         found = {name: _of(value, key) for name, value in self.options.items()}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -35,7 +38,7 @@ class Recipe:
                 raise InvalidArgumentError("the list of arrays to stack is empty; leave such batches out")
         else:
             tensor = native.from_dlpack(array)
-            if set(options) <= {"casting"}:
+            if not options or set(options) == {"casting"}:
                 return tensor, (tensor.shape, tensor.dtype), None
             if options.get("layout") is None:
                 # In one piece, as the one array of a stack.

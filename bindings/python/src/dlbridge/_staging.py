@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 import time
 import warnings
@@ -19,6 +20,7 @@ from ._structure import put_together, take_apart
 from ._timeline import StagerStats, Timeline
 
 _clock = time.perf_counter_ns
+_CUDA = 2
 # How long closing waits for a source that does not return.
 _PATIENCE = 5.0
 
@@ -47,7 +49,9 @@ class _Work:
         self.over = False
         self.left = workers
         self.count = 0
-        self.first: list[tuple[str, tuple[int, ...], str]] | None = None
+        self.first: tuple[list[str], tuple[Any, ...]] | None = (
+            None  # the arrays of batch 0: paths, shapes and dtypes
+        )
         self.rests: dict[
             int, tuple[Any, int]
         ] = {}  # by number of the batch: what was around its arrays, and since when
@@ -99,9 +103,10 @@ class _Work:
         end = _clock()
         add = self.timeline.add
         with self.lock:
-            self.times["source"] += add(f"producer {name}", "load", ticket, begin, asked)
-            self.times["slot"] += add(f"producer {name}", "wait for slot", ticket, waiting, filling)
-            self.times["copy"] += add(f"copy {name}", "copy", ticket, filling, end)
+            times = self.times
+            times["source"] += add("producer" + name, "load", ticket, begin, asked)
+            times["slot"] += add("producer" + name, "wait for slot", ticket, waiting, filling)
+            times["copy"] += add("copy" + name, "copy", ticket, filling, end)
             add(f"slot {chosen}", "fill", ticket, filling, end)
         return True
 
@@ -129,21 +134,19 @@ class _Work:
         """Refuses a batch that is not like the first."""
         if not likes:
             raise InvalidArgumentError(f"batch {number} holds no array; yield arrays, or tuples or dicts of them")
-        found = [(path, shape, str(dtype)) for path, (shape, dtype) in zip(paths, likes)]
-        first = self.first = self.first or found
-        if self.ragged or found == first:
+        paths0, likes0 = self.first = self.first or (paths, likes)
+        if self.ragged or (likes == likes0 and paths == paths0):
             return
         advice = "; pad it, drop it (drop_last), or pass ragged=True"
-        if paths != [path for path, _, _ in first]:
-            have, had = ", ".join(paths), ", ".join(path for path, _, _ in first)
+        if paths != paths0:
+            have, had = ", ".join(paths), ", ".join(paths0)
             raise InvalidArgumentError(f"batch {number} has the arrays {have} and batch 0 had {had}{advice}")
-        for (path, shape, dtype), (_, shape0, dtype0) in zip(found, first):
+        for path, (shape, dtype), (shape0, dtype0) in zip(paths, likes, likes0):
+            where = f"batch {number}{_at(path)}"
             if shape != shape0:
-                raise InvalidArgumentError(
-                    f"batch {number}{_at(path)} has shape {shape} and batch 0 had {shape0}{advice}"
-                )
+                raise InvalidArgumentError(f"{where} has shape {shape} and batch 0 had {shape0}{advice}")
             if dtype != dtype0:
-                raise InvalidArgumentError(f"batch {number}{_at(path)} is {dtype} and batch 0 was {dtype0}{advice}")
+                raise InvalidArgumentError(f"{where} is {dtype} and batch 0 was {dtype0}{advice}")
 
     def fail(self, error: BaseException) -> None:
         """The loop gets what was loaded before, then this."""
@@ -235,7 +238,7 @@ class Stager:
             raise InvalidArgumentError(f"timeout is {timeout}; pass seconds, 0 or more, or None to wait for ever")
         if order not in ("kept", "first"):
             raise InvalidArgumentError(f"order is {order!r}; pass 'kept' or 'first'")
-        native._device(device)
+        self._device: tuple[int, int] = native._device(device)
         self._batches, self._workers, self._ragged = batches, workers, ragged
         self._timeout = -1 if timeout is None else int(timeout * 1e9)
         self._ring_options = (device, slots, keep, order == "first")
@@ -260,9 +263,9 @@ class Stager:
             self._batches = ()
         work = self._work = _Work(self._ring, source, self._workers, self._ragged, self._recipe)
         del source
-        names = [""] if self._workers == 1 else [str(number) for number in range(self._workers)]
+        names = [""] if self._workers == 1 else [f" {number}" for number in range(self._workers)]
         threads = [
-            threading.Thread(target=work.run, args=(name,), name=f"dlbridge stager {name}".rstrip(), daemon=True)
+            threading.Thread(target=work.run, args=(name,), name=f"dlbridge stager{name}", daemon=True)
             for name in names
         ]
         # Also when this is collected, and when the interpreter ends.
@@ -298,7 +301,9 @@ class Stager:
                 work.timeline.add(f"slot {chosen}", "use", number, since, asked)
         work.ended = asked
         try:
-            number, chosen, *tensors = native._staging_next(work.ring.handle, self._timeout)
+            number, chosen, *tensors = native._staging_next(
+                work.ring.handle, self._timeout, _stream_on(self._device)
+            )
         except ClosedError:
             error, work.error = work.error, None
             self.close()
@@ -369,6 +374,15 @@ def _converter(as_: Any) -> Callable[[Any], Any]:
     if isinstance(as_, str) and as_ in direct:
         return direct[as_]
     return lambda tensor: to(tensor, as_)
+
+
+def _stream_on(device: tuple[int, int]) -> int:
+    """The stream that the loop computes on: torch's current one if torch uses CUDA, else the default one."""
+    kind, number = device
+    torch = sys.modules.get("torch") if kind == _CUDA else None
+    if torch is None or not torch.cuda.is_initialized():
+        return 0
+    return int(torch.cuda.current_stream(number).cuda_stream)
 
 
 def _progress(batches: Any) -> Any:

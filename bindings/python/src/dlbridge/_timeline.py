@@ -63,15 +63,20 @@ class Timeline:
     MOST = 100_000
 
     def __init__(self) -> None:
-        self.spans: deque[Span] = deque(maxlen=self.MOST)
+        # As tuples: they are made for every batch, and read seldom.
+        self._spans: deque[tuple[str, str, int, int, int]] = deque(maxlen=self.MOST)
+
+    @property
+    def spans(self) -> list[Span]:
+        return [Span(*span) for span in list(self._spans)]
 
     def add(self, lane: str, what: str, batch: int, begin: int, end: int) -> int:
-        self.spans.append(Span(lane, what, batch, begin, end))
+        self._spans.append((lane, what, batch, begin, end))
         return end - begin
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Chrome's trace format: open it at ui.perfetto.dev or in chrome://tracing."""
-        spans = list(self.spans)
+        spans = self.spans
         start = min((span.begin for span in spans), default=0)
         lanes = _lanes(spans)
         events: list[dict[str, Any]] = [
@@ -104,7 +109,7 @@ class Timeline:
             from matplotlib.figure import Figure
         except ImportError as missing:
             raise UnavailableError("matplotlib is not installed; run pip install matplotlib") from missing
-        spans = list(self.spans)[-400:]
+        spans = self.spans[-400:]
         start = min((span.begin for span in spans), default=0)
         lanes = _lanes(spans)
         figure = Figure(figsize=(10, 1 + 0.5 * len(lanes)), layout="constrained")
