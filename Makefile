@@ -141,9 +141,10 @@ bench-handoff-python: package
 bench-memory: package ## what memory costs, fresh and warm, beside NumPy, torch and malloc
 	@$(PY) benches/memory.py
 
-bench-copy: package ## what copies cost, beside NumPy, torch and OpenCV; the picture in docs/copies.svg
-	@$(PY) -m pip install --quiet --disable-pip-version-check opencv-python-headless || true
-	@$(PY) benches/copies.py --plot docs/copies.svg
+# torchvision 0.28 is the one of torch 2.13; its dependencies are there.
+bench-copy: package ## what copies cost, beside NumPy, torch, OpenCV and torchvision; in docs/copies.svg and the README's table
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps opencv-python-headless torchvision==0.28.0 || true
+	@$(PY) benches/copies.py --plot docs/copies.svg --readme README.md
 
 clean: ## everything that was built, .venv included
 	rm -rf build target .venv .venv-packaging
