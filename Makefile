@@ -142,9 +142,10 @@ bench-handoff-python: package
 bench-memory: package ## what memory costs, fresh and warm, beside NumPy, torch and malloc
 	@$(PY) benches/memory.py
 
-bench-copy: package ## what copies cost, beside NumPy, torch and OpenCV; the picture in docs/copies.svg
-	@$(PY) -m pip install --quiet --disable-pip-version-check opencv-python-headless || true
-	@$(PY) benches/copies.py --plot docs/copies.svg
+# torchvision 0.28 is the one of torch 2.13; its dependencies are there.
+bench-copy: package ## what copies cost, beside NumPy, torch, OpenCV and torchvision; in docs/copies.svg and the README's table
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps opencv-python-headless torchvision==0.28.0 || true
+	@$(PY) benches/copies.py --plot docs/copies.svg --readme README.md
 
 bench-staging: package ## what staging costs and hides, beside a loop with queues, DataLoader and no overlap
 	@$(PY) benches/staging.py

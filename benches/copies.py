@@ -1,6 +1,6 @@
-"""What copies cost, beside the best of NumPy, torch (1 and 2 threads) and OpenCV, in turn, in one process.
+"""What copies cost, beside the best of NumPy, torch (1 and 2 threads), OpenCV and torchvision, in turn, in one process.
 
-python benches/copies.py [--rounds 15] [--only TEXT] [--quick] [--plot docs/copy.svg]
+python benches/copies.py [--rounds 15] [--only TEXT] [--quick] [--plot docs/copies.svg] [--readme README.md]
 
 Medians in microseconds. The rows are in `copy_rows/`: a module there has `rows()`, which gives them one after the
 other. "memcpy" is the C library's, of the same bytes into memory that is mapped already: what one thread could do at
@@ -12,19 +12,23 @@ from __future__ import annotations
 import argparse
 import importlib
 import pkgutil
+import re
 import statistics
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import copy_rows
-import torch
 from copy_rows.row import Row
 
 import dlbridge
 
 # Long enough for the clock, in nanoseconds.
 LEAST = 100_000
+
+# What the README's table lies between.
+TABLE = re.compile(r"(<!-- make bench-copy -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def once(call: object, count: int) -> float:
@@ -64,6 +68,7 @@ class Result:
         self.row = row
         self.ours = times["dlbridge"]
         self.memcpy = times.get("memcpy")
+        self.goal = row.goal
         peers = {name: each for name, each in times.items() if name not in ("dlbridge", "memcpy")}
         self.peer = min(peers, key=lambda name: peers[name])
         self.best = peers[self.peer]
@@ -72,9 +77,19 @@ class Result:
     def ratio(self) -> float:
         return self.best / self.ours
 
+    @property
+    def met(self) -> bool:
+        return self.goal is None or self.ratio >= self.goal
+
+    def cells(self) -> tuple[str, ...]:
+        """Of the README's table."""
+        goal = "" if self.goal is None else f"{self.goal:g}, {'met' if self.met else '**not met**'}"
+        memcpy = "" if self.memcpy is None else text(self.memcpy)
+        return self.row.name, text(self.ours), text(self.best), self.peer, f"{self.ratio:.2f}", goal, memcpy
+
     def __str__(self) -> str:
-        met = "" if self.row.goal is None else "met" if self.ratio >= self.row.goal else "NOT met"
-        goal = "" if self.row.goal is None else f"{self.row.goal:g}"
+        met = "" if self.goal is None else "met" if self.met else "NOT met"
+        goal = "" if self.goal is None else f"{self.goal:g}"
         memcpy = "" if self.memcpy is None else text(self.memcpy)
         return (
             f"  {self.row.name:<46}{text(self.ours):>10}{text(self.best):>11}  {self.peer:<18}"
@@ -82,13 +97,13 @@ class Result:
         )
 
 
-def modules(only: str) -> list[str]:
+def modules() -> list[str]:
     return [name for _, name, _ in pkgutil.iter_modules(copy_rows.__path__) if name != "row"]
 
 
 def run(rounds: int, only: str, quick: bool) -> list[Result]:
     results = []
-    for name in modules(only):
+    for name in modules():
         module = importlib.import_module(f"copy_rows.{name}")
         print(f"\n{module.__doc__.splitlines()[0]}  (goal: best peer / dlbridge, at least)")
         print(f"  {'':<46}{'dlbridge':>10}{'best peer':>11}  {'':<18}{'ratio':>6}{'goal':>6}  {'':<8}{'memcpy':>10}")
@@ -109,9 +124,8 @@ def plot(path: str, results: list[Result]) -> None:
 
     figure, axes = plt.subplots(figsize=(9, 0.24 * len(results) + 1), layout="constrained")
     for place, result in enumerate(results):
-        goal = result.row.goal
-        met = goal is None or result.ratio >= goal
-        axes.barh(place, result.ratio, color="#2f6f9f" if met else "#c98a5a", height=0.7)
+        goal = result.goal
+        axes.barh(place, result.ratio, color="#2f6f9f" if result.met else "#c98a5a", height=0.7)
         if goal is not None:
             axes.plot([goal, goal], [place - 0.4, place + 0.4], color="black", linewidth=1.5)
         axes.text(result.ratio * 1.03, place, f"{result.ratio:.1f}", va="center", fontsize=7)
@@ -127,21 +141,43 @@ def plot(path: str, results: list[Result]) -> None:
     print(f"\n{path} drawn")
 
 
+def write_table(path: Path, results: list[Result], summary: str) -> None:
+    """Puts the table where the file has its marks."""
+    lines = ["| microseconds | dlbridge | best peer | which | ratio | goal | memcpy |", "|---|--:|--:|---|--:|---|--:|"]
+    lines += [f"| {' | '.join(result.cells())} |" for result in results]
+    table = "\n".join([*lines, "", summary, ""])
+    before = path.read_text()
+    assert TABLE.search(before), f"{path} has no {TABLE.pattern}"
+    path.write_text(TABLE.sub(lambda marks: f"{marks[1]}{table}{marks[2]}", before))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="rows whose name has this text")
     parser.add_argument("--quick", action="store_true", help="no arrays of 1 GiB and more")
     parser.add_argument("--plot", help="write the ratios as a picture, too")
+    parser.add_argument("--readme", type=Path, help="put the table there, between its marks")
     chosen = parser.parse_args()
     dlbridge.memory_limit(6 << 30)
-    print(f"dlbridge: {dlbridge.get_num_threads()} threads, {dlbridge.simd_level()}; torch {torch.__version__}")
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch", "torchvision", "opencv-python-headless"))
+    machine = f"{dlbridge.get_num_threads()} threads, {dlbridge.simd_level()}"
+    print(f"dlbridge: {machine}; {libraries}")
     results = run(chosen.rounds, chosen.only, chosen.quick)
-    met = sum(result.row.goal is not None and result.ratio >= result.row.goal for result in results)
-    goals = sum(result.row.goal is not None for result in results)
-    print(f"\n{met} of {goals} goals met")
+    goals = [result for result in results if result.goal is not None]
+    summary = f"{sum(result.met for result in goals)} of {len(goals)} goals met."
+    print(f"\n{summary}")
     if chosen.plot:
         plot(chosen.plot, results)
+    if chosen.readme:
+        write_table(chosen.readme, results, f"{summary} dlbridge: {machine}. Beside {libraries}.")
+
+
+def version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "UNAVAILABLE"
 
 
 if __name__ == "__main__":

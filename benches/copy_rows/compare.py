@@ -45,9 +45,10 @@ def equals() -> Iterator[Row]:
 def mismatches() -> Iterator[Row]:
     for dtype, size in (("float32", 16 * MIB), ("float32", 16 * MIB - 37)):
         a = numbers((size,), dtype)
-        b = a.copy()
-        b[size // 16] += 1
-        yield row(f"equal {dtype} {size:,}, mismatch at 1/16", (a, b), EQUAL, False, 5)
+        for where, place in (("1/16", size // 16), ("1/1000", size // 1000), ("7", 7)):
+            b = a.copy()
+            b[place] += 1
+            yield row(f"equal {dtype} {size:,}, mismatch at {where}", (a, b), EQUAL, False, 5)
 
 
 def close() -> Iterator[Row]:

@@ -1,4 +1,7 @@
 //! Transposes: one loop is packed in the source, another in the destination. Whole cache lines on both sides.
+//!
+//! Lines whose distance is a large power of two have few places in the caches and push each other out. Where they have,
+//! columns are put together between the two and written as runs; where not, blocks go from one side to the other.
 
 use super::item::Item;
 use super::level::per_level;
@@ -26,8 +29,13 @@ const LINE: usize = 64;
 const ALIGNED_RUN: usize = 128;
 const RUN: usize = 512;
 
-/// Columns before they are written: as many as a line has items, so that each line of the source is read at once. Lines
-/// that are powers of two apart push each other out of the caches, and have to be done with.
+/// Lines that are a multiple of this apart push each other out of the caches.
+const CROWDED: isize = 1024;
+/// Rows and bytes of a strip: two neighbouring lines of each row, which the processor likes to fetch together, stay in
+/// the second-level cache beside what is written meanwhile (measured).
+const STRIP: (usize, usize) = (512, 2 * LINE);
+
+/// Columns before they are written: as many as a line has items, so that each line of the source is read at once.
 #[repr(C, align(64))]
 struct Columns([MaybeUninit<u8>; LINE * (RUN + LINE)]);
 
@@ -41,6 +49,40 @@ per_level! {
 /// The items of both sides are there, and share no memory.
 #[inline(always)]
 unsafe fn transpose_body<T: Item, const STREAMING: bool>(plane: Plane) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match plane.from_step % CROWDED == 0 || plane.to_step % CROWDED == 0 {
+            true => through_columns::<T, STREAMING>(plane),
+            false => strips::<T>(plane),
+        }
+    }
+}
+
+/// Straight across, strip by strip.
+///
+/// # Safety
+///
+/// As for [`transpose_body`].
+#[inline(always)]
+unsafe fn strips<T: Item>(plane: Plane) {
+    let (high, wide) = (STRIP.0, STRIP.1 / size_of::<T>());
+    for row in (0..plane.rows).step_by(high) {
+        let rows = high.min(plane.rows - row);
+        for column in (0..plane.columns).step_by(wide) {
+            let part = plane.part(column, row, wide.min(plane.columns - column), rows, size_of::<T>());
+            // SAFETY: a part of the plane.
+            unsafe { blocks::<T>(part, false) }
+        }
+    }
+}
+
+/// By way of a buffer, of which runs are written; with `STREAMING` past the caches.
+///
+/// # Safety
+///
+/// As for [`transpose_body`].
+#[inline(always)]
+unsafe fn through_columns<T: Item, const STREAMING: bool>(plane: Plane) {
     let item = size_of::<T>();
     let aligned = plane.to_step % LINE as isize == 0;
     let run = if aligned { ALIGNED_RUN } else { RUN };

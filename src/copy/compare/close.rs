@@ -95,7 +95,7 @@ impl Number for Float16 {
 #[inline(always)]
 pub(super) fn round_to_float16(value: f32) -> f32 {
     let (bits, size) = (value.to_bits(), value.abs());
-    let normal = (bits & 0x7fff_ffff) + 0xfff + (bits >> 13 & 1) & !0x1fff;
+    let normal = ((bits & 0x7fff_ffff) + 0xfff + ((bits >> 13) & 1)) & !0x1fff;
     // From 65520 on there is only infinity.
     let normal = f32::from_bits(normal);
     let normal = if normal >= 65536.0 { f32::INFINITY } else { normal };

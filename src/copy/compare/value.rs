@@ -85,10 +85,10 @@ pub(super) fn is_comparable(dtype: DLDataType) -> bool {
 pub(super) unsafe fn read(dtype: DLDataType, from: *const u8) -> Value {
     macro_rules! get {
         ($type:ty) => {
+            // SAFETY: promised by the caller.
             unsafe { from.cast::<$type>().read_unaligned() }
         };
     }
-    // SAFETY (of `get` in all arms): promised by the caller.
     match (dtype.code.0, dtype.bits) {
         (0, 8) => Value::Int(get!(i8).into()),
         (0, 16) => Value::Int(get!(i16).into()),
