@@ -17,6 +17,7 @@ mod pool;
 mod scenarios;
 mod standin;
 mod stress;
+mod waits;
 mod watchdog;
 
 use std::panic::catch_unwind;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         pins::tests,
         failures::tests,
         every_call::tests,
+        waits::tests,
         stress::tests,
         messages::tests,
     ];
