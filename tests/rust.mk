@@ -8,7 +8,7 @@ TCH_CRATES := -p dlbridge-tch -p rust_service
 VALGRIND_TORCH := valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
     --errors-for-leak-kinds=definite --suppressions=$(ROOT)/tests/torch.supp
 
-.PHONY: test-rust test-rust-asan test-device test-device-asan test-race test-tch doc
+.PHONY: test-rust test-rust-asan test-device test-device-asan stress-device test-race test-tch doc
 
 test-rust: doc ## the Rust suites with every feature and with none, clippy with warnings as errors, and the formatting
 	$(CARGO) test --quiet --all-features
@@ -26,6 +26,9 @@ test-device: standin ## the CUDA half of the device layer, against a stand-in fo
 test-device-asan: standin ## the same under AddressSanitizer
 	STANDIN_FOLDER=$(ROOT)/$(STANDIN) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
 	    $(CARGO) test --quiet --target x86_64-unknown-linux-gnu --test device
+
+stress-device: standin ## the stress of the device layer for a minute each, on the stand-in and on the CPU
+	STANDIN_FOLDER=$(ROOT)/$(STANDIN) DLB_STRESS_SECONDS=60 $(CARGO) test --quiet --test device -- eight_threads streams_of_the_cpu
 
 # Optimised a little, or a million cycles under the sanitizer take minutes.
 test-race: ## a million hand-overs, and copies on streams, from eight threads, under ThreadSanitizer

@@ -21,6 +21,8 @@ pub struct Piece {
     pub bytes: usize,
     /// The alignment that was asked for.
     pub alignment: usize,
+    /// How many bytes before `data` belong to it too, for the sake of the alignment.
+    pub(crate) skipped: usize,
     /// What a pool remembers of the memory.
     pub(super) held: Option<Box<Held>>,
 }
@@ -28,7 +30,7 @@ pub struct Piece {
 impl Piece {
     /// What an implementation of [`Allocator`] answers.
     pub fn new(data: NonNull<c_void>, bytes: usize, alignment: usize) -> Self {
-        Piece { data, bytes, alignment, held: None }
+        Piece { data, bytes, alignment, skipped: 0, held: None }
     }
 }
 

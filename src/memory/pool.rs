@@ -263,7 +263,8 @@ unsafe impl Allocator for Pool {
                 }
             };
             if let Some(held) = held {
-                return Ok(Piece { data: held.piece.data, bytes, alignment, held: Some(held) });
+                let data = held.piece.data;
+                return Ok(Piece { held: Some(held), ..Piece::new(data, bytes, alignment) });
             }
         }
     }

@@ -96,7 +96,8 @@ fn cast_first(
         return request.cast(gil, &tensor, dtype, None).map(Some);
     }
     // One pass, into memory from which the driver uploads without staging it.
-    let pinned = gil.without(|| crate::device::empty(tensor.shape(), dtype, place, true))?;
+    crate::device::check_device(place)?;
+    let pinned = gil.without(|| crate::device::empty(tensor.shape(), dtype, DLDevice::CPU, true))?;
     let (made, report) = request.cast(gil, &tensor, dtype, Some(&pinned))?;
     Ok(Some((moved(gil, &made, place)?, report)))
 }

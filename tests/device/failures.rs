@@ -1,53 +1,17 @@
-//! Every call of the driver fails in turn: nothing leaks, nothing hangs, and what failed is said, once.
+//! What is said when the driver fails, to whom, and for how long. `every_call.rs` has each call fail in turn.
 
 use crate::given::*;
-use crate::standin::{fail, fail_late, has_failed, heal, left, set_delay};
-use dlbridge::device::{Stream, pin};
-use dlbridge::tensor::dtype;
-use dlbridge::{Kind, Result, Tensor};
+use crate::scenarios::{SCENARIOS, Streams};
+use crate::standin::{fail, fail_late, failed, heal};
+use dlbridge::device::Stream;
 use std::process::{Command, ExitCode};
-use std::sync::LazyLock;
 
 crate::tests!(
-    every_call_fails_in_turn,
     every_first_call_fails_in_turn,
-    a_device_is_lost_at_every_call,
     a_failure_is_told_to_all_who_wait_and_reported_once,
     what_fails_late_is_told_as_well,
     a_failure_of_one_stream_reaches_what_waits_for_it,
 );
-
-/// What may fail without anybody noticing, since it is made up for: the host waits where the stream cannot, the event is
-/// asked again, what was to be freed is freed, whether memory is pinned does not matter.
-const MADE_UP_FOR: [&str; 11] = [
-    "cuCtxPushCurrent",
-    "cuCtxPopCurrent",
-    "cuStreamWaitEvent",
-    "cuEventQuery",
-    "cuEventSynchronize",
-    "cuStreamDestroy",
-    "cuEventDestroy",
-    "cuMemFree",
-    "cuMemFreeHost",
-    "cuMemHostUnregister",
-    "cuStreamSynchronize",
-];
-
-/// What has to be reported.
-const REPORTED: [&str; 12] = [
-    "cuStreamCreate",
-    "cuLaunchHostFunc",
-    "cuEventRecord",
-    "cuMemAlloc",
-    "cuMemHostAlloc",
-    "cuMemHostRegister",
-    "cuPointerGetAttribute",
-    "cuMemcpyHtoDAsync",
-    "cuMemcpyDtoHAsync",
-    "cuMemcpyDtoDAsync",
-    "cuMemcpyPeerAsync",
-    "cuMemcpy2DAsync",
-];
 
 /// What is called once in a process.
 const FIRST_CALLS: [&str; 6] = [
@@ -62,127 +26,33 @@ const FIRST_CALLS: [&str; 6] = [
 const CODE: i32 = 719;
 const NAME: &str = "CUDA_ERROR_LAUNCH_FAILED";
 
-/// A bit of everything; whether what came back is right.
-fn everything() -> Result<bool> {
-    let (stream, other) = (Stream::new(FIRST)?, Stream::new(SECOND)?);
-    let [first, second] = [FIRST, SECOND].map(dlbridge::device::device_allocator);
-    let (first, second) = (first?, second?);
-    let locked = dlbridge::device::pinned_allocator(FIRST)?;
-    // Through the staging buffers, each used again.
-    static LARGE: LazyLock<Tensor> = LazyLock::new(|| host(pattern((13 << 18) + 5, 3)));
-    let there = of(&first, LARGE.shape())?;
-    copy(&LARGE, &there, &stream)?;
-    let mut right = download(&there, &stream)? == elements(&LARGE)?;
-    // Rows of pinned memory, on to the other device, and back by way of what has every second column.
-    let padded = of(&locked, &[40, 64])?;
-    fill(&padded, &pattern(40 * 64, 8));
-    let rows = padded.slice(1, None, Some(48), 1)?;
-    let (here, beyond) = (of(&first, &[40, 48])?, of(&second, &[40, 48])?);
-    copy(&rows, &here, &stream)?;
-    copy(&here, &beyond, &other)?;
-    let again = of(&second, &[40, 48])?;
-    copy(&beyond, &again, &other)?;
-    let wide = Tensor::empty(&[40, 96], dtype::U32)?.slice(1, None, None, 2)?;
-    let done = copy(&again, &wide, &other)?;
-    done.wait()?;
-    right &= elements(&wide)? == elements(&rows)?;
-    // Memory that is pinned where it is.
-    let (source, back) = (host(pattern(5000, 1)), of(&first, &[5000])?);
-    // SAFETY: the tensor lives longer.
-    let pinned = unsafe { pin(source.data(), source.nbytes()) }?;
-    copy(&source, &back, &other).map(drop).unwrap_err(); // of the first device
-    copy(&source, &back, &stream)?;
-    drop(pinned);
-    stream.wait_event(&other.record()?)?;
-    right &= download(&back, &stream)? == pattern(5000, 1);
-    stream.synchronize()?;
-    other.synchronize()?;
-    drop((there, padded, rows, here, beyond, again, wide, back));
-    trim();
-    Ok(right)
-}
-
-/// Has one call fail; whether it was made.
-fn one_failure(function: &str, nth: i64, lost: bool) -> bool {
-    trim();
-    let before = left();
-    fail(function, nth, CODE, lost);
-    let outcome = everything();
-    let failed = has_failed();
-    heal();
-    match outcome {
-        Ok(right) => {
-            assert!(right, "{function}, call {nth}: wrong elements");
-            let reported = !failed || !REPORTED.contains(&function);
-            assert!(reported, "{function}, call {nth}: it failed and nobody was told");
-        }
-        Err(error) => {
-            assert!(failed, "{function}, call {nth}: {error}");
-            assert_eq!(error.kind(), Kind::Device, "{function}, call {nth}: {error}");
-            assert!(error.to_string().contains(NAME), "{function}, call {nth}: {error}");
-        }
-    }
-    nothing_but(before, &format!("{function}, call {nth}"));
-    failed
-}
-
-/// All calls of a function where there are few, and fewer and fewer of many.
-fn in_turn(function: &str, lost: bool) -> i64 {
-    let mut nth = 1;
-    while one_failure(function, nth, lost) {
-        nth += 1 + nth / 12;
-    }
-    nth - 1
-}
-
-fn every_call_fails_in_turn() {
-    set_delay(50);
-    assert!(everything().unwrap());
-    for function in REPORTED.iter().chain(&MADE_UP_FOR) {
-        let calls = in_turn(function, false);
-        // It drops what is left over, waits where events fail, and destroys events that are too many: not here.
-        let here = !["cuEventDestroy", "cuStreamSynchronize"].contains(function);
-        assert!(calls > 0 || !here, "{function} was never called");
-        assert!(everything().unwrap(), "after {function} failed");
-    }
-    set_delay(200);
-}
-
-fn a_device_is_lost_at_every_call() {
-    set_delay(50);
-    for function in [
-        "cuMemcpyHtoDAsync",
-        "cuEventRecord",
-        "cuStreamWaitEvent",
-        "cuEventQuery",
-        "cuMemcpyPeerAsync",
-        "cuMemFree",
-    ] {
-        in_turn(function, true);
-        assert!(everything().unwrap(), "after {function} failed");
-    }
-    set_delay(200);
-}
-
 fn every_first_call_fails_in_turn() {
+    let codes = [
+        ("2", "CUDA_ERROR_OUT_OF_MEMORY"),
+        ("400", "CUDA_ERROR_INVALID_HANDLE"),
+        ("719", "CUDA_ERROR_LAUNCH_FAILED"),
+    ];
     for function in FIRST_CALLS {
-        let program = std::env::current_exe().unwrap();
-        let output = Command::new(program).args(["first call", function]).output().unwrap();
-        let said =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains(NAME), "{function}: {said}");
+        for (code, name) in codes {
+            let program = std::env::current_exe().unwrap();
+            let output = Command::new(program).args(["first call", function, code]).output().unwrap();
+            let [said, complained] =
+                [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            assert!(output.status.success() && said.contains(name), "{function}: {said}{complained}");
+        }
     }
 }
 
-/// What `main` runs in a process of its own.
-pub fn first_call(function: &str) -> ExitCode {
-    fail(function, 1, CODE, false);
-    let error = everything().unwrap_err();
-    println!("{error}");
-    let told = has_failed() && error.to_string().contains(NAME);
+/// What `main` runs in a process of its own: says what failed, and is content where all goes well afterwards.
+pub fn first_call(function: &str, code: i32) -> ExitCode {
+    fail(function, 1, code, false);
+    let everything =
+        || SCENARIOS.iter().map(|(_, scenario)| scenario(&Streams::default())).find(|done| *done != Ok(true));
+    let failure = everything();
+    println!("{failure:?}");
+    let told = failed() == Some(function) && matches!(failure, Some(Err(_)));
     heal();
-    let works = everything().is_ok_and(|right| right);
-    ExitCode::from(u8::from(!(told && works)))
+    ExitCode::from(u8::from(!(told && everything().is_none())))
 }
 
 fn a_failure_is_told_to_all_who_wait_and_reported_once() {

@@ -6,14 +6,19 @@
 //! `DLB_VERBOSE=1` each test says its name first.
 
 mod copies;
+mod every_call;
 mod failures;
+mod foreign;
 mod given;
 mod messages;
 mod order;
 mod pins;
 mod pool;
+mod scenarios;
 mod standin;
 mod stress;
+mod waits;
+mod watchdog;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -41,11 +46,12 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == "stress without waits") {
         return stress::without_waits();
     }
-    if let [first, function] = &arguments[..]
+    if let [first, function, code] = &arguments[..]
         && first == "first call"
     {
-        return failures::first_call(function);
+        return failures::first_call(function, code.parse().unwrap());
     }
+    watchdog::start();
     let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let (mut run, mut failed) = (0, 0);
     let files = [
@@ -54,6 +60,8 @@ fn main() -> ExitCode {
         pool::tests,
         pins::tests,
         failures::tests,
+        every_call::tests,
+        waits::tests,
         stress::tests,
         messages::tests,
     ];
@@ -65,7 +73,8 @@ fn main() -> ExitCode {
             println!("{name}");
         }
         let before = standin::violations();
-        let passed = catch_unwind(test).is_ok() && standin::violations() == before;
+        let passed =
+            catch_unwind(|| watchdog::watched(name, 600, test)).is_ok() && standin::violations() == before;
         let context_is_restored = standin::live(c"contexts pushed here") == 0;
         run += 1;
         if !passed || !context_is_restored {

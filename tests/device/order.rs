@@ -1,12 +1,12 @@
 //! The order of things: between streams, ours and others', between devices and the CPU; waiting; forks.
 
+use crate::foreign::{ForeignStream, with_context};
 use crate::given::*;
-use crate::standin::{function, live, set_delay};
+use crate::standin::{live, set_delay};
 use dlbridge::device::{Stream, devices};
 use dlbridge::dlpack::DLDevice;
 use dlbridge::{Error, Kind, Tensor, Transfer};
 use std::ffi::c_void;
-use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
 crate::tests!(
@@ -39,50 +39,13 @@ fn copies_of_two_streams_are_ordered_by_events() {
     });
 }
 
-/// A stream that somebody else made.
-fn foreign() -> *mut c_void {
-    let mut made = null_mut();
-    let created = with_context(0, || {
-        // SAFETY: the function has these arguments, and a context is current.
-        unsafe {
-            let create: extern "C" fn(*mut *mut c_void, u32) -> i32 =
-                std::mem::transmute(function("cuStreamCreate"));
-            create(&mut made, 1)
-        }
-    });
-    assert_eq!(created, 0);
-    made
-}
-
-/// Runs `body` with the context of a device current, as code of somebody else would.
-fn with_context<T>(device: i32, body: impl FnOnce() -> T) -> T {
-    // SAFETY: the functions have these arguments.
-    let (retain, push, pop) = unsafe {
-        (
-            std::mem::transmute::<*mut c_void, extern "C" fn(*mut *mut c_void, i32) -> i32>(function(
-                "cuDevicePrimaryCtxRetain",
-            )),
-            std::mem::transmute::<*mut c_void, extern "C" fn(*mut c_void) -> i32>(function(
-                "cuCtxPushCurrent_v2",
-            )),
-            std::mem::transmute::<*mut c_void, extern "C" fn(*mut *mut c_void) -> i32>(function(
-                "cuCtxPopCurrent_v2",
-            )),
-        )
-    };
-    let mut context = null_mut();
-    assert_eq!((retain(&mut context, device), push(context)), (0, 0));
-    let result = body();
-    assert_eq!(pop(&mut context), 0);
-    result
-}
-
 fn streams_of_others_take_part() {
     nothing_left(|| {
         set_delay(3000);
-        let handle = foreign();
+        let theirs = ForeignStream::new(0).unwrap();
+        let handle = theirs.handle();
         {
-            // SAFETY: it is destroyed below, when the stream is gone.
+            // SAFETY: it is destroyed at the end, when the stream is gone.
             let theirs = unsafe { Stream::from_native(FIRST, handle) }.unwrap();
             assert_eq!(theirs.native(), Some(handle));
             let ours = stream();
@@ -96,14 +59,6 @@ fn streams_of_others_take_part() {
             }
             theirs.synchronize().unwrap();
         }
-        with_context(0, || {
-            // SAFETY: the function has this argument, and the stream is used no more.
-            unsafe {
-                let destroy: extern "C" fn(*mut c_void) -> i32 =
-                    std::mem::transmute(function("cuStreamDestroy_v2"));
-                assert_eq!(destroy(handle), 0);
-            }
-        });
         set_delay(200);
     });
 }

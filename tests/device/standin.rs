@@ -66,12 +66,12 @@ control! {
     fn standin_fail(function: *const c_char, nth: c_long, code: c_int, lost: c_int);
     fn standin_fail_late(nth: c_long, code: c_int);
     fn standin_reset();
-    fn standin_ignore_waits(ignore: c_int);
+    fn standin_ignore_waits(which: c_long);
     fn standin_set_delay(microseconds: c_uint);
     fn standin_calls(function: *const c_char) -> c_long;
     fn standin_live(what: *const c_char) -> c_long;
     fn standin_violations() -> c_long;
-    fn standin_failed() -> c_int;
+    fn standin_failed() -> *const c_char;
 }
 
 /// Has the `nth` call of a function from now on fail; with `lost`, everything after it as well.
@@ -79,9 +79,11 @@ pub fn fail(function: &str, nth: i64, code: i32, lost: bool) {
     standin_fail(CString::new(function).unwrap().as_ptr(), nth, code, lost.into());
 }
 
-/// Whether the call that was to fail was made.
-pub fn has_failed() -> bool {
-    standin_failed() != 0
+/// The function that was to fail and did.
+pub fn failed() -> Option<&'static str> {
+    let name = standin_failed();
+    // SAFETY: a name in the library, or NULL.
+    (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_str().unwrap())
 }
 
 /// Has the `nth` copy from now on fail when a stream comes to it, and everything after it.
@@ -99,6 +101,11 @@ pub fn ignore_waits() {
     standin_ignore_waits(1);
 }
 
+/// The same, for the `nth` time from now on that a stream is told to wait.
+pub fn ignore_wait(nth: i64) {
+    standin_ignore_waits(-nth);
+}
+
 /// How late streams are at most, most of the time.
 pub fn set_delay(microseconds: u32) {
     standin_set_delay(microseconds);
@@ -110,7 +117,7 @@ pub fn calls(function: &str) -> i64 {
 }
 
 /// How many of something there are: "device blocks", "device bytes", "pinned blocks", "registered blocks", "streams",
-/// "events", "contexts pushed here".
+/// "events", "contexts pushed here"; and "abandoned blocks", which the others leave out: those given back to a lost device.
 pub fn live(what: &CStr) -> i64 {
     standin_live(what.as_ptr())
 }

@@ -2,15 +2,16 @@
 //! for events it fails.
 
 use crate::given::*;
-use crate::standin::{ignore_waits, set_delay, violations};
+use crate::standin::{ignore_waits, left, set_delay, violations};
 use dlbridge::Tensor;
 use dlbridge::device::Stream;
-use dlbridge::tensor::dtype;
+use dlbridge::dlpack::DLDevice;
+use dlbridge::tensor::{dtype, live_tensors};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-crate::tests!(eight_threads_on_four_streams, without_the_waits_it_fails);
+crate::tests!(eight_threads_on_four_streams, and_on_streams_of_the_cpu, without_the_waits_it_fails);
 
 const THREADS: u64 = 8;
 
@@ -24,10 +25,9 @@ impl Random {
     }
 }
 
-/// Round trips until the time is over; how many there were, and how many came back wrong.
-fn stress(time: Duration) -> (usize, usize) {
-    let streams: Vec<Stream> =
-        [FIRST, FIRST, SECOND, SECOND].map(|device| Stream::new(device).unwrap()).into();
+/// Round trips by streams of these devices until the time is over; how many there were, and how many came back wrong.
+fn stress(devices: [DLDevice; 4], time: Duration) -> (usize, usize) {
+    let streams: Vec<Stream> = devices.map(|device| Stream::new(device).unwrap()).into();
     let (end, trips, wrong) = (Instant::now() + time, AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -86,19 +86,35 @@ fn round_trip(random: &mut Random, streams: &[Stream]) -> bool {
 }
 
 fn eight_threads_on_four_streams() {
+    with_nothing_left("two devices", [FIRST, FIRST, SECOND, SECOND]);
+}
+
+fn and_on_streams_of_the_cpu() {
+    with_nothing_left("the CPU", [DLDevice::CPU; 4]);
+}
+
+fn with_nothing_left(name: &str, devices: [DLDevice; 4]) {
     let seconds = std::env::var("DLB_STRESS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    let before = live_tensors();
     nothing_left(|| {
-        let (trips, wrong) = stress(Duration::from_secs(seconds));
-        println!("device stress: {trips} round trips in {seconds} s, {wrong} wrong");
+        let (trips, wrong) = stress(devices, Duration::from_secs(seconds));
+        println!(
+            "stress on {name}: {THREADS} threads, 4 streams, {trips} round trips in {seconds} s, {wrong} wrong"
+        );
         assert!(wrong == 0 && trips > 100);
     });
+    let [device, pinned, registered, _] = left();
+    println!(
+        "stress on {name}: {device} device, {pinned} pinned, {registered} registered blocks live at the end"
+    );
+    assert_eq!(([device, pinned, registered], live_tensors()), ([0; 3], before));
 }
 
 /// What `main` runs in a process of its own, whose streams wait for nothing.
 pub fn without_waits() -> ExitCode {
     ignore_waits();
     set_delay(1000);
-    let (trips, wrong) = stress(Duration::from_secs(1));
+    let (trips, wrong) = stress([FIRST, FIRST, SECOND, SECOND], Duration::from_secs(1));
     println!("{trips} round trips, {wrong} wrong, {} violations", violations());
     ExitCode::from(u8::from(wrong > 0 || violations() > 0))
 }

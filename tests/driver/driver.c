@@ -21,7 +21,8 @@ static struct {
     CUresult code;
     bool lost;
 } plan = {-1, 0, SUCCESS, false};
-static int failed, violations, devices = -1;
+static const char *failed; /* the function that was to fail and did */
+static int violations, devices = -1;
 
 typedef struct context {
     int device, retained;
@@ -47,7 +48,7 @@ CUresult enter(int site) {
     calls[site]++;
     if (plan.site == site && --plan.left == 0) {
         plan.site = -1;
-        failed = 1;
+        failed = names[site];
         CUresult code = plan.code;
         if (plan.lost) lose(code);
         return code;
@@ -84,24 +85,30 @@ void standin_fail(const char *function, long nth, int code, int is_lost) {
     plan.left = nth;
     plan.code = code;
     plan.lost = is_lost != 0;
-    failed = 0;
+    failed = NULL;
     pthread_mutex_unlock(&lock);
 }
 
-int standin_failed(void) { return failed; }
+const char *standin_failed(void) {
+    pthread_mutex_lock(&lock);
+    const char *name = failed;
+    pthread_mutex_unlock(&lock);
+    return name;
+}
 
 void standin_reset(void) {
     pthread_mutex_lock(&lock);
     plan.site = -1;
     ignore_waits = 0;
     find_again();
+    reclaim();
     pthread_mutex_unlock(&lock);
     standin_fail_late(0, SUCCESS);
 }
 
-void standin_ignore_waits(int ignore) {
+void standin_ignore_waits(long which) {
     pthread_mutex_lock(&lock);
-    ignore_waits = ignore;
+    ignore_waits = which;
     pthread_mutex_unlock(&lock);
 }
 

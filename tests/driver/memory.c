@@ -17,6 +17,7 @@ typedef struct block {
     uintptr_t start;
     size_t bytes;
     int device; /* -1: the host's, allocated; -2: the host's, registered */
+    bool abandoned; /* it was to be given back when the device was lost, which gives nothing back */
 } block;
 
 static block blocks[MOST_BLOCKS];
@@ -54,11 +55,34 @@ static block *find(uintptr_t address) {
 
 static bool add(uintptr_t start, size_t bytes, int device) {
     if (count == MOST_BLOCKS) return false;
-    blocks[count++] = (block){start, bytes, device};
+    blocks[count++] = (block){start, bytes, device, false};
     return true;
 }
 
-static void drop(block *gone) { *gone = blocks[--count]; }
+/* Ends the life of a block; what was allocated is filled with poison. */
+static void drop(block *gone) {
+    if (gone->device != -2) memset(behind(gone->start), POISON, gone->bytes);
+    if (gone->device == -1) free((void *)gone->start);
+    *gone = blocks[--count];
+}
+
+/* The end of a function that gives back. On a lost device the block stays, and is counted as such. */
+static CUresult give_back(block *gone, CUresult told) {
+    if (lost == SUCCESS) {
+        drop(gone);
+    } else if (gone->abandoned) {
+        violation("gave back what was given back before", gone->start, gone->bytes);
+    } else {
+        gone->abandoned = true;
+    }
+    return leave(told);
+}
+
+void reclaim(void) {
+    for (int i = count - 1; i >= 0; i--) {
+        if (blocks[i].abandoned) drop(&blocks[i]);
+    }
+}
 
 int kind_of(uintptr_t address, int *device, uintptr_t *start, size_t *room) {
     block *found = find(address);
@@ -78,8 +102,11 @@ bool is_memory(uintptr_t address, size_t bytes, int kind) {
 
 long live_memory(const char *what) {
     long found = 0;
+    bool abandoned = strcmp(what, "abandoned blocks") == 0;
     for (int i = 0; i < count; i++) {
         int device = blocks[i].device;
+        found += abandoned && blocks[i].abandoned;
+        if (blocks[i].abandoned) continue;
         if (strcmp(what, "device blocks") == 0) found += device >= 0;
         if (strcmp(what, "device bytes") == 0) found += device >= 0 ? (long)blocks[i].bytes : 0;
         if (strcmp(what, "pinned blocks") == 0) found += device == -1;
@@ -135,9 +162,7 @@ EXPORT CUresult cuMemFree_v2(uint64_t address) {
             break;
         }
     }
-    memset(behind(address), POISON, found->bytes);
-    drop(found);
-    return leave(told);
+    return give_back(found, told);
 }
 
 EXPORT CUresult cuMemHostAlloc(void **result, size_t bytes, unsigned flags) {
@@ -159,10 +184,7 @@ EXPORT CUresult cuMemFreeHost(void *data) {
         violation("freed what is no pinned block", (uintptr_t)data, 0);
         return leave(INVALID_VALUE);
     }
-    memset(data, POISON, found->bytes);
-    drop(found);
-    free(data);
-    return leave(told);
+    return give_back(found, told);
 }
 
 EXPORT CUresult cuMemHostRegister_v2(void *data, size_t bytes, unsigned flags) {
@@ -184,8 +206,7 @@ EXPORT CUresult cuMemHostUnregister(void *data) {
         violation("unregistered what is not registered", (uintptr_t)data, 0);
         return leave(NOT_REGISTERED);
     }
-    drop(found);
-    return leave(told);
+    return give_back(found, told);
 }
 
 EXPORT CUresult cuPointerGetAttribute(void *result, int attribute, uint64_t address) {

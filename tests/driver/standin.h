@@ -30,15 +30,18 @@ enum { MOST_DEVICES = 8 };
 #define EXPORT __attribute__((visibility("default")))
 
 /* What tests ask and set. */
+/* The nth call of a function from now on fails; where the device is lost, every one after it as well. */
 EXPORT void standin_fail(const char *function, long nth, int code, int lost);
 EXPORT void standin_fail_late(long nth, int code);
 EXPORT void standin_reset(void);
-EXPORT void standin_ignore_waits(int ignore);
+/* Streams do not wait for events: 1 for all of them, 0 for none, -n for the nth wait from now on alone. */
+EXPORT void standin_ignore_waits(long which);
 EXPORT void standin_set_delay(unsigned microseconds);
 EXPORT long standin_calls(const char *function);
 EXPORT long standin_live(const char *what);
 EXPORT long standin_violations(void);
-EXPORT int standin_failed(void);
+/* The function that was to fail and did, or NULL. */
+EXPORT const char *standin_failed(void);
 
 /* One lock and one condition for everything: this is a test. */
 extern pthread_mutex_t lock;
@@ -60,13 +63,15 @@ bool is_memory(uintptr_t address, size_t bytes, int kind);
 void *behind(uintptr_t address);
 void open_memory(int devices, size_t bytes);
 long live_memory(const char *what);
+/* Takes back what could not be given back while the device was lost. */
+void reclaim(void);
 
 /* stream.c; the lock is held. */
 void lose(CUresult code);
 void find_again(void);
 long live_streams(const char *what);
 extern CUresult lost;
-extern int ignore_waits;
+extern long ignore_waits;
 extern unsigned delay;
 
 /* Names of functions, in the order of their numbers. */

@@ -2,7 +2,6 @@
 
 use super::context::Device;
 use super::driver::call;
-use super::pointer;
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Driver as Failure, Error, Result};
 use crate::memory::{ALIGNMENT, Allocator, Limits, Piece, Pool, cache_share};
@@ -48,18 +47,18 @@ unsafe impl Allocator for DeviceMemory {
         // SAFETY: writes an address.
         let code = unsafe { (driver.cuMemAlloc)(&mut address, room) };
         driver.check_memory("cuMemAlloc", code, bytes, self.0.name())?;
-        let data = (address as usize).next_multiple_of(alignment) as *mut c_void;
-        NonNull::new(data).map(|data| Piece::new(data, bytes, alignment)).ok_or(Error::OutOfMemory { bytes })
+        let start = address as usize;
+        let data = start.next_multiple_of(alignment);
+        let address = NonNull::new(data as *mut c_void).ok_or(Error::OutOfMemory { bytes })?;
+        let mut piece = Piece::new(address, bytes, alignment);
+        piece.skipped = data - start;
+        Ok(piece)
     }
 
     unsafe fn deallocate(&self, piece: Piece) {
         // In a child of a fork it is the parent's. There is nobody to tell of a failure.
         let Some(current) = self.0.enter_to_free() else { return };
-        let mut address = piece.data.addr().get();
-        if piece.alignment > ALIGNMENT {
-            let Ok(start) = pointer::start_of_block(address, &current) else { return };
-            address = start;
-        }
+        let address = piece.data.addr().get() - piece.skipped;
         // SAFETY: allocated above, and nobody uses it, says the caller.
         let _ = unsafe { call!(current.device.driver, cuMemFree(address as u64)) };
     }

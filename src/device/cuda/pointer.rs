@@ -8,7 +8,6 @@ use std::ffi::c_int;
 
 const MEMORY_TYPE: c_int = 2;
 const ORDINAL: c_int = 9;
-const START: c_int = 11;
 
 const HOST: u32 = 1;
 const DEVICE: u32 = 2;
@@ -54,13 +53,4 @@ pub(super) fn check(address: usize, ordinal: i32, current: &Current<'_>) -> Resu
 /// Whether the device reads and writes these bytes of the host by itself: both ends are pinned, or managed.
 pub(super) fn is_reachable((first, end): (usize, usize), current: &Current<'_>) -> Result<bool> {
     Ok(kind(first, current)?.is_some() && kind(end - 1, current)?.is_some())
-}
-
-/// Where the block begins that an address of a device is in.
-pub(super) fn start_of_block(address: usize, current: &Current<'_>) -> Result<usize> {
-    let driver = current.device.driver;
-    let mut start = 0_u64;
-    // SAFETY: writes an address.
-    let code = unsafe { (driver.cuPointerGetAttribute)((&raw mut start).cast(), START, address as u64) };
-    driver.check("cuPointerGetAttribute", code).map(|()| start as usize)
 }

@@ -236,7 +236,7 @@ class Foreign:
 
     def __dlpack__(self, **keywords: Any) -> Any:
         if keywords and not self.knows_keywords:
-            raise TypeError("no keywords")
+            raise TypeError("__dlpack__() got an unexpected keyword argument 'max_version'")
         self.asked.append(keywords.get("stream"))
         # Only the wait is taken from our own export: the struct that is handed over knows nothing of the library.
         exports = exported(self._tensor, stream=keywords.get("stream"))

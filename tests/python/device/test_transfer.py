@@ -88,9 +88,64 @@ def test_device_moves_what_is_elsewhere_unless_copying_is_forbidden(device: str)
     for x, where in ((array, device), (there, "cpu")):
         with pytest.raises(dlbridge.CopyRequiredError, match="copy=False"):
             dlbridge.from_dlpack(x, device=where, copy=False)
-    with pytest.raises(dlbridge.CopyRequiredError, match="without a cast"):
-        dlbridge.to_torch(array, device=device, dtype="float32")
     assert counted(before)["uploads"] == 1, "what is refused moves nothing"
+
+
+@needs_cuda
+@pytest.mark.parametrize("size", [3, 5000, 1_500_001])
+def test_another_dtype_on_a_device_is_one_pass_into_pinned_memory_and_one_upload(
+    size: int, device: str, standin: Any
+) -> None:
+    array = np.arange(2 * size, dtype=np.int64)[::2]
+    calls = (b"cuMemcpyHtoDAsync", b"cuMemcpy2DAsync", b"cuMemcpyDtoDAsync", b"cuLaunchHostFunc")
+    before, driven = dlbridge.memory_stats(), [standin.standin_calls(name) for name in calls]
+    pinned = dlbridge.memory_stats(pinned=True)
+    there = dlbridge.from_dlpack(array, dtype="int32", device=device)
+    assert (there.device, there.dtype, there.shape) == (device, "int32", (size,))
+    assert counted(before) == {"uploads": 1, "uploaded_bytes": 4 * size}, "of what it was cast to, once"
+    now = [standin.standin_calls(name) for name in calls]
+    assert [n - b for n, b in zip(now, driven, strict=True)] == [1, 0, 0, 0], "not staged: it is pinned"
+    allocated = dlbridge.memory_stats(pinned=True)
+    assert allocated.allocations - pinned.allocations == 1, "and into nothing else before"
+    assert (host(there) == array).all()
+    with pytest.raises(dlbridge.CopyRequiredError, match="int64 becomes int32"):
+        dlbridge.from_dlpack(array, dtype="int32", device=device, copy=False)
+
+
+@needs_cuda
+def test_a_cast_that_loses_something_uploads_nothing(device: str) -> None:
+    array = np.array([1.0, 0.1, 2.0])
+    before = dlbridge.memory_stats()
+    for call in (dlbridge.from_dlpack, dlbridge.to_torch):
+        with pytest.raises(dlbridge.LossyError, match="1 of 3 elements changes"):
+            call(array, dtype="float32", device=device, casting="same_value")
+    assert counted(before) == {}
+    there, report = dlbridge.from_dlpack(array, dtype="float32", device=device, report=True)
+    assert (report.inexact, there.device) == (1, device)
+    assert (host(there) == array.astype("float32")).all()
+
+
+@needs_cuda
+def test_what_is_on_a_device_is_not_cast_there(device: str) -> None:
+    there = dlbridge.upload(np.arange(3.0), device)
+    before = dlbridge.memory_stats()
+    with pytest.raises(dlbridge.UnsupportedError, match=device):
+        dlbridge.from_dlpack(there, dtype="float32")
+    assert counted(before) == {}
+    back = dlbridge.from_dlpack(there, dtype="float32", device="cpu")
+    assert back.numpy().tolist() == [0, 1, 2]
+    assert counted(before) == {"downloads": 1, "downloaded_bytes": 24}
+
+
+@needs_cuda
+def test_to_torch_casts_and_uploads_once(device: str) -> None:
+    torch = torch_on_device()
+    array = np.arange(5001.0)
+    before = dlbridge.memory_stats()
+    there = dlbridge.to_torch(array, dtype="float32", device=device)
+    assert (there.dtype, there.device) == (torch.float32, torch.device(device))
+    assert counted(before) == {"uploads": 1, "uploaded_bytes": 4 * 5001}
+    assert there.cpu().tolist() == array.tolist()
 
 
 @needs_cuda

@@ -1,0 +1,105 @@
+//! What code of somebody else does with the driver, beside the library: its streams, its work, contexts it has current.
+
+use crate::standin::function;
+use std::ffi::c_void;
+use std::mem::transmute;
+use std::ptr::null_mut;
+use std::sync::{Condvar, Mutex};
+
+/// Runs `body` with the context of a device current.
+pub fn with_context<T>(device: i32, body: impl FnOnce() -> T) -> T {
+    // SAFETY: the functions have these arguments.
+    let (retain, push, pop, release) = unsafe {
+        (
+            transmute::<*mut c_void, extern "C" fn(*mut *mut c_void, i32) -> i32>(function(
+                "cuDevicePrimaryCtxRetain",
+            )),
+            transmute::<*mut c_void, extern "C" fn(*mut c_void) -> i32>(function("cuCtxPushCurrent_v2")),
+            transmute::<*mut c_void, extern "C" fn(*mut *mut c_void) -> i32>(function("cuCtxPopCurrent_v2")),
+            transmute::<*mut c_void, extern "C" fn(i32) -> i32>(function("cuDevicePrimaryCtxRelease_v2")),
+        )
+    };
+    let mut context = null_mut();
+    assert_eq!((retain(&mut context, device), push(context)), (0, 0));
+    let result = body();
+    assert_eq!((pop(&mut context), release(device)), (0, 0));
+    result
+}
+
+/// A stream that somebody else made, and destroys when this goes.
+pub struct ForeignStream {
+    device: i32,
+    handle: *mut c_void,
+}
+
+impl ForeignStream {
+    /// `None` where the driver refuses.
+    pub fn new(device: i32) -> Option<Self> {
+        let mut handle = null_mut();
+        let code = with_context(device, || {
+            // SAFETY: the function has these arguments, and a context is current.
+            unsafe {
+                transmute::<*mut c_void, extern "C" fn(*mut *mut c_void, u32) -> i32>(function(
+                    "cuStreamCreate",
+                ))(&mut handle, 1)
+            }
+        });
+        (code == 0).then_some(ForeignStream { device, handle })
+    }
+
+    pub fn handle(&self) -> *mut c_void {
+        self.handle
+    }
+}
+
+impl Drop for ForeignStream {
+    fn drop(&mut self) {
+        let code = with_context(self.device, || {
+            // SAFETY: the function has this argument, and the stream is used no more.
+            unsafe {
+                transmute::<*mut c_void, extern "C" fn(*mut c_void) -> i32>(function("cuStreamDestroy_v2"))(
+                    self.handle,
+                )
+            }
+        });
+        assert_eq!(code, 0);
+    }
+}
+
+/// Work on a stream that takes until somebody says that it is over.
+#[derive(Default)]
+pub struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// Holds up a stream of a device from here on. The gate lives until the process ends: the stream looks at it.
+    pub fn on(device: i32, stream: *mut c_void) -> &'static Gate {
+        extern "C" fn pass(gate: *mut c_void) {
+            // SAFETY: the gate from below.
+            let gate = unsafe { &*gate.cast::<Gate>() };
+            let open = gate.open.lock().unwrap();
+            drop(gate.opened.wait_while(open, |open| !*open).unwrap());
+        }
+        let gate: &Gate = Box::leak(Box::default());
+        let code = with_context(device, || {
+            // SAFETY: the function has these arguments, and the gate stays.
+            unsafe {
+                transmute::<
+                    *mut c_void,
+                    extern "C" fn(*mut c_void, extern "C" fn(*mut c_void), *mut c_void) -> i32,
+                >(function("cuLaunchHostFunc"))(
+                    stream, pass, (&raw const *gate).cast_mut().cast()
+                )
+            }
+        });
+        assert_eq!(code, 0);
+        gate
+    }
+
+    pub fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+}
