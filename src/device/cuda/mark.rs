@@ -119,6 +119,11 @@ impl Mark {
         self.state.load(Ordering::Acquire) != RESERVED
     }
 
+    /// Whether nobody has seen yet that the work is over.
+    pub fn is_under_way(&self) -> bool {
+        self.state.load(Ordering::Acquire) < SETTLING
+    }
+
     /// Whether it is done, or being settled by this very thread, which would wait for itself.
     pub fn is_over(&self) -> bool {
         match self.state.load(Ordering::Acquire) {

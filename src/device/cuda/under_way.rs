@@ -4,6 +4,7 @@
 //! lets go of nothing, so one thread of the library looks at what is left now and then, as long as there is something.
 
 use super::mark::Mark;
+use super::stream::Lane;
 use crate::device::{cpu, thread};
 use crate::error::Result;
 use crate::fork::{self, Guarded, Lock};
@@ -76,7 +77,18 @@ fn look_after() {
         }
         drop(lock.wait(&CHANGED, Some(pause)));
         let mut over = select(|_| true);
-        over.retain(|mark| mark.look());
+        // What is behind something that is not over is not over either.
+        let mut held_up: Vec<Arc<Lane>> = Vec::new();
+        over.retain(|mark| {
+            if held_up.iter().any(|lane| Arc::ptr_eq(lane, &mark.lane)) {
+                return mark.is_over();
+            }
+            let is_over = mark.look();
+            if mark.is_under_way() && mark.lane.is_one_stream() {
+                held_up.push(mark.lane.clone());
+            }
+            is_over
+        });
         pause = if over.is_empty() { (pause * 2).min(longest) } else { shortest };
         let mut lock = Lock::take();
         // Both lists are in the same order.
