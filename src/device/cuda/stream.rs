@@ -203,12 +203,18 @@ impl Queue for Queued {
                 pointer::check(tensor.data() as usize, on.device_id, &current)?;
             }
         }
+        if ![source, destination].iter().any(|tensor| device::is_host(tensor.device())) {
+            copy::check(source, destination, self.device)?;
+        }
         // Within the host the stream copies, when it comes to it.
         if !device::is_host(source.device()) || device::is_host(destination.device()) {
             return Ok(false);
         }
         let Some(nest) = Nest::new(source, destination, Side::To) else { return Ok(false) };
-        Ok(!(copy::is_one_call(&nest, self.device) && pointer::is_reachable(nest.source(), &current)?))
+        let pinned = device::is_pinned(source.device());
+        let goes = copy::is_one_call(&nest, self.device)
+            && pointer::is_reachable(nest.source(), pinned, &current)?;
+        Ok(!goes)
     }
 
     fn submit(&self, lock: &mut Lock, after: Vec<Arc<dyn Fence>>, work: Work) -> Result<Submitted<'_>> {
