@@ -98,7 +98,8 @@ pub unsafe extern "C" fn dlb_stream_native(stream: *const dlb_stream, out: *mut 
 }
 
 /// `dlb_tensor_export()` for a consumer that works on `stream`: what is queued there from now on waits for the copies into
-/// the tensor's memory, and this call does not.
+/// the tensor's memory, and this call does not. The memory is not used again before what was queued there when the deleter is
+/// called: a stream of `dlb_stream_from_native()` lives until then.
 ///
 /// `*out` is owned by the caller, as that of `dlb_tensor_export()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
 /// `DLB_ERROR_OUT_OF_MEMORY`, with the error of a copy into the memory that failed, and as `dlb_stream_record()` does.
@@ -113,10 +114,8 @@ pub unsafe extern "C" fn dlb_tensor_export_on(
         required(tensor, "tensor")?;
         // SAFETY: the caller gives NULL or live objects.
         let (tensor, stream, out) = unsafe { (borrowed(tensor)?, borrowed_stream(stream)?, output(out)?) };
-        stream.wait_tensor(&tensor)?;
-        let export = device::lent(&tensor)?.into_ordered_export(false)?;
         // SAFETY: not NULL, so a place to write to.
-        unsafe { out.write(export.as_ptr()) };
+        unsafe { out.write(stream.export(&tensor)?.as_ptr()) };
         Ok(())
     })
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 pub struct Event(pub(super) Arc<dyn Fence>);
 
 impl Event {
-    /// Whether it is done, or never will be. Never blocks.
+    /// Whether it is done, or never will be. Never blocks, and lets go of nothing: what tensors were held for is left to a
+    /// thread of the library.
     pub fn done(&self) -> bool {
         self.0.done()
     }
@@ -36,7 +37,7 @@ impl Event {
         self.0.clone()
     }
 
-    /// What became of it; `unfinished` where it is not done and nothing failed.
+    /// What became of it; `unfinished` where it is not done, unless something else says why.
     fn outcome(&self, unfinished: Transfer) -> Result<()> {
         let done = self.0.done();
         match self.0.failure() {

@@ -1,43 +1,43 @@
 //! Memory of a device that somebody else works on, who may let go of it before the device is done.
 
-use super::{Stream, drives_cuda};
-use crate::dlpack::{DLDeviceType, DLTensor};
+use super::Stream;
+use super::own::known;
+use crate::dlpack::{DLDeviceType, DLManagedTensorVersioned};
 use crate::error::Result;
-use crate::fork::Lock;
-use crate::tensor::{Access, Reach, Tensor};
-use std::ptr::null_mut;
+use crate::tensor::{Tensor, let_go_by};
+use std::ptr::{NonNull, null_mut};
 
-/// A tensor that a consumer on a device has. When it lets go, work that it has queued may still read the memory.
-struct Lent(Tensor);
+/// From now on it is seen to, for every export of what is on a CUDA device.
+pub(super) fn watch() {
+    let_go_by(|tensor| let_go(tensor, None));
+}
 
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // The default stream comes after every stream that does not refuse to; those are their owner's to wait for.
-        // SAFETY: that one always lives.
-        let stream = unsafe { Stream::from_native(self.0.device(), null_mut()) };
-        let kept = stream.and_then(|stream| stream.keeps(&self.0));
-        // Without a driver any more nothing goes on.
-        drop(kept);
+/// Somebody lets go of a tensor, who may have queued work on it: the memory stays until that is done. It is waited for on the
+/// stream that was `named`, on the default stream, which comes after every stream that does not refuse to, and on the
+/// library's own, which refuses to and is the one that the exchange table names. Others are their owner's to wait for.
+pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
+    let device = tensor.device();
+    if device.device_type != DLDeviceType::CUDA || tensor.size() == 0 {
+        return;
+    }
+    // SAFETY: that one always lives.
+    let default = unsafe { Stream::from_native(device, null_mut()) };
+    let kept = default.and_then(|default| {
+        let streams = [Some(default), known(device), named.cloned()];
+        streams.into_iter().flatten().try_for_each(|stream| stream.keeps(tensor))
+    });
+    if kept.is_err() {
+        // In a child of a fork the memory is the parent's. Otherwise there is no thread to keep it: better lost than used.
+        std::mem::forget(tensor.clone());
     }
 }
 
-/// The tensor for a consumer that works on it on a CUDA device: the memory is not used again before what was queued on the
-/// default stream, when the consumer lets go, is done. Others come back as they are.
-pub(crate) fn lent(tensor: &Tensor) -> Result<Tensor> {
-    if tensor.device().device_type != DLDeviceType::CUDA || tensor.size() == 0 || !drives_cuda() {
-        return Ok(tensor.clone());
+impl Stream {
+    /// Exports a tensor for a consumer that works on this stream, until it lets go: what is queued here from now on waits for
+    /// the copies into the memory, and the memory is not used again before what was queued here when the deleter is called.
+    pub fn export(&self, tensor: &Tensor) -> Result<NonNull<DLManagedTensorVersioned>> {
+        self.wait_tensor(tensor)?;
+        let named = self.clone();
+        tensor.clone().into_export_until(Box::new(move |tensor| let_go(tensor, Some(&named))))
     }
-    let describe = |owner: std::ptr::NonNull<Lent>| -> Result<DLTensor> {
-        // SAFETY: the box is alive, and shared.
-        Ok(*unsafe { owner.as_ref() }.0.view())
-    };
-    // SAFETY: the description is that of the tensor in it, which keeps the memory.
-    let lent = unsafe { Tensor::keep(Lent(tensor.clone()), Reach::Unknown, tensor.flags(), describe) };
-    let lent = lent.map_err(|(error, _)| error)?;
-    let (mut lock, mut after) = (Lock::take(), Vec::new());
-    tensor.pending(Access::Read, &mut lock, &mut after);
-    // Should it come back, it waits for what the tensor does.
-    after.into_iter().for_each(|fence| lent.busy_until(fence, Access::Write, &mut lock));
-    drop(lock);
-    Ok(lent)
 }

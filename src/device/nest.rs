@@ -21,7 +21,7 @@ pub(super) struct Nest {
     pub run: usize,
 }
 
-/// Whose order the loops follow: that side is walked from its first byte to its last.
+/// Whose order the loops follow: that side is walked from its first byte to its last, whatever the order of its elements.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     From,
@@ -54,6 +54,15 @@ impl Nest {
     /// The loops with the largest steps outermost, those that are one run in both layouts as one loop, and what lies
     /// packed in both as the run.
     fn ordered(mut self, order: Side) -> Nest {
+        for axis in &mut self.axes {
+            let backward = if order == Side::To { axis.to < 0 } else { axis.from < 0 };
+            if backward {
+                let last = axis.extent as isize - 1;
+                self.from = self.from.wrapping_add_signed(axis.from * last);
+                self.to = self.to.wrapping_add_signed(axis.to * last);
+                (axis.from, axis.to) = (-axis.from, -axis.to);
+            }
+        }
         self.axes.sort_by_key(|axis| {
             std::cmp::Reverse(if order == Side::To { axis.to } else { axis.from }.unsigned_abs())
         });

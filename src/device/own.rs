@@ -15,12 +15,15 @@ struct Own {
 static OWN: Guarded<Own> = Guarded::new(Own { generation: 0, streams: Vec::new() });
 
 /// The stream of a device that copies go to for which no stream is named. It is there until the process ends.
+///
+/// A failure on it is that of its event and its tensors: other than on a stream of your own, what is queued behind it is
+/// carried out.
 pub fn own_stream(device: DLDevice) -> Result<Stream> {
     check_device(device)?;
     if let Some(stream) = known(device) {
         return Ok(stream);
     }
-    let new = Stream::new(device)?; // may call a driver, so not with the lock held
+    let new = Stream::shared(device)?; // may call a driver, so not with the lock held
     let mut lock = Lock::take();
     let own = OWN.get(&mut lock);
     let first = own.streams.iter().find(|stream| stream.device() == device).cloned();
@@ -30,7 +33,8 @@ pub fn own_stream(device: DLDevice) -> Result<Stream> {
     }))
 }
 
-fn known(device: DLDevice) -> Option<Stream> {
+/// That stream, if it was ever needed.
+pub(super) fn known(device: DLDevice) -> Option<Stream> {
     let mut lock = Lock::take();
     let own = OWN.get(&mut lock);
     if own.generation != fork::generation() {

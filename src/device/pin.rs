@@ -6,26 +6,26 @@ use std::ffi::c_void;
 
 /// Memory that is page-locked for as long as this lives, so that devices copy from and to it without help of the CPU.
 ///
-/// Whole pages are locked. Pinning what is pinned counts: pages are unlocked with the last pin of them. Dropping it waits
-/// for copies that read or write the memory.
+/// Whole pages are locked, but only what one pin asked for counts as pinned: what lies beside it on a page is copied as
+/// pageable memory is. Pinning what is pinned counts: pages are unlocked with the last pin of them. Dropping it waits for
+/// copies that read or write the memory.
 #[derive(Debug)]
 pub struct Pin {
-    bytes: usize,
-    /// The first of the locked pages; 0 for none.
-    pages: usize,
+    /// From the first byte that was asked for to one past the last.
+    asked: (usize, usize),
 }
 
 impl Pin {
     /// How many bytes were asked for.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.asked.1 - self.asked.0
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        if self.pages != 0 {
-            cuda::unpin(self.pages);
+        if self.bytes() != 0 {
+            cuda::unpin(self.asked);
         }
     }
 }
@@ -43,12 +43,12 @@ pub unsafe fn pin(data: *mut c_void, bytes: usize) -> Result<Pin> {
         return Err(Error::Driver(Driver::NoPin { why }));
     }
     if bytes == 0 {
-        return Ok(Pin { bytes, pages: 0 });
+        return Ok(Pin { asked: (0, 0) });
     }
     if data.is_null() {
         return Err(Error::Null { what: "data" });
     }
     // SAFETY: promised by the caller.
-    let pages = unsafe { cuda::pin(data as usize, bytes) }?;
-    Ok(Pin { bytes, pages })
+    let asked = unsafe { cuda::pin(data as usize, bytes) }?;
+    Ok(Pin { asked })
 }

@@ -28,11 +28,21 @@ struct Handle {
 impl Stream {
     /// A new stream on a device of [`devices`](super::devices).
     pub fn new(device: DLDevice) -> Result<Stream> {
+        Stream::make(device, false)
+    }
+
+    /// A stream that many share who know nothing of each other: what fails is told to who waits for it, and what is queued
+    /// behind it is carried out all the same.
+    pub(super) fn shared(device: DLDevice) -> Result<Stream> {
+        Stream::make(device, true)
+    }
+
+    fn make(device: DLDevice, carries_on: bool) -> Result<Stream> {
         check_device(device)?;
         let device = device::check(device)?;
         let queue: Box<dyn Queue> = match device.device_type {
-            DLDeviceType::CUDA => Box::new(cuda::Queued::new(device.device_id)?),
-            _ => Box::new(cpu::Threaded::new()),
+            DLDeviceType::CUDA => Box::new(cuda::Queued::new(device.device_id, carries_on)?),
+            _ => Box::new(cpu::Threaded::new(carries_on)),
         };
         Ok(Stream(Arc::new(Handle { device, queue })))
     }

@@ -15,6 +15,7 @@ pub enum Transfer {
     SubByte { dtype: String },
     PartOfByte { dtype: String, bits: u64 },
     SwapBytes { dtype: String },
+    Scattered { calls: usize, most: usize },
     NativeStream { device: String },
     Timeout { nanoseconds: u64 },
     OwnThread,
@@ -35,6 +36,7 @@ impl Transfer {
             | SubByte { .. }
             | PartOfByte { .. }
             | SwapBytes { .. }
+            | Scattered { .. }
             | NativeStream { .. } => Kind::Unsupported,
             Timeout { .. } => Kind::Timeout,
             NoThread { .. } | NoDevice { .. } | StreamBeforeFork | EventBeforeFork => Kind::Unavailable,
@@ -74,6 +76,10 @@ impl fmt::Display for Transfer {
             SwapBytes { dtype } => write!(
                 f,
                 "the parts of {dtype} have no byte order that can be turned round; copy without swapping bytes"
+            ),
+            Scattered { calls, most } => write!(
+                f,
+                "between devices the elements lie so that the driver would be called {calls} times, more than {most}; copy to the host first, make the result contiguous, and copy that"
             ),
             NativeStream { device } => write!(
                 f,

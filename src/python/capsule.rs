@@ -2,7 +2,6 @@
 
 use super::api::{Api, Object, api};
 use super::gil::Gil;
-use crate::device::lent;
 use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned};
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
@@ -49,7 +48,7 @@ pub(super) fn ordered(gil: &Gil, tensor: &Tensor, legacy: bool, copied: bool) ->
     if legacy && tensor.is_read_only() {
         return Err(Error::Refused(Refusal::ReadOnlyLegacy));
     }
-    let tensor = lent(tensor)?;
+    let tensor = tensor.clone();
     let (abi, managed) = if legacy {
         (Abi::Legacy, tensor.into_ordered_legacy_export()?.cast::<c_void>())
     } else {

@@ -111,7 +111,7 @@ unsafe extern "C" fn from_object(object: *mut c_void, out: *mut *mut DLManagedTe
         let tensor = unsafe { object::tensor_in(gil, object) }?;
         order(gil, tensor)?;
         // SAFETY: the caller gives a place to write to.
-        unsafe { out.write(device::lent(tensor)?.into_ordered_export(false)?.as_ptr()) };
+        unsafe { out.write(tensor.clone().into_ordered_export(false)?.as_ptr()) };
         Ok(())
     })
 }
@@ -130,8 +130,11 @@ unsafe extern "C" fn borrow_object(object: *mut c_void, out: *mut DLTensor) -> c
         // SAFETY: the caller gives one of our tensors.
         let tensor = unsafe { object::tensor_in(gil, object) }?;
         order(gil, tensor)?;
-        // SAFETY: the caller gives a place to write to.
-        unsafe { out.write(*tensor.view()) };
+        // SAFETY: one of our tensors; the caller gives a place to write to.
+        unsafe {
+            object::lend(object);
+            out.write(*tensor.view());
+        }
         Ok(())
     })
 }

@@ -10,6 +10,7 @@ use super::gil::Gil;
 use super::release::drain;
 use super::wanted::read_dtype;
 use crate::copy::Options;
+use crate::device::let_go;
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
@@ -37,6 +38,26 @@ pub(super) fn tensor_type() -> Object {
 unsafe fn place(object: Object) -> *mut *mut c_void {
     // SAFETY: the type's basic size has room for a pointer there.
     unsafe { object.cast::<u8>().add(OFFSET.load(Ordering::Relaxed)).cast() }
+}
+
+/// Whether somebody has the description of an object's tensor, and may have queued work on it when the object goes.
+///
+/// # Safety
+///
+/// As for [`place`].
+unsafe fn lent(object: Object) -> *mut bool {
+    // SAFETY: as in `place`; behind the tensor and the list of weak references there is room for one more pointer.
+    unsafe { place(object).add(2).cast() }
+}
+
+/// Notes that somebody gets the description of an object's tensor.
+///
+/// # Safety
+///
+/// As for [`place`], and the GIL is held.
+pub(super) unsafe fn lend(object: Object) {
+    // SAFETY: promised by the caller.
+    unsafe { lent(object).write(true) }
 }
 
 /// A new object around a tensor.
@@ -92,14 +113,17 @@ unsafe extern "C" fn dealloc(object: Object) {
             let pending = gil.set_aside();
             drain(api);
             (api.PyObject_ClearWeakRefs)(object);
-            let raw = *place(object);
+            let (raw, lent) = (*place(object), *lent(object));
             let python_type = (api.PyObject_Type)(object);
             (api.PyObject_Free)(object);
             // One reference for the instance that is gone, one for the question.
             (api.Py_DecRef)(python_type);
             (api.Py_DecRef)(python_type);
             if !raw.is_null() {
-                drop(Tensor::from_raw(raw));
+                let tensor = Tensor::from_raw(raw);
+                if lent {
+                    let_go(&tensor, None);
+                }
             }
             gil.put_back(pending);
         }
@@ -292,7 +316,7 @@ pub(super) fn make_type(gil: &Gil) -> Result<Object> {
     ];
     let mut spec = Spec {
         name: c"dlbridge.Tensor".as_ptr(),
-        basicsize: (header + 2 * size_of::<*mut c_void>()) as c_int,
+        basicsize: (header + 3 * size_of::<*mut c_void>()) as c_int,
         itemsize: 0,
         flags: TPFLAGS_DEFAULT,
         slots: slots.as_mut_ptr(),

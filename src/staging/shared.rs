@@ -48,11 +48,11 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    /// Looks which copies are done: until then their batches are held by the copy, whatever consumers do.
-    fn look(&mut self) {
+    /// These copies are done: until then their batches are held by the copy, whatever consumers do.
+    fn copied(&mut self, over: &[u64]) {
         let Inner { state, copies, .. } = self;
-        copies.retain(|(ticket, copy)| {
-            let done = copy.done();
+        copies.retain(|(ticket, _)| {
+            let done = over.contains(ticket);
             if done {
                 state.copied(*ticket);
             }
@@ -198,6 +198,16 @@ impl Shared {
         Ok((ticket, filled))
     }
 
+    /// Looks which copies are done. Events are asked without the lock, which they may need.
+    fn look(&self) {
+        let mut copies = self.inner.get(&mut Lock::take()).copies.clone();
+        copies.retain(|(_, copy)| copy.done());
+        if !copies.is_empty() {
+            let over: Vec<u64> = copies.iter().map(|(ticket, _)| *ticket).collect();
+            self.change(|inner| inner.copied(&over));
+        }
+    }
+
     /// Asks until the answer is not to wait, or the time is up (`None`); how long that took.
     fn wait<T>(
         &self,
@@ -209,10 +219,10 @@ impl Shared {
     ) -> Result<(Lock, Option<T>, Duration)> {
         self.check_process()?;
         let mut start = None;
+        self.look();
         let mut lock = Lock::take();
         let answer = loop {
             let inner = self.inner.get(&mut lock);
-            inner.look();
             let answer = ask(inner);
             self.tell(inner);
             if !matches!(answer, Answer::Wait) {
@@ -231,6 +241,11 @@ impl Shared {
             // Nobody wakes for a copy that is done while the consumer keeps the batch.
             let slice = (!inner.copies.is_empty()).then_some(SLICE);
             lock = lock.wait(condition, left.into_iter().chain(slice).min());
+            if slice.is_some() {
+                drop(lock);
+                self.look();
+                lock = Lock::take();
+            }
         };
         let inner = self.inner.get(&mut lock);
         let waited = start.map_or(Duration::ZERO, |start| start.elapsed());
@@ -267,10 +282,8 @@ impl Shared {
 
     /// The consumer says that it is done with a batch.
     pub fn release(&self, ticket: u64) {
-        self.change(|inner| {
-            inner.look();
-            inner.state.release(ticket);
-        });
+        self.look();
+        self.change(|inner| inner.state.release(ticket));
     }
 
     /// Nobody has a set any more; without one its memory is lost.

@@ -1,16 +1,29 @@
 //! Handing tensors out as DLPack structs. Every export has its own header and keeps the tensor alive.
 
-use super::{Access, Tensor, layout};
+use super::{Access, Tensor, device, layout};
 use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLTensor};
 use crate::error::{Error, Result};
 use crate::guard::guard_silent;
 use dlpark::{DlpackFlags, ManagedTensorBase};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
 /// Exports whose deleter was not called yet.
 static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+/// Who sees to it that memory of a device stays when a consumer lets go of it while the device is at work. Set by who drives
+/// devices; without a driver none of the memory is used again.
+static LET_GO: OnceLock<fn(&Tensor)> = OnceLock::new();
+
+/// Has `let_go` called when the consumer of an export on a device, who named no stream, lets go.
+pub(crate) fn let_go_by(let_go: fn(&Tensor)) {
+    let _ = LET_GO.set(let_go);
+}
+
+/// What is done instead for a consumer who named one.
+pub(crate) type LetGo = Box<dyn Fn(&Tensor) + Send + Sync>;
 
 /// Exports whose deleter was not called yet; what a leak test compares before and after.
 ///
@@ -26,6 +39,7 @@ pub fn live() -> usize {
 struct Export<M> {
     managed: M,
     tensor: Tensor,
+    let_go: Option<LetGo>,
 }
 
 fn block_layout<M>(ndim: usize) -> Layout {
@@ -40,7 +54,8 @@ impl Tensor {
     ///
     /// Strides are always there, canonical on dimensions of size 0 and 1, `data` is NULL where the tensor is empty,
     /// and `READ_ONLY` is set where the tensor is read-only. Nothing is copied, so `IS_COPIED` is not set. While a copy
-    /// into the memory goes on, this waits for it.
+    /// into the memory goes on, this waits for it. Memory of a CUDA device is not used again before what was queued on the
+    /// default stream, and on the library's own, when the deleter is called.
     ///
     /// The pointer owns the export: hand it to a consumer, or call its deleter; dropping it leaks. As an owner that
     /// deletes by itself there is `dlpark::versioned::Dlpack::try_from(&tensor)`.
@@ -101,20 +116,26 @@ impl Tensor {
     /// `copied` says that the memory was made for this export.
     pub(crate) fn into_ordered_export(self, copied: bool) -> Result<NonNull<DLManagedTensorVersioned>> {
         let flags = self.flags();
-        self.build(if copied { flags | DlpackFlags::IS_COPIED } else { flags })
+        self.build(if copied { flags | DlpackFlags::IS_COPIED } else { flags }, None)
+    }
+
+    /// [`Tensor::into_ordered_export`] for a consumer with a way of its own to let go.
+    pub(crate) fn into_export_until(self, let_go: LetGo) -> Result<NonNull<DLManagedTensorVersioned>> {
+        let flags = self.flags();
+        self.build(flags, Some(let_go))
     }
 
     /// [`Tensor::export_legacy`], as [`Tensor::into_ordered_export`].
     pub(crate) fn into_ordered_legacy_export(self) -> Result<NonNull<DLManagedTensor>> {
-        self.build(DlpackFlags::empty())
+        self.build(DlpackFlags::empty(), None)
     }
 
     fn export_as<M: ManagedTensorBase>(self, flags: DlpackFlags) -> Result<NonNull<M>> {
         self.settle(Access::Read)?;
-        self.build(flags)
+        self.build(flags, None)
     }
 
-    fn build<M: ManagedTensorBase>(self, flags: DlpackFlags) -> Result<NonNull<M>> {
+    fn build<M: ManagedTensorBase>(self, flags: DlpackFlags, let_go: Option<LetGo>) -> Result<NonNull<M>> {
         let ndim = self.ndim();
         let layout = block_layout::<M>(ndim);
         // SAFETY: the layout is never of size 0.
@@ -139,7 +160,7 @@ impl Tensor {
         // SAFETY: IS_COPIED, the flag that promises something, is never among a tensor's flags: who adds it has copied.
         unsafe { managed.set_flags_unchecked(flags) };
         // SAFETY: the block is large and aligned enough for `Export<M>`.
-        unsafe { block.as_ptr().write(Export { managed, tensor: self }) };
+        unsafe { block.as_ptr().write(Export { managed, tensor: self, let_go }) };
         LIVE.fetch_add(1, Ordering::Relaxed);
         Ok(block.cast())
     }
@@ -223,18 +244,25 @@ impl<M: ManagedTensorBase> Export<M> {
     }
 }
 
-/// Frees an export's block and returns the reference it held.
+/// Frees an export's block and returns the reference it held. What a device has queued on the memory may go on.
 ///
 /// # Safety
 ///
 /// `managed` came from `export_as::<M>`, and is dissolved once.
 unsafe fn dissolve<M: ManagedTensorBase>(managed: *mut M) -> Tensor {
     // SAFETY: `managed` is the first field of the block that `export_as` made.
-    let Export { tensor, .. } = unsafe { managed.cast::<Export<M>>().read() };
+    let Export { tensor, let_go, .. } = unsafe { managed.cast::<Export<M>>().read() };
     // SAFETY: allocated for the tensor's dimensions; the header's own `ndim` is not trusted, a consumer may have
     // changed it.
     unsafe { dealloc(managed.cast(), block_layout::<M>(tensor.ndim())) };
     LIVE.fetch_sub(1, Ordering::Relaxed);
+    if !device::is_host(tensor.device()) {
+        match (let_go, LET_GO.get()) {
+            (Some(let_go), _) => let_go(&tensor),
+            (None, Some(let_go)) => let_go(&tensor),
+            (None, None) => {}
+        }
+    }
     tensor
 }
 

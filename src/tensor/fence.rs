@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// functions may be called from any thread, any number of times, and never with a lock of this crate held. They must
 /// not panic.
 pub trait Fence: Send + Sync {
-    /// Whether the work is finished, or never will be. Once true it stays true.
+    /// Whether the work is finished, or never will be. Only asks: neither blocks nor runs foreign code. Once true it stays
+    /// true.
     fn done(&self) -> bool;
 
     /// Blocks this thread until the work is done.
@@ -28,21 +29,21 @@ pub trait Fence: Send + Sync {
     }
 
     /// Blocks this thread until the work itself is done, though whoever did it may not have let go of the memory yet;
-    /// what became of it. It is what other work waits for.
+    /// what became of it. It is what other work waits for, so nobody else's code runs here.
     fn wait_for_work(&self) -> Result<()> {
         self.wait();
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// Has a stream of `device`, given by its native handle, wait for the work instead of this thread; whether that was
-    /// possible. Where it was not, [`Fence::wait_for_work`] is.
+    /// Has a stream of `device`, given by its native handle, wait for the work instead of this thread; what is known by then
+    /// to have failed. `None` where that was not possible: [`Fence::wait_for_work`] is.
     ///
     /// # Safety
     ///
     /// The handle is a stream of that device, and alive.
-    unsafe fn wait_on_stream(&self, device: DLDevice, native: *mut c_void) -> bool {
+    unsafe fn wait_on_stream(&self, device: DLDevice, native: *mut c_void) -> Option<Result<()>> {
         let _ = (device, native);
-        false
+        None
     }
 
     /// What went wrong, once the work is done; or why this thread did not wait for it.

@@ -163,10 +163,7 @@ impl Tensor {
         self.pending(access, &mut Lock::take(), &mut after);
         for fence in after {
             // SAFETY: promised by the caller.
-            match unsafe { fence.wait_on_stream(device, native) } {
-                true => fence.failure().map_or(Ok(()), Err)?, // it may be known by now
-                false => fence.wait_for_work()?,
-            }
+            unsafe { fence.wait_on_stream(device, native) }.unwrap_or_else(|| fence.wait_for_work())?;
         }
         Ok(())
     }

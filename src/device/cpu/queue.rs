@@ -17,6 +17,8 @@ pub(in crate::device) struct Threaded(Arc<Shared>);
 /// What the handles and the thread share.
 struct Shared {
     generation: u64,
+    /// Whether what is queued behind a failure is carried out all the same.
+    carries_on: bool,
     state: Guarded<State>,
     changed: Condvar,
 }
@@ -40,12 +42,13 @@ struct Job {
 }
 
 impl Threaded {
-    pub fn new() -> Self {
+    pub fn new(carries_on: bool) -> Self {
         // From here on forks are counted.
         drop(Lock::take());
         let generation = fork::generation();
         Threaded(Arc::new(Shared {
             generation,
+            carries_on,
             state: Guarded::new(State::default()),
             changed: Condvar::new(),
         }))
@@ -115,7 +118,7 @@ impl Shared {
                 state.working = true;
                 let failed = match job.work {
                     Work::Report => state.failure.take(),
-                    _ => state.failure.clone(),
+                    _ => state.failure.clone().filter(|_| !self.carries_on),
                 };
                 drop(lock);
                 lock = self.perform(job, failed);

@@ -8,7 +8,7 @@ use super::memory::pinned_pool;
 use super::pointer;
 use crate::device::nest::{Axis, Nest, Side};
 use crate::dlpack::DLDevice;
-use crate::error::Result;
+use crate::error::{Error, Result, Transfer};
 use crate::memory::Block;
 use crate::tensor::{Tensor, device};
 use std::collections::VecDeque;
@@ -18,6 +18,11 @@ use std::ffi::c_void;
 const CHUNK: usize = 4 << 20;
 /// How many pieces are on their way while the next is packed.
 const RING: usize = 3;
+
+/// More calls than this for one piece are worth a detour on the host.
+const FEW: usize = 64;
+/// More calls than this are refused where there is no such detour: they would hold up the stream, and who calls.
+const MOST: usize = 1 << 16;
 
 const HOST: u32 = 1;
 const DEVICE: u32 = 2;
@@ -60,7 +65,7 @@ pub(super) unsafe fn issue(
             (true, true) => on_the_host(nest, target, kept),
             (true, false) if staged => upload(nest, target, kept),
             (true, false) => by_the_driver(&nest, Way::Up, target),
-            (false, true) => download(nest, target, kept),
+            (false, true) => download(nest, device::is_pinned(destination.device()), target, kept),
             (false, false) => {
                 let way = between(source.device(), destination.device())?;
                 by_the_driver(&nest, way, target)
@@ -121,17 +126,25 @@ unsafe fn upload(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()>
 /// # Safety
 ///
 /// As for [`issue`].
-unsafe fn download(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
-    if is_one_call(&nest, target.device) && pointer::is_reachable(nest.destination(), target.current)? {
+unsafe fn download(nest: Nest, pinned: bool, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
+    if is_one_call(&nest, target.device) && pointer::is_reachable(nest.destination(), pinned, target.current)? {
         // SAFETY: promised by the caller.
         return unsafe { by_the_driver(&nest, Way::Down, target) };
     }
-    let block = Block::new(Some(pinned_pool()), nest.bytes().min(CHUNK), 0)?;
+    let span = |nest: &Nest| nest.source().1 - nest.source().0;
+    let room = nest.bytes().max(span(&nest)).min(CHUNK);
+    let block = Block::new(Some(pinned_pool()), room, 0)?;
     let middle = block.data() as usize;
     kept.blocks.push(block);
     // The stream keeps the order, so one block serves for all pieces.
     nest.tiles(CHUNK, &mut |tile| {
-        let (fetch, unpack) = tile.through(middle);
+        let (mut fetch, mut unpack) = tile.through(middle);
+        if calls(&fetch, target.device) > FEW && span(&tile) <= room {
+            // With what lies between the elements, in one run.
+            let (from, run) = (tile.source().0, span(&tile));
+            fetch = Nest { from, to: middle, axes: Vec::new(), run };
+            unpack = Nest { from: middle + (tile.from - from), ..tile };
+        }
         // SAFETY: promised by the caller, and the block is kept.
         unsafe {
             by_the_driver(&fetch, Way::Down, target)?;
@@ -164,6 +177,29 @@ pub(super) fn is_one_call(nest: &Nest, device: &Device) -> bool {
         [] => true,
         [rows] => are_rows(rows, nest.run, device),
         _ => false,
+    }
+}
+
+/// In how many calls the driver copies it within a device.
+fn calls(nest: &Nest, device: &Device) -> usize {
+    let outer = match &nest.axes[..] {
+        [outer @ .., rows] if are_rows(rows, nest.run, device) => outer,
+        all => all,
+    };
+    outer.iter().map(|axis| axis.extent).product()
+}
+
+/// Refuses what lies so that the driver is called for a few bytes each, where both tensors are on a device.
+pub(super) fn check(source: &Tensor, destination: &Tensor, device: &Device) -> Result<()> {
+    let Some(nest) = Nest::new(source, destination, Side::From) else { return Ok(()) };
+    let within = source.device() == destination.device();
+    let calls = match within {
+        true => calls(&nest, device),
+        false => nest.axes.iter().map(|axis| axis.extent).product(),
+    };
+    match calls > MOST {
+        true => Err(Error::Transfer(Transfer::Scattered { calls, most: MOST })),
+        false => Ok(()),
     }
 }
 

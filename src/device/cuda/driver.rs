@@ -124,7 +124,10 @@ pub(super) fn find() -> std::result::Result<&'static Driver, String> {
         fork::watch();
         let new = Box::into_raw(Box::new(load()?));
         driver = match DRIVER.compare_exchange(null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => new,
+            Ok(_) => {
+                crate::device::lend::watch();
+                new
+            }
             Err(first) => {
                 // SAFETY: just made, and nobody has seen it.
                 drop(unsafe { Box::from_raw(new) });

@@ -1,7 +1,9 @@
 //! Marks: the fences of CUDA streams.
 //!
 //! A mark is reserved with the library's lock held, so that it has its place among others at once, and bound to an event
-//! of the driver later, without the lock. When the event is done, whoever looks first lets go of what the work held.
+//! of the driver later, without the lock. When the event is done, the work is over; then somebody settles the mark, which
+//! is to let go of what the work held. That may run foreign code, so it is done by who waits for all of it, and by the
+//! library's own thread, and never by who only asks or whose other work comes behind.
 
 use super::context::Device;
 use super::event::Event;
@@ -13,8 +15,9 @@ use crate::fork::{self, Lock};
 use crate::guard::guard_silent;
 use crate::memory::Block;
 use crate::tensor::{Fence, Tensor};
+use std::cell::Cell;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,30 +48,44 @@ struct Bound {
 pub(super) struct Mark {
     generation: u64,
     pub lane: Arc<Lane>,
+    /// Its number among the marks of the lane.
+    pub place: u64,
     /// The host's memory that the driver itself reads or writes.
     pub direct: Option<(usize, usize)>,
     state: AtomicU8,
     /// Stands for the thread that settles it.
     settler: AtomicUsize,
+    /// Whether it is known that all marks before it on the lane have let go as well.
+    alone: AtomicBool,
     failure: OnceLock<Error>,
     bound: Mutex<Bound>,
     changed: Condvar,
 }
 
+thread_local! {
+    /// How many marks this thread is letting go of: the code that runs here may be what others wait for.
+    static SETTLES: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Stands for the present thread; never 0.
 fn this_thread() -> usize {
-    thread_local!(static HERE: u8 = const { 0 });
-    HERE.with(|here| std::ptr::from_ref(here) as usize)
+    SETTLES.with(|here| std::ptr::from_ref(here) as usize)
+}
+
+fn settles_here() -> bool {
+    SETTLES.with(Cell::get) > 0
 }
 
 impl Mark {
-    pub fn reserved(lane: Arc<Lane>, direct: Option<(usize, usize)>) -> Self {
+    pub fn reserved(lane: Arc<Lane>, place: u64, direct: Option<(usize, usize)>) -> Self {
         Mark {
             generation: fork::generation(),
             lane,
+            place,
             direct,
             state: AtomicU8::new(RESERVED),
             settler: AtomicUsize::new(0),
+            alone: AtomicBool::new(false),
             failure: OnceLock::new(),
             bound: Mutex::default(),
             changed: Condvar::new(),
@@ -79,20 +96,16 @@ impl Mark {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The driver has the work, and the event is behind it; without one there is nothing to wait for.
+    /// The driver has the work, and the event is behind it. Without one there is nothing to wait for, and the caller
+    /// settles it.
     pub fn bind(&self, event: Option<Event>, kept: Kept, failure: Option<Error>) {
         if let Some(failure) = failure {
             let _ = self.failure.set(failure);
         }
-        let finished = event.is_none();
         let mut bound = self.lock();
         *bound = Bound { event: event.map(Arc::new), kept };
         self.state.store(BOUND, Ordering::Release);
         self.changed.notify_all();
-        drop(bound);
-        if finished {
-            self.settle(None);
-        }
     }
 
     /// Waits until the driver has the work: the thread that reserved the mark is at it. The event, unless all is done.
@@ -106,8 +119,13 @@ impl Mark {
         self.state.load(Ordering::Acquire) != RESERVED
     }
 
+    /// Whether nobody has seen yet that the work is over.
+    pub fn is_under_way(&self) -> bool {
+        self.state.load(Ordering::Acquire) < SETTLING
+    }
+
     /// Whether it is done, or being settled by this very thread, which would wait for itself.
-    fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         match self.state.load(Ordering::Acquire) {
             DONE => true,
             SETTLING => self.settler.load(Ordering::Relaxed) == this_thread(),
@@ -119,40 +137,78 @@ impl Mark {
         self.generation != fork::generation() && self.state.load(Ordering::Acquire) != DONE
     }
 
+    /// Whether all before it on the lane have let go of what they held. Code that others may wait for waits for nobody.
+    fn is_alone(&self) -> bool {
+        let alone = self.alone.load(Ordering::Acquire)
+            || settles_here()
+            || !self.lane.is_one_stream()
+            || under_way::before(self).is_empty();
+        if alone && !settles_here() {
+            self.alone.store(true, Ordering::Release);
+        }
+        alone
+    }
+
     /// The work is over: lets go of what it held, unless another thread is at that.
-    fn settle(&self, failure: Option<Error>) {
+    pub fn settle(&self) {
         if self.state.compare_exchange(BOUND, SETTLING, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return;
         }
         self.settler.store(this_thread(), Ordering::Relaxed);
-        if let Some(failure) = failure {
-            self.lane.failed(failure.clone(), &mut Lock::take());
-            let _ = self.failure.set(failure);
-        }
         let Bound { event, kept } = std::mem::take(&mut *self.lock());
+        SETTLES.with(|here| here.set(here.get() + 1));
         guard_silent(|| drop((event, kept)));
+        SETTLES.with(|here| here.set(here.get() - 1));
         let bound = self.lock();
         self.state.store(DONE, Ordering::Release);
         self.changed.notify_all();
         drop(bound);
     }
 
-    /// What the driver says of the event; whether it is done.
-    fn look(&self) -> bool {
-        let Some(event) = self.lock().event.clone() else { return self.is_over() };
-        match event.is_done() {
-            Ok(false) => return false,
-            Ok(true) => self.settle(None),
-            Err(error) => self.settle(Some(over_after(error, &event))),
+    /// Notes what the driver found later, for what is behind it as well.
+    fn note(&self, failure: Error) {
+        if self.failure.set(failure.clone()).is_ok() {
+            self.lane.failed(failure, &mut Lock::take());
+        }
+    }
+
+    /// Settles it if the driver says that the work is over; whether it is done.
+    pub fn look(&self) -> bool {
+        let event = self.lock().event.clone();
+        if let Some(event) = event {
+            match event.is_done() {
+                Ok(false) => return false,
+                Ok(true) => {}
+                Err(error) => self.note(over_after(error, &event)),
+            }
+            self.settle();
+        } else if self.is_bound() {
+            self.settle();
         }
         self.is_over()
     }
 
     /// Waits until the driver is done with the work.
     fn reach(&self) {
-        if let Some(event) = self.event() {
-            let failure = event.wait().err();
-            self.settle(failure.map(|error| over_after(error, &event)));
+        let Some(event) = self.event() else { return };
+        if let Err(error) = event.wait() {
+            self.note(over_after(error, &event));
+        }
+    }
+
+    /// Waits until no thread lets go of what the work held; not where the work is not over.
+    fn let_go(&self) {
+        self.look();
+        let settling =
+            |_: &mut Bound| self.state.load(Ordering::Acquire) == SETTLING && !self.is_over();
+        drop(self.changed.wait_while(self.lock(), settling).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is known by now to have failed.
+    fn known(&self) -> Result<()> {
+        match self.is_lost() {
+            true => Err(Error::Driver(Failure::BeforeFork { what: "the copy" })),
+            false => self.failure.get().cloned().map_or(Ok(()), Err),
         }
     }
 }
@@ -165,69 +221,88 @@ fn over_after(error: Error, event: &Event) -> Error {
 }
 
 impl Fence for Mark {
+    /// Only asks. What holds tensors is left to the library's thread, unless this is the code that it waits for.
     fn done(&self) -> bool {
-        self.is_over() || self.is_lost() || (self.is_bound() && self.look())
+        if self.is_lost() {
+            return true;
+        }
+        if settles_here() {
+            return self.is_over() || self.look();
+        }
+        if !self.is_over() {
+            let (event, holds) = {
+                let bound = self.lock();
+                (bound.event.clone(), !bound.kept.tensors.is_empty())
+            };
+            let Some(event) = event else { return self.is_over() && self.is_alone() };
+            if matches!(event.is_done(), Ok(false)) {
+                return false;
+            }
+            if holds || !self.is_alone() {
+                under_way::hurry();
+                return false;
+            }
+            self.look();
+        }
+        self.is_over() && self.is_alone()
     }
 
     fn wait(&self) {
-        if self.is_over() || self.is_lost() {
+        if self.is_lost() || (self.is_over() && self.is_alone()) {
             return;
         }
-        self.reach();
+        if !self.is_over() {
+            self.reach();
+        }
+        // What comes before on the stream is over as well, and lets go of its tensors.
+        if !settles_here() {
+            under_way::before(self).iter().for_each(|mark| mark.let_go());
+        }
+        self.settle();
         let settling = |_: &mut Bound| !self.is_over();
         drop(self.changed.wait_while(self.lock(), settling).unwrap_or_else(PoisonError::into_inner));
-        // What comes before on the stream is over as well, and lets go of its tensors.
-        under_way::look_at(&self.lane);
     }
 
     /// The driver has no such function, so it is asked again and again.
     fn wait_timeout(&self, timeout: Duration) -> bool {
-        if self.is_over() || self.is_lost() {
-            return true;
-        }
         let start = Instant::now();
         let mut pause = Duration::from_micros(10);
         while !self.done() {
-            let Some(left) = timeout.checked_sub(start.elapsed()) else { return false };
+            let left = timeout.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return false;
+            }
             std::thread::sleep(left.min(pause));
             pause = (pause * 2).min(Duration::from_millis(1));
         }
-        under_way::look_at(&self.lane);
         true
     }
 
+    /// Nothing is let go of: the caller may have its turn on a stream, or be the thread of one.
     fn wait_for_work(&self) -> Result<()> {
         if !self.is_over() && !self.is_lost() {
             self.reach();
         }
-        match self.is_lost() {
-            true => Err(Error::Driver(Failure::BeforeFork { what: "the copy" })),
-            false => self.failure.get().cloned().map_or(Ok(()), Err),
-        }
+        self.known()
     }
 
-    unsafe fn wait_on_stream(&self, device: DLDevice, native: *mut c_void) -> bool {
+    unsafe fn wait_on_stream(&self, device: DLDevice, native: *mut c_void) -> Option<Result<()>> {
         if self.is_over() || self.is_lost() {
-            return true;
+            return Some(self.known());
         }
-        let event = self.event();
-        if self.lane.is_own(native) {
-            return true;
-        }
-        let Some(event) = event else { return true };
+        let event = self.event().filter(|_| !self.lane.is_own(native));
+        let Some(event) = event else { return Some(self.known()) };
         let held_up = Device::get(device.device_id).and_then(|device| {
             let current = device.enter()?;
             // SAFETY: promised by the caller.
             unsafe { event.hold_up(native, &current) }
         });
-        held_up.is_ok()
+        held_up.ok().map(|()| self.known())
     }
 
+    /// Only once it is done: part of what failed may be under way until then.
     fn failure(&self) -> Option<Error> {
-        match self.is_lost() {
-            true => Some(Error::Driver(Failure::BeforeFork { what: "the copy" })),
-            false => self.failure.get().cloned(),
-        }
+        if self.done() { self.known().err() } else { None }
     }
 }
 

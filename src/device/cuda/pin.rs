@@ -12,10 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const PORTABLE: u32 = 1;
 
-/// Pages that are locked: where they end, and how many pins they have.
+/// Pages that are locked: where they end, and the bytes that each pin of them asked for.
 struct Locked {
     end: usize,
-    pins: usize,
+    pins: Vec<(usize, usize)>,
 }
 
 type Table = BTreeMap<usize, Locked>;
@@ -25,12 +25,13 @@ fn table() -> MutexGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Locks the pages of these bytes, or counts another pin of pages that are locked; where those begin.
+/// Locks the pages of these bytes, or notes another pin of pages that are locked; the bytes, from the first to one past the
+/// last.
 ///
 /// # Safety
 ///
 /// The memory is there until [`unpin`].
-pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<usize> {
+pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<(usize, usize)> {
     let device = Device::get(0)?;
     let page = page_size();
     let first = start - start % page;
@@ -39,11 +40,12 @@ pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<usize>
         return Err(refused(bytes, &table(), "no memory is that large".to_owned(), Kind::InvalidArgument));
     };
     let mut table = table();
-    if let Some((&begin, locked)) = table.range_mut(..=first).next_back()
+    let asked = (start, start + bytes);
+    if let Some((_, locked)) = table.range_mut(..=first).next_back()
         && end <= locked.end
     {
-        locked.pins += 1;
-        return Ok(begin);
+        locked.pins.push(asked);
+        return Ok(asked);
     }
     if let Some((begin, locked)) = table.range(..end).next_back().filter(|(_, locked)| first < locked.end) {
         let why = format!("a part of it, from {begin:#x} to {:#x}, is pinned already", locked.end);
@@ -63,20 +65,43 @@ pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<usize>
             _ => refused(bytes, &table, error.to_string(), Kind::Device),
         });
     }
-    table.insert(first, Locked { end, pins: 1 });
-    Ok(first)
+    table.insert(first, Locked { end, pins: vec![asked] });
+    Ok(asked)
+}
+
+/// What is known of bytes of the host, from the first to one past the last.
+pub(super) enum Known {
+    /// All of them are among those that one pin asked for.
+    Pinned,
+    /// Some share a page with what was pinned, which the driver takes for pinned as well; whoever has them does not.
+    Beside,
+    Nothing,
+}
+
+/// What the pins say of these bytes.
+pub(super) fn known((first, end): (usize, usize)) -> Known {
+    let table = table();
+    let touched = table.range(..end).next_back().filter(|(_, locked)| first < locked.end);
+    let Some((_, locked)) = touched else { return Known::Nothing };
+    match locked.pins.iter().any(|pin| pin.0 <= first && end <= pin.1) {
+        true => Known::Pinned,
+        false => Known::Beside,
+    }
 }
 
 /// Gives a pin back. The last one waits for the copies that use the pages, and unlocks them.
-pub(in crate::device) fn unpin(begin: usize) {
+pub(in crate::device) fn unpin(asked: (usize, usize)) {
     // In a child of a fork they are the parent's, and the table may be locked for ever.
     let Ok(device) = Device::get(0) else { return };
-    let Some(end) = table().get(&begin).map(|locked| locked.end) else { return };
+    let pages = table().range(..=asked.0).next_back().map(|(&begin, locked)| (begin, locked.end));
+    let Some((begin, end)) = pages else { return };
     under_way::wait_for_memory((begin, end));
     let mut table = table();
     let Some(locked) = table.get_mut(&begin) else { return };
-    locked.pins -= 1;
-    if locked.pins == 0
+    if let Some(at) = locked.pins.iter().position(|pin| *pin == asked) {
+        locked.pins.swap_remove(at);
+    }
+    if locked.pins.is_empty()
         && let Some(current) = device.enter_to_free()
     {
         table.remove(&begin);

@@ -1,6 +1,7 @@
 //! What the driver knows of an address.
 
 use super::context::{Current, Device};
+use super::pin::{self, Known};
 use crate::dlpack::DLDevice;
 use crate::error::{Driver as Failure, Error, Result};
 use crate::tensor::device;
@@ -50,7 +51,19 @@ pub(super) fn check(address: usize, ordinal: i32, current: &Current<'_>) -> Resu
     Err(Error::Driver(Failure::Elsewhere { address, device: name(ordinal), found }))
 }
 
-/// Whether the device reads and writes these bytes of the host by itself: both ends are pinned, or managed.
-pub(super) fn is_reachable((first, end): (usize, usize), current: &Current<'_>) -> Result<bool> {
-    Ok(kind(first, current)?.is_some() && kind(end - 1, current)?.is_some())
+/// Whether the device reads and writes these bytes of the host by itself: one pin asked for all of them, or somebody else
+/// has them pinned, or managed, which is that both ends are of one block. Of memory that is `said` to be pinned as a whole
+/// the ends are enough.
+pub(super) fn is_reachable(bytes: (usize, usize), said: bool, current: &Current<'_>) -> Result<bool> {
+    let (first, last) = (bytes.0, bytes.1 - 1);
+    match pin::known(bytes) {
+        Known::Pinned => return Ok(true),
+        Known::Beside => return Ok(false),
+        Known::Nothing => {}
+    }
+    if kind(first, current)?.is_none() || kind(last, current)?.is_none() {
+        return Ok(false);
+    }
+    let block = |address| start_of_block(address, current).ok().filter(|start| *start != 0);
+    Ok(said || block(first).is_some_and(|start| block(last) == Some(start)))
 }

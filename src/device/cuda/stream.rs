@@ -3,7 +3,7 @@
 //! The thread that reserved a place hands its work over itself, when its turn on the stream comes. It waits only for
 //! threads whose places were reserved before its own, so no two wait for each other.
 
-use super::context::{Current, Device};
+use super::context::Device;
 use super::driver::{Handle, call};
 use super::event::Event;
 use super::mark::{Kept, Mark, SourceRead};
@@ -16,6 +16,7 @@ use crate::guard::guard;
 use crate::tensor::{Fence, Tensor, device};
 use std::ffi::c_void;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// It does not wait for the legacy default stream, nor that for it.
@@ -26,6 +27,10 @@ const PER_THREAD: usize = 2;
 /// What a stream and its marks share.
 pub(super) struct Lane {
     handle: usize,
+    /// Whether the stream is ours and there: a handle is used again once its stream was destroyed.
+    ours: AtomicBool,
+    /// Whether what is queued behind a failure is carried out all the same.
+    carries_on: bool,
     state: Guarded<State>,
     turn: Mutex<u64>,
     next: Condvar,
@@ -45,9 +50,21 @@ impl Lane {
         self.state.get(lock).failure.get_or_insert(error);
     }
 
-    /// Whether a native handle is this stream, so that what is on it is in order anyway.
+    /// Whether a native handle is this stream, so that what is on it is in order anyway. Of a stream of somebody else's we
+    /// do not know whether it is the one that had this handle before.
     pub fn is_own(&self, native: *mut c_void) -> bool {
-        self.handle == native as usize && self.handle > PER_THREAD
+        self.handle == native as usize && self.ours.load(Ordering::Acquire)
+    }
+
+    /// Whether what is queued here is one order.
+    pub fn is_one_stream(&self) -> bool {
+        self.handle != PER_THREAD
+    }
+
+    /// What failed before and was not reported yet, where that holds up what is behind it.
+    fn holds_up(&self) -> Option<Error> {
+        let mut lock = Lock::take();
+        self.state.get(&mut lock).failure.clone().filter(|_| !self.carries_on)
     }
 
     fn handle(&self) -> Handle {
@@ -57,7 +74,7 @@ impl Lane {
     /// Waits for the turn of a place; it is over when the result goes. The default streams of threads are many behind one
     /// handle, so nobody waits for another thread there.
     fn turn(&self, place: u64) -> Turn<'_> {
-        if self.handle != PER_THREAD {
+        if self.is_one_stream() {
             let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
             drop(self.next.wait_while(turn, |turn| *turn != place).unwrap_or_else(PoisonError::into_inner));
         }
@@ -78,19 +95,18 @@ impl Drop for Turn<'_> {
 pub(in crate::device) struct Queued {
     device: &'static Device,
     lane: Arc<Lane>,
-    owned: bool,
 }
 
 impl Queued {
-    /// A new stream.
-    pub fn new(ordinal: i32) -> Result<Self> {
+    /// A new stream, whose failures hold up what is queued behind them unless it `carries_on`.
+    pub fn new(ordinal: i32, carries_on: bool) -> Result<Self> {
         let device = Device::get(ordinal)?;
         under_way::watch()?;
         let current = device.enter()?;
         let mut handle = null_mut();
         // SAFETY: writes a handle.
         unsafe { call!(current.device.driver, cuStreamCreate(&mut handle, NON_BLOCKING)) }?;
-        Ok(Self::on(device, handle as usize, true))
+        Ok(Self::on(device, handle as usize, true, carries_on))
     }
 
     /// # Safety
@@ -99,83 +115,82 @@ impl Queued {
     pub unsafe fn from_native(ordinal: i32, handle: *mut c_void) -> Result<Self> {
         let device = Device::get(ordinal)?;
         under_way::watch()?;
-        Ok(Self::on(device, (handle as usize).max(LEGACY), false))
+        Ok(Self::on(device, (handle as usize).max(LEGACY), false, false))
     }
 
-    fn on(device: &'static Device, handle: usize, owned: bool) -> Self {
-        let (state, turn) = (Guarded::new(State::default()), Mutex::new(0));
-        Queued { device, lane: Arc::new(Lane { handle, state, turn, next: Condvar::new() }), owned }
+    fn on(device: &'static Device, handle: usize, ours: bool, carries_on: bool) -> Self {
+        let (state, turn, next) = (Guarded::default(), Mutex::new(0), Condvar::new());
+        let ours = AtomicBool::new(ours);
+        Queued { device, lane: Arc::new(Lane { handle, ours, carries_on, state, turn, next }) }
     }
 
-    /// Hands work to the driver when its turn comes, and binds its mark.
+    /// Hands work to the driver when its turn comes, and binds its mark. Until the turn is over no foreign code runs here:
+    /// it may use this stream.
     fn carry_out(&self, mark: &Mark, place: u64, after: Vec<Arc<dyn Fence>>, work: Work) {
         let turn = self.lane.turn(place);
-        let (mut event, mut kept, mut read) = (None, Kept::default(), None);
-        let outcome = guard(|| {
-            let current = self.device.enter()?;
-            let last = Event::new(self.device, &current)?;
-            let mut done = self.wait_for(&after).and(self.state_of_things());
-            if let Work::Keep(tensor) = &work {
-                kept.tensors.push(tensor.clone());
-            }
-            if let Work::Copy { source, destination, staged } = work {
-                done = done.and_then(|()| {
-                    let (device, stream) = (self.device, self.lane.handle());
-                    let target = copy::Target { device, stream, current: &current };
-                    // SAFETY: they were checked, the stream waits for what comes before, and what is needed is kept.
-                    unsafe { copy::issue(&source, &destination, staged, &target, &mut kept) }
-                });
+        let (mut event, mut kept, mut read, mut copy) = (None, Kept::default(), None, None);
+        match work {
+            Work::Keep(tensor) => kept.tensors.push(tensor),
+            Work::Copy { source, destination, staged } => {
+                copy = Some((source.clone(), destination.clone(), staged));
                 kept.tensors.push(destination);
                 match staged {
                     true => read = Some(source),
                     false => kept.tensors.push(source),
                 }
             }
-            // Also after a failure: part of the work may be under way.
-            match last.record(self.lane.handle(), &current) {
-                Ok(()) => event = Some(last),
-                Err(error) => {
-                    self.drain(&current);
-                    done = done.and(Err(error));
-                }
+            _ => {}
+        }
+        let held_up = self.lane.holds_up();
+        let outcome = guard(|| {
+            let current = self.device.enter()?;
+            let last = Event::new(self.device, &current)?;
+            let mut done = self.wait_for(&after);
+            if let (Some((source, destination, staged)), Ok(()), None) = (&copy, &done, &held_up) {
+                let (device, stream) = (self.device, self.lane.handle());
+                let target = copy::Target { device, stream, current: &current };
+                // SAFETY: they were checked, the stream waits for what comes before, and what is needed is kept.
+                done = unsafe { copy::issue(source, destination, *staged, &target, &mut kept) };
             }
+            // Also after a failure: part of the work may be under way.
+            last.record(self.lane.handle(), &current)?;
+            event = Some(last);
             done
         });
         if event.is_none() {
             // Whoever waits for this relies on all that comes before.
             after.iter().for_each(|fence| _ = fence.wait_for_work());
+            self.drain();
         }
-        if let Err(failure) = &outcome {
+        if let (Err(failure), None) = (&outcome, &held_up) {
             self.lane.failed(failure.clone(), &mut Lock::take());
         }
+        let is_over = event.is_none();
+        drop(copy); // these are not the last references
+        mark.bind(event, kept, outcome.err().or(held_up));
         drop(turn);
-        // From here on foreign code may run, which may use this stream.
-        mark.bind(event, kept, outcome.err());
+        if is_over {
+            mark.settle();
+        }
         drop((read, after));
-    }
-
-    /// What failed on the stream, and was not reported yet.
-    fn state_of_things(&self) -> Result<()> {
-        let mut lock = Lock::take();
-        self.lane.state.get(&mut lock).failure.clone().map_or(Ok(()), Err)
     }
 
     /// Has the stream wait for what comes before; this thread, where that is none of the driver's.
     fn wait_for(&self, after: &[Arc<dyn Fence>]) -> Result<()> {
         let each = |fence: &Arc<dyn Fence>| {
             // SAFETY: the stream lives as long as this.
-            match unsafe { fence.wait_on_stream(self.device.dlpack(), self.lane.handle()) } {
-                true => fence.failure().map_or(Ok(()), Err),
-                false => fence.wait_for_work(),
-            }
+            unsafe { fence.wait_on_stream(self.device.dlpack(), self.lane.handle()) }
+                .unwrap_or_else(|| fence.wait_for_work())
         };
         after.iter().map(each).fold(Ok(()), Result::and)
     }
 
     /// Waits for the stream, where no event could be recorded. If even that fails nothing goes on any more.
-    fn drain(&self, current: &Current<'_>) {
-        // SAFETY: the stream lives as long as this.
-        let _ = unsafe { call!(current.device.driver, cuStreamSynchronize(self.lane.handle())) };
+    fn drain(&self) {
+        if let Some(current) = self.device.enter_to_free() {
+            // SAFETY: the stream lives as long as this.
+            let _ = unsafe { call!(current.device.driver, cuStreamSynchronize(self.lane.handle())) };
+        }
     }
 }
 
@@ -188,11 +203,18 @@ impl Queue for Queued {
                 pointer::check(tensor.data() as usize, on.device_id, &current)?;
             }
         }
-        if !device::is_host(source.device()) {
+        if ![source, destination].iter().any(|tensor| device::is_host(tensor.device())) {
+            copy::check(source, destination, self.device)?;
+        }
+        // Within the host the stream copies, when it comes to it.
+        if !device::is_host(source.device()) || device::is_host(destination.device()) {
             return Ok(false);
         }
         let Some(nest) = Nest::new(source, destination, Side::To) else { return Ok(false) };
-        Ok(!(copy::is_one_call(&nest, self.device) && pointer::is_reachable(nest.source(), &current)?))
+        let pinned = device::is_pinned(source.device());
+        let goes = copy::is_one_call(&nest, self.device)
+            && pointer::is_reachable(nest.source(), pinned, &current)?;
+        Ok(!goes)
     }
 
     fn submit(&self, lock: &mut Lock, after: Vec<Arc<dyn Fence>>, work: Work) -> Result<Submitted<'_>> {
@@ -201,7 +223,7 @@ impl Queue for Queued {
         }
         let (mut direct, mut staged) = (None, false);
         if let Work::Copy { source, destination, staged: source_staged } = &work {
-            staged = *source_staged && !device::is_host(destination.device());
+            staged = *source_staged;
             let [from, to] = [source, destination].map(|tensor| device::is_host(tensor.device()));
             direct = match (from, to) {
                 (true, false) if !staged => Some(source.addresses()),
@@ -209,10 +231,10 @@ impl Queue for Queued {
                 _ => None,
             };
         }
-        let mark = Arc::new(Mark::reserved(self.lane.clone(), direct));
         let state = self.lane.state.get(lock);
         let place = state.places;
         state.places += 1;
+        let mark = Arc::new(Mark::reserved(self.lane.clone(), place, direct));
         under_way::add(mark.clone(), lock);
         let source_read: Option<Arc<dyn Fence>> = match staged {
             true => Some(Arc::new(SourceRead(mark.clone()))),
@@ -228,7 +250,6 @@ impl Queue for Queued {
         let event = submitted.carried_out();
         let _ = event.wait();
         // What comes before is done as well, so this says what became of it.
-        under_way::look_at(&self.lane);
         self.lane.state.get(&mut Lock::take()).failure.take().map_or(Ok(()), Err)
     }
 
@@ -239,7 +260,7 @@ impl Queue for Queued {
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        if !self.owned || !self.device.driver.is_ours() {
+        if !self.lane.ours.swap(false, Ordering::AcqRel) || !self.device.driver.is_ours() {
             return;
         }
         if let Some(current) = self.device.enter_to_free() {

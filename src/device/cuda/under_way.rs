@@ -1,7 +1,7 @@
 //! What is under way on all streams, and the thread that lets go of what nobody asks for.
 //!
-//! Whoever waits for a mark settles it. A copy that nobody waits for would hold its tensors for ever, so one thread of
-//! the library looks at what is left now and then, as long as there is something.
+//! Whoever waits for a mark settles it. A copy that nobody waits for would hold its tensors for ever, and who only asks
+//! lets go of nothing, so one thread of the library looks at what is left now and then, as long as there is something.
 
 use super::mark::Mark;
 use super::stream::Lane;
@@ -48,9 +48,15 @@ fn select(which: impl Fn(&Mark) -> bool) -> Vec<Arc<Mark>> {
     UNDER_WAY.get(&mut lock).marks.iter().filter(|mark| which(mark)).cloned().collect()
 }
 
-/// Settles what is over on one stream, so that what failed is known.
-pub(super) fn look_at(lane: &Arc<Lane>) {
-    select(|mark| Arc::ptr_eq(&mark.lane, lane)).iter().for_each(|mark| _ = mark.done());
+/// What comes before a mark on its stream, and has not let go of everything yet.
+pub(super) fn before(mark: &Mark) -> Vec<Arc<Mark>> {
+    let is_before = |other: &Mark| Arc::ptr_eq(&other.lane, &mark.lane) && other.place < mark.place;
+    select(|other| is_before(other) && !other.is_over())
+}
+
+/// Has the thread look at once: something is over.
+pub(super) fn hurry() {
+    CHANGED.notify_one();
 }
 
 /// Waits for the copies that access these bytes of the host without help of the CPU.
@@ -69,10 +75,20 @@ fn look_after() {
             lock = lock.wait(&CHANGED, None);
             pause = shortest;
         }
-        drop(lock);
-        std::thread::sleep(pause);
+        drop(lock.wait(&CHANGED, Some(pause)));
         let mut over = select(|_| true);
-        over.retain(|mark| mark.done());
+        // What is behind something that is not over is not over either.
+        let mut held_up: Vec<Arc<Lane>> = Vec::new();
+        over.retain(|mark| {
+            if held_up.iter().any(|lane| Arc::ptr_eq(lane, &mark.lane)) {
+                return mark.is_over();
+            }
+            let is_over = mark.look();
+            if mark.is_under_way() && mark.lane.is_one_stream() {
+                held_up.push(mark.lane.clone());
+            }
+            is_over
+        });
         pause = if over.is_empty() { (pause * 2).min(longest) } else { shortest };
         let mut lock = Lock::take();
         // Both lists are in the same order.
