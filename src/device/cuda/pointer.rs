@@ -9,6 +9,7 @@ use std::ffi::c_int;
 
 const MEMORY_TYPE: c_int = 2;
 const ORDINAL: c_int = 9;
+const START: c_int = 11;
 
 const HOST: u32 = 1;
 const DEVICE: u32 = 2;
@@ -66,4 +67,13 @@ pub(super) fn is_reachable(bytes: (usize, usize), said: bool, current: &Current<
     }
     let block = |address| start_of_block(address, current).ok().filter(|start| *start != 0);
     Ok(said || block(first).is_some_and(|start| block(last) == Some(start)))
+}
+
+/// Where the block begins that an address is in.
+fn start_of_block(address: usize, current: &Current<'_>) -> Result<usize> {
+    let driver = current.device.driver;
+    let mut start = 0_u64;
+    // SAFETY: writes an address.
+    let code = unsafe { (driver.cuPointerGetAttribute)((&raw mut start).cast(), START, address as u64) };
+    driver.check("cuPointerGetAttribute", code).map(|()| start as usize)
 }
