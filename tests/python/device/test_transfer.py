@@ -178,12 +178,12 @@ def test_torch_computes_on_what_was_moved(device: str) -> None:
     assert dlbridge.to_torch(torch.ones(3), device=device).sum().item() == 3
 
 
-# Another thread's upload has its turn on the library's own stream and waits for a stream of the CPU, whose thread is in a
-# release function that wants the GIL.
+# Another thread's upload has its turn on the library's own stream and waits for a stream of the CPU, whose thread is in
+# a release function that wants the GIL.
 TURN = """
 import ctypes, faulthandler, threading, time
 import numpy as np, dlbridge
-faulthandler.dump_traceback_later(60, exit=True)
+faulthandler.dump_traceback_later(30, exit=True)
 
 there = dlbridge.empty((4,), "float32", device="cuda:0")
 
@@ -200,7 +200,8 @@ release = RELEASE(lambda _: released.append(True))
 class Tensor(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("device", ctypes.c_int32 * 2), ("ndim", ctypes.c_int32),
                 ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
-                ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.c_void_p), ("offset", ctypes.c_uint64)]
+                ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.c_void_p),
+                ("offset", ctypes.c_uint64)]
 
 def wrap(array):
     shape, out = (ctypes.c_int64 * 1)(array.size), ctypes.c_void_p()
@@ -209,7 +210,8 @@ def wrap(array):
     return out
 
 stream = dlbridge.Stream()
-source, destination = wrap(np.zeros(1 << 29, "u1")), wrap(np.zeros(1 << 29, "u1"))
+one, two = np.zeros(1 << 29, "u1"), np.empty(1 << 29, "u1")
+source, destination = wrap(one), wrap(two)
 assert lib.dlb_copy_async(source, destination, ctypes.c_void_p(stream._handle), None) == 0
 lib.dlb_tensor_release(source)
 behind = dlbridge.upload(np.zeros(1000), stream=stream)

@@ -55,11 +55,11 @@ class pin:
     Whatever shows its memory on the host will do; of a view that has gaps, the gaps are pinned too. Refused:
     read-only memory (`ReadOnlyError`), memory that is not the host's, an array without elements, and what the
     driver cannot pin (`OutOfMemoryError`, with how much is pinned and the limit). Pinning what is pinned counts:
-    the memory is unlocked with the last one. That goes for a part of a pinned array; an array of which only a part is
-    pinned is refused (`InvalidArgumentError`). The array is kept alive until then. Leaving the block waits for the
-    copies from and to it; a tensor of `empty_pinned` stays pinned, so there it waits for nothing
-    (what NumPy or torch shows of its memory is refused). It costs about as much as writing the memory once, so it pays for
-    buffers that are used again. `release()` instead of a `with` block.
+    the memory is unlocked with the last one. That goes for a part of a pinned array; an array of which only a part
+    is pinned is refused (`InvalidArgumentError`). The array is kept alive until then. Leaving the block waits for
+    the copies from and to it; a tensor of `empty_pinned` stays pinned, so there it waits for nothing (what NumPy or
+    torch shows of its memory is refused). It costs about as much as writing the memory once, so it pays for buffers
+    that are used again. `release()` instead of a `with` block.
 
     >>> with dlbridge.pin(frames):
     ...     for _ in range(1000):

@@ -260,8 +260,8 @@ def handle_of(stream: Any) -> int:
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Any:
     """A `Tensor` of its own memory on `device` into which `x` is being copied; returns at once.
 
-    Only where it comes after a copy on a stream of the CPU, and goes to CUDA, which knows nothing of that stream, does
-    it return when that copy is done.
+    Only where it comes after a copy on a stream of the CPU, and goes to CUDA, which knows nothing of that stream,
+    does it return when that copy is done.
 
     Whoever reaches the elements of the result waits for the copy, with the GIL released: `data_ptr`, `numpy()`,
     `torch()`, `__dlpack__`; a consumer with a stream has that wait instead. `x` is kept alive until then. Do not
