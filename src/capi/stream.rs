@@ -205,17 +205,18 @@ pub unsafe extern "C" fn dlb_tensor_empty_for(
     }
 }
 
-/// Queues a copy of the elements of `source` to `destination` and returns; a stream of CUDA that has to come after a copy on
-/// a stream of the CPU first waits for that one, as in `dlb_stream_wait_event()`. Both have the same shape and dtype; any strides
-/// will do. A stream of the CPU copies within the host's memory, one of CUDA also from and to its device, within it, and
-/// from or to another one.
+/// Queues a copy of the elements of `source` to `destination` and returns; a stream of CUDA that has to come after
+/// a copy on a stream of the CPU first waits for that one, as in `dlb_stream_wait_event()`. Both have the same
+/// shape and dtype; any strides will do. A stream of the CPU copies within the host's memory, one of CUDA also from
+/// and to its device, within it, and from or to another one.
 ///
 /// Everything is checked before anything is queued. Both tensors are retained until the copy is done. Until then
-/// `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of other tensors that stem
-/// from the same one wait for it, and so does `dlb_tensor_mutable_data()` of `source`: a copy cannot be read too early, nor its
-/// source be written too early, through a tensor. Other copies, on any stream, are ordered behind this one where their
-/// tensors stem from the same ones. Two tensors that were wrapped or imported separately know nothing of each other, even
-/// on one buffer: wrap it once and make views, or order them with `dlb_stream_wait_event()`.
+/// `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of other tensors
+/// that stem from the same one wait for it, and so does `dlb_tensor_mutable_data()` of `source`: a copy cannot be
+/// read too early, nor its source be written too early, through a tensor. Other copies, on any stream, are ordered
+/// behind this one where their tensors stem from the same ones. Two tensors that were wrapped or imported
+/// separately know nothing of each other, even on one buffer: wrap it once and make views, or order them with
+/// `dlb_stream_wait_event()`.
 ///
 /// Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
 /// or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,

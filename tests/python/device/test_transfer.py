@@ -178,8 +178,8 @@ def test_torch_computes_on_what_was_moved(device: str) -> None:
     assert dlbridge.to_torch(torch.ones(3), device=device).sum().item() == 3
 
 
-# Another thread's upload has its turn on the library's own stream and waits for a stream of the CPU, whose thread is in
-# a release function that wants the GIL.
+# Another thread's upload has its turn on the library's own stream and waits for a stream of the CPU, whose thread
+# is in a release function that wants the GIL.
 TURN = """
 import ctypes, faulthandler, threading, time
 import numpy as np, dlbridge
