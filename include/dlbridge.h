@@ -1152,21 +1152,23 @@ dlb_status dlb_allocator_stats(const dlb_allocator *allocator,
 /**
  * Page-locks `bytes` bytes from `data` on, in place. Nothing is copied, and nothing about the memory changes but that.
  *
- * The memory is the caller's and stays there until the pin is released. Pinning what is pinned counts: the memory is
- * unlocked with the last pin on it. It costs about as much as writing the memory once, so it pays for buffers that are
- * used again.
+ * The memory is the caller's and stays there until the pin is released. Pinning what is pinned counts: the memory
+ * is unlocked with the last pin on it. That goes for memory within an earlier pin: memory of which only a part is
+ * pinned, or that was pinned otherwise (an allocator of pinned memory, another library), is refused. It costs
+ * about as much as writing the memory once, so it pays for buffers that are used again.
  *
- * `*out` is owned by the caller: `dlb_pin_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
- * `DLB_ERROR_OUT_OF_MEMORY` (the driver cannot pin it; the message has how much is pinned, the limit and the reason),
- * `DLB_ERROR_DEVICE` (the driver failed) and `DLB_ERROR_UNAVAILABLE` (no CUDA driver; the message says why).
- * Thread-safe.
+ * `*out` is owned by the caller: `dlb_pin_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, memory that
+ * is pinned otherwise or in part), `DLB_ERROR_OUT_OF_MEMORY` (the driver cannot pin it; the message has how much
+ * is pinned, the limit and the reason), `DLB_ERROR_DEVICE` (the driver failed) and `DLB_ERROR_UNAVAILABLE` (no
+ * CUDA driver; the message says why). Thread-safe.
  */
 dlb_status dlb_memory_pin(void *data,
                           size_t bytes,
                           dlb_pin **out);
 
 /**
- * Releases a pin: with the last one on the memory it may be paged again. NULL is a no-op. Thread-safe.
+ * Releases a pin, once the copies from and to the memory are done: with the last one on it, it may be paged again.
+ * NULL is a no-op. Thread-safe.
  */
 void dlb_pin_release(dlb_pin *pin);
 
@@ -1401,7 +1403,7 @@ dlb_status dlb_stream_native(const dlb_stream *stream,
 
 /**
  * `dlb_tensor_export()` for a consumer that works on `stream`: what is queued there from now on waits for the copies into
- * the tensor's memory, and this call does not.
+ * the tensor's memory, and this call does not, but for a copy on a stream of the CPU, as in `dlb_stream_wait_event()`.
  *
  * `*out` is owned by the caller, as that of `dlb_tensor_export()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
  * `DLB_ERROR_OUT_OF_MEMORY`, with the error of a copy into the memory that failed, and as `dlb_stream_record()` does.
@@ -1431,7 +1433,9 @@ void dlb_stream_release(dlb_stream *stream);
 dlb_status dlb_stream_record(dlb_stream *stream, dlb_event **out);
 
 /**
- * Has everything queued on `stream` from now on wait until `event`, of any stream, is done. The caller does not wait.
+ * Has everything queued on `stream` from now on wait until `event`, of any stream, is done. The caller does not wait, but
+ * where `stream` is one of CUDA and the event one of the CPU, of which the driver knows nothing: then this returns when
+ * the event is done.
  *
  * Where what the event stands for failed, so does the stream. Fails as `dlb_stream_record()` does. Thread-safe.
  */
@@ -1460,15 +1464,18 @@ dlb_status dlb_tensor_empty_for(const dlb_tensor *source,
                                 dlb_tensor **out);
 
 /**
- * Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype; any strides
- * will do. A stream of the CPU copies within the host's memory, one of CUDA also from and to its device, within it, and
- * from or to another one.
+ * Queues a copy of the elements of `source` to `destination` and returns; a stream of CUDA that has to come after
+ * a copy on a stream of the CPU first waits for that one, as in `dlb_stream_wait_event()`. Both have the same
+ * shape and dtype; any strides will do. A stream of the CPU copies within the host's memory, one of CUDA also from
+ * and to its device, within it, and from or to another one.
  *
  * Everything is checked before anything is queued. Both tensors are retained until the copy is done. Until then
- * `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of whatever shares its
- * memory wait for it, and so does `dlb_tensor_mutable_data()` of `source`: a copy cannot be read too early, nor its
- * source be written too early, through a tensor. Other copies, on any stream, are ordered behind this one where they
- * touch the same buffer.
+ * `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of other tensors
+ * that stem from the same one wait for it, and so does `dlb_tensor_mutable_data()` of `source`: a copy cannot be
+ * read too early, nor its source be written too early, through a tensor. Other copies, on any stream, are ordered
+ * behind this one where their tensors stem from the same ones. Two tensors that were wrapped or imported
+ * separately know nothing of each other, even on one buffer: wrap it once and make views, or order them with
+ * `dlb_stream_wait_event()`.
  *
  * Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
  * or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,
@@ -1488,8 +1495,9 @@ dlb_status dlb_copy_async(const dlb_tensor *source,
                           dlb_event **out_done);
 
 /**
- * What `dlb_copy_async()`, and all that rests on it, has copied so far in this process. There and back again is one copy in
- * each direction, however many pieces the driver was given.
+ * What `dlb_copy_async()`, and all that rests on it, was asked to copy so far in this process: counted when it is
+ * queued, whether or not it fails later. There and back again is one copy in each direction, however many pieces
+ * the driver was given.
  *
  * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small). Thread-safe.
  */

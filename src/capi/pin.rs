@@ -15,14 +15,15 @@ pub struct dlb_pin {
 
 /// Page-locks `bytes` bytes from `data` on, in place. Nothing is copied, and nothing about the memory changes but that.
 ///
-/// The memory is the caller's and stays there until the pin is released. Pinning what is pinned counts: the memory is
-/// unlocked with the last pin on it. It costs about as much as writing the memory once, so it pays for buffers that are
-/// used again.
+/// The memory is the caller's and stays there until the pin is released. Pinning what is pinned counts: the memory
+/// is unlocked with the last pin on it. That goes for memory within an earlier pin: memory of which only a part is
+/// pinned, or that was pinned otherwise (an allocator of pinned memory, another library), is refused. It costs
+/// about as much as writing the memory once, so it pays for buffers that are used again.
 ///
-/// `*out` is owned by the caller: `dlb_pin_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
-/// `DLB_ERROR_OUT_OF_MEMORY` (the driver cannot pin it; the message has how much is pinned, the limit and the reason),
-/// `DLB_ERROR_DEVICE` (the driver failed) and `DLB_ERROR_UNAVAILABLE` (no CUDA driver; the message says why).
-/// Thread-safe.
+/// `*out` is owned by the caller: `dlb_pin_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, memory that
+/// is pinned otherwise or in part), `DLB_ERROR_OUT_OF_MEMORY` (the driver cannot pin it; the message has how much
+/// is pinned, the limit and the reason), `DLB_ERROR_DEVICE` (the driver failed) and `DLB_ERROR_UNAVAILABLE` (no
+/// CUDA driver; the message says why). Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_memory_pin(
     data: *mut c_void,
@@ -40,7 +41,8 @@ pub unsafe extern "C" fn dlb_memory_pin(
     })
 }
 
-/// Releases a pin: with the last one on the memory it may be paged again. NULL is a no-op. Thread-safe.
+/// Releases a pin, once the copies from and to the memory are done: with the last one on it, it may be paged again.
+/// NULL is a no-op. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_pin_release(pin: *mut dlb_pin) {
     if !pin.is_null() {

@@ -98,8 +98,9 @@ pub unsafe extern "C" fn dlb_stream_native(stream: *const dlb_stream, out: *mut 
 }
 
 /// `dlb_tensor_export()` for a consumer that works on `stream`: what is queued there from now on waits for the copies into
-/// the tensor's memory, and this call does not. The memory is not used again before what was queued there when the deleter is
-/// called: a stream of `dlb_stream_from_native()` lives until then.
+/// the tensor's memory, and this call does not, but for a copy on a stream of the CPU, as in `dlb_stream_wait_event()`.
+/// The memory is not used again before what was queued there when the deleter is called: a stream of
+/// `dlb_stream_from_native()` lives until then.
 ///
 /// `*out` is owned by the caller, as that of `dlb_tensor_export()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
 /// `DLB_ERROR_OUT_OF_MEMORY`, with the error of a copy into the memory that failed, and as `dlb_stream_record()` does.
@@ -155,7 +156,9 @@ pub unsafe extern "C" fn dlb_stream_record(stream: *mut dlb_stream, out: *mut *m
     })
 }
 
-/// Has everything queued on `stream` from now on wait until `event`, of any stream, is done. The caller does not wait.
+/// Has everything queued on `stream` from now on wait until `event`, of any stream, is done. The caller does not wait, but
+/// where `stream` is one of CUDA and the event one of the CPU, of which the driver knows nothing: then this returns when
+/// the event is done.
 ///
 /// Where what the event stands for failed, so does the stream. Fails as `dlb_stream_record()` does. Thread-safe.
 #[unsafe(no_mangle)]
@@ -202,15 +205,18 @@ pub unsafe extern "C" fn dlb_tensor_empty_for(
     }
 }
 
-/// Queues a copy of the elements of `source` to `destination` and returns. Both have the same shape and dtype; any strides
-/// will do. A stream of the CPU copies within the host's memory, one of CUDA also from and to its device, within it, and
-/// from or to another one.
+/// Queues a copy of the elements of `source` to `destination` and returns; a stream of CUDA that has to come after
+/// a copy on a stream of the CPU first waits for that one, as in `dlb_stream_wait_event()`. Both have the same
+/// shape and dtype; any strides will do. A stream of the CPU copies within the host's memory, one of CUDA also from
+/// and to its device, within it, and from or to another one.
 ///
 /// Everything is checked before anything is queued. Both tensors are retained until the copy is done. Until then
-/// `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of whatever shares its
-/// memory wait for it, and so does `dlb_tensor_mutable_data()` of `source`: a copy cannot be read too early, nor its
-/// source be written too early, through a tensor. Other copies, on any stream, are ordered behind this one where they
-/// touch the same buffer.
+/// `dlb_tensor_data()`, `dlb_tensor_view()` and the exports of `destination`, of its views and of other tensors
+/// that stem from the same one wait for it, and so does `dlb_tensor_mutable_data()` of `source`: a copy cannot be
+/// read too early, nor its source be written too early, through a tensor. Other copies, on any stream, are ordered
+/// behind this one where their tensors stem from the same ones. Two tensors that were wrapped or imported
+/// separately know nothing of each other, even on one buffer: wrap it once and make views, or order them with
+/// `dlb_stream_wait_event()`.
 ///
 /// Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
 /// or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,

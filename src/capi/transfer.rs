@@ -29,8 +29,9 @@ pub struct dlb_transfer_counts {
     pub device_to_device_bytes: u64,
 }
 
-/// What `dlb_copy_async()`, and all that rests on it, has copied so far in this process. There and back again is one copy in
-/// each direction, however many pieces the driver was given.
+/// What `dlb_copy_async()`, and all that rests on it, was asked to copy so far in this process: counted when it is
+/// queued, whether or not it fails later. There and back again is one copy in each direction, however many pieces
+/// the driver was given.
 ///
 /// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small). Thread-safe.
 #[unsafe(no_mangle)]

@@ -146,7 +146,11 @@ fn order(gil: &Gil, tensor: &Tensor) -> Result<()> {
         return Ok(());
     }
     match own_stream(tensor.device()) {
-        Ok(stream) if stream.native().is_some() => stream.wait_tensor(tensor),
+        Ok(stream) if stream.native().is_some() => {
+            // It is not for another thread to drop it meanwhile; one whose turn it is on the stream may want the GIL.
+            let tensor = tensor.clone();
+            gil.without(|| stream.wait_tensor(&tensor))
+        }
         _ => gil.settle_tensor(tensor),
     }
 }
@@ -188,7 +192,8 @@ pub(super) fn come_after(gil: &Gil, table: &DLPackExchangeAPI, tensor: &Tensor) 
     }
     let Some(handle) = stream_of(gil, table, device)? else { return Ok(()) };
     // SAFETY: the framework's stream lives during this call; nothing is kept of it.
-    unsafe { Stream::from_native(device, handle) }?.writes(tensor)
+    let stream = unsafe { Stream::from_native(device, handle) }?;
+    gil.without(|| stream.writes(tensor))
 }
 
 /// Allocates a tensor like a prototype, on its device. Needs no GIL.

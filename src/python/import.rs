@@ -133,7 +133,8 @@ fn from_produced(gil: &Gil, object: Object, produced: &Produced) -> Result<Tenso
     if capsule::is_capsule(gil, produced.capsule.object) {
         let tensor = consume(gil, produced.capsule.object)?;
         if let Some(stream) = &produced.stream {
-            stream.writes(&tensor)?;
+            // Another thread may have its turn on that stream, and want the GIL before it is over.
+            gil.without(|| stream.writes(&tensor))?;
         }
         return Ok(tensor);
     }

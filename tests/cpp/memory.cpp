@@ -153,6 +153,8 @@ TEST(pinned_memory_is_the_hosts_or_the_reason_is_said) {
   dlbridge::pin outer(samples.data(), samples.size() * sizeof(float)), inner(samples.data(), 4), none;
   none = std::move(outer);
   EXPECT(none && !outer && inner);
+  inner = std::move(none);
+  EXPECT(inner && !none);
 }
 
 TEST(the_cpu_is_a_device_too) {

@@ -125,6 +125,49 @@ def test_what_a_callback_raises_is_logged(caplog: pytest.LogCaptureFixture) -> N
     assert called == [future]
 
 
+def test_the_next_callback_is_called_whatever_one_raises(slow: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def leave(_: dlbridge.Future) -> None:
+        raise SystemExit
+
+    over = threading.Event()
+    future = dlbridge.download(slow)
+    future.add_done_callback(leave)
+    future.add_done_callback(lambda _: over.set())
+    assert over.wait(60)
+    assert "SystemExit" in caplog.text
+    caplog.clear()
+    with pytest.raises(SystemExit):  # on this thread it is for this one
+        future.add_done_callback(leave)
+
+
+def test_callbacks_are_called_whatever_waiting_raises(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise dlbridge.DeviceError("the driver failed")
+
+    over = threading.Event()
+    future = dlbridge.download(slow)
+    monkeypatch.setattr(future, "exception", fail)
+    future.add_done_callback(lambda _: over.set())
+    assert over.wait(60)
+    future.result()
+
+
+def test_without_a_thread_a_callback_is_not_added(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    called: list[str] = []
+    over = threading.Event()
+    future = dlbridge.download(slow)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="new thread"):
+            future.add_done_callback(lambda _: called.append("first"))
+    future.add_done_callback(lambda _: (called.append("second"), over.set()))
+    assert over.wait(60)
+    assert called == ["second"]
+
+
 def test_a_callback_may_ask_for_the_result(slow: Any) -> None:
     seen: list[float] = []
     over = threading.Event()
@@ -205,9 +248,14 @@ def test_a_forked_child_is_told() -> None:
     code = (
         LONG
         + """
+future.add_done_callback(lambda _: None)
 child = os.fork()
 if child == 0:
     signal.alarm(60)
+    called = []
+    future.add_done_callback(called.append)
+    if called != [future]:
+        os._exit(3)
     try:
         future.result()
         os._exit(1)

@@ -137,6 +137,17 @@ def test_an_array_is_pinned_in_place_and_kept(device: str) -> None:
 
 
 @needs_cuda
+def test_pinning_what_is_pinned_counts_and_half_of_it_is_refused(standin: Any) -> None:
+    pinned = dlbridge.zeros_pinned(100_000, "uint8")
+    with dlbridge.pin(pinned) as inside, dlbridge.pin(pinned[5:]):
+        assert inside is pinned
+    assert not pinned.numpy().any()
+    array = np.zeros(100_000, np.uint8)
+    with dlbridge.pin(array[40_000:]), pytest.raises(dlbridge.InvalidArgumentError, match="a part of it"):
+        dlbridge.pin(array)
+
+
+@needs_cuda
 def test_unpinning_waits_for_copies(device: str) -> None:
     for _ in range(20):
         array = np.random.default_rng().random(50_000)

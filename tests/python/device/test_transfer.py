@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,9 @@ import pytest
 from place import IS_CUDA, counted, host, needs_cuda, torch_on_device
 
 import dlbridge
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from test_process import run
 
 ODD = [
     np.arange(24, dtype=np.int16).reshape(2, 3, 4),
@@ -226,3 +231,56 @@ def test_torch_computes_on_what_was_moved(device: str) -> None:
     assert host(x * 2).tolist() == [2, 4, 6]
     assert dlbridge.to_torch(x, device="cpu").tolist() == [1, 2, 3]
     assert dlbridge.to_torch(torch.ones(3), device=device).sum().item() == 3
+
+
+# Another thread's upload has its turn on the library's own stream and waits for a stream of the CPU, whose thread
+# is in a release function that wants the GIL.
+TURN = """
+import ctypes, faulthandler, threading, time
+import numpy as np, dlbridge
+faulthandler.dump_traceback_later(30, exit=True)
+
+there = dlbridge.empty((4,), "float32", device="cuda:0")
+
+class Producer:
+    def __dlpack_device__(self): return 2, 0
+    def __dlpack__(self, **keywords): return there.__dlpack__(**keywords)
+
+dlbridge.from_dlpack(Producer())
+lib = ctypes.CDLL(dlbridge.get_library())
+RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+released = []
+release = RELEASE(lambda _: released.append(True))
+
+class Tensor(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("device", ctypes.c_int32 * 2), ("ndim", ctypes.c_int32),
+                ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
+                ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.c_void_p),
+                ("offset", ctypes.c_uint64)]
+
+def wrap(array):
+    shape, out = (ctypes.c_int64 * 1)(array.size), ctypes.c_void_p()
+    view = Tensor(array.ctypes.data, (1, 0), 1, 1, 8, 1, shape, None, 0)
+    assert lib.dlb_tensor_wrap(ctypes.byref(view), ctypes.c_uint64(0), release, None, ctypes.byref(out)) == 0
+    return out
+
+stream = dlbridge.Stream()
+one, two = np.zeros(1 << 29, "u1"), np.empty(1 << 29, "u1")
+source, destination = wrap(one), wrap(two)
+assert lib.dlb_copy_async(source, destination, ctypes.c_void_p(stream._handle), None) == 0
+lib.dlb_tensor_release(source)
+behind = dlbridge.upload(np.zeros(1000), stream=stream)
+thread = threading.Thread(target=lambda: dlbridge.upload(behind, "cuda:0"))
+thread.start()
+time.sleep(0.02)
+early = not released
+dlbridge.from_dlpack(Producer())
+thread.join()
+lib.dlb_tensor_release(destination)
+print("imported", early)
+"""
+
+
+@needs_cuda
+def test_an_import_waits_for_its_turn_without_the_gil(standin: Any) -> None:
+    assert run(TURN) == (0, "imported True\n", "")

@@ -126,7 +126,7 @@ class pin {
   /** Throws where it cannot be pinned, with the reason. */
   pin(void *data, std::size_t bytes) : raw_(nullptr) { detail::check(dlb_memory_pin(data, bytes, &raw_)); }
   pin(pin &&other) noexcept : raw_(other.raw_) { other.raw_ = nullptr; }
-  pin &operator=(pin &&other) noexcept {
+  pin &operator=(pin other) noexcept {
     std::swap(raw_, other.raw_);
     return *this;
   }

@@ -118,7 +118,8 @@ class stream {
     return event::adopt(raw);
   }
 
-  /** Has everything queued from now on wait for an event of any stream. The caller does not wait. */
+  /** Has everything queued from now on wait for an event of any stream. The caller does not wait, unless this is a stream of
+   * CUDA and the event one of the CPU. */
   void wait_event(const event &other) const { detail::check(dlb_stream_wait_event(get(), other.get())); }
 
   /** Waits until everything queued so far is done; throws what failed since the last time. */
@@ -188,7 +189,7 @@ inline tensor empty_for(const tensor &source, DLDevice device) {
 }  // namespace detail
 
 /** A copy of `source` in memory of its own on the device of the stream, under way. Returns at once, but as dlb_copy_async()
- * says of memory that is not pinned. Whoever reaches the elements of the result waits for them. */
+ * says of memory that is not pinned and of copies on a stream of the CPU that come before. Whoever reaches the elements of the result waits for them. */
 inline tensor upload(const tensor &source, const stream &on) {
   tensor there = detail::empty_for(source, on.device());
   copy_async(source, there, on);

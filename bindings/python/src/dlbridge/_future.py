@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -29,7 +30,7 @@ class Future:
     def _of(cls, tensor: Any, event: Event) -> Future:
         future = cls.__new__(cls)
         future._tensor, future._event = tensor, event
-        future._lock, future._callbacks = threading.Lock(), []
+        future._lock, future._callbacks, future._thread = threading.Lock(), [], None
         return future
 
     _tensor: Any
@@ -37,6 +38,8 @@ class Future:
     _lock: threading.Lock
     # None once they have been taken to be called: from then on a callback is called where it is added.
     _callbacks: list[_Callback] | None
+    # Who is to call them. A forked child does not have it.
+    _thread: threading.Thread | None
 
     def done(self) -> bool:
         """Whether `result()` would answer at once. Never blocks."""
@@ -64,31 +67,34 @@ class Future:
         """Has `callback(future)` called once, when the download is done or has failed.
 
         On a thread of its own, in the order of adding; on this one, at once, if it is done. What a callback raises
-        is logged to `dlbridge` and goes no further.
+        is logged to `dlbridge` and goes no further. Where no thread can be started, that error is raised and the
+        callback is not added. A forked child does not call what was added before the fork: its parent does.
         """
         with self._lock:
-            late = self._callbacks is None or (not self._callbacks and self.done())
-            if late:
+            attended = self._thread is not None and self._thread.is_alive()
+            if not attended and self.done():
                 self._callbacks = None
-            elif self._callbacks is not None:
+            if self._callbacks is not None:
+                if not attended:
+                    thread = threading.Thread(target=self._attend, name="dlbridge callbacks", daemon=True)
+                    thread.start()
+                    self._thread = thread
                 self._callbacks.append(callback)
-                first = len(self._callbacks) == 1
-        if late:
-            self._call(callback)
-        elif first:
-            threading.Thread(target=self._attend, name="dlbridge callbacks", daemon=True).start()
+                return
+        self._call(callback, Exception)
 
     def _attend(self) -> None:
-        self.exception()
+        with contextlib.suppress(Exception):  # the callbacks ask for it themselves
+            self.exception()
         with self._lock:
             callbacks, self._callbacks = self._callbacks or [], None
         for callback in callbacks:
-            self._call(callback)
+            self._call(callback, BaseException)  # nobody else is here whom SystemExit could concern
 
-    def _call(self, callback: _Callback) -> None:
+    def _call(self, callback: _Callback, caught: type[BaseException]) -> None:
         try:
             callback(self)
-        except Exception:
+        except caught:
             logging.getLogger("dlbridge").exception("a callback of %s raised", repr(self))
 
     def __repr__(self) -> str:

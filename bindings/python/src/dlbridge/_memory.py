@@ -55,9 +55,11 @@ class pin:
     Whatever shows its memory on the host will do; of a view that has gaps, the gaps are pinned too. Refused:
     read-only memory (`ReadOnlyError`), memory that is not the host's, an array without elements, and what the
     driver cannot pin (`OutOfMemoryError`, with how much is pinned and the limit). Pinning what is pinned counts:
-    the memory is unlocked with the last one. The array is kept alive until then. Copies from and to it must be done
-    before the block ends. It costs about as much as writing the memory once, so it pays for buffers that are used
-    again. `release()` instead of a `with` block.
+    the memory is unlocked with the last one. That goes for a part of a pinned array; an array of which only a part
+    is pinned is refused (`InvalidArgumentError`). The array is kept alive until then. Leaving the block waits for
+    the copies from and to it; a tensor of `empty_pinned` stays pinned, so there it waits for nothing (what NumPy or
+    torch shows of its memory is refused). It costs about as much as writing the memory once, so it pays for buffers
+    that are used again. `release()` instead of a `with` block.
 
     >>> with dlbridge.pin(frames):
     ...     for _ in range(1000):
@@ -71,9 +73,10 @@ class pin:
         tensor = native.from_dlpack(array)
         address, size = native._span(tensor)
         out = ctypes.c_void_p()
-        status = _c.dlb_memory_pin(address, size, ctypes.byref(out))
-        if status:
-            raise BY_NUMBER[status](_c.dlb_error_message().decode())
+        if tensor.device != "cuda_host":  # which is pinned for as long as it is kept
+            status = _c.dlb_memory_pin(address, size, ctypes.byref(out))
+            if status:
+                raise BY_NUMBER[status](_c.dlb_error_message().decode())
         self._handle, self._kept, self._array = out.value, tensor, array
         self.nbytes: int = size
 
@@ -99,9 +102,10 @@ class pin:
 
 
 class MemoryStats(NamedTuple):
-    """The numbers of the pool, then what was copied in this process. Printed, it is a table.
+    """The numbers of the pool, then what was to be copied in this process. Printed, it is a table.
 
-    The first five are bytes. Copies are counted as they were asked for, however many pieces the driver was given.
+    The first five are bytes. Copies are counted when they are queued, whether or not they fail, and each as
+    one, however many pieces the driver was given.
     """
 
     asked: int

@@ -211,7 +211,10 @@ class Stream:
         return Event._adopt(out.value)
 
     def wait_event(self, event: Event) -> None:
-        """Has everything queued from now on wait for an event of any stream. The caller does not wait."""
+        """Has everything queued from now on wait for an event of any stream.
+
+        The caller does not wait, unless this is a stream of CUDA and the event one of the CPU.
+        """
         if not isinstance(event, Event):
             raise InvalidArgumentError(f"event is a {type(event).__name__}; pass what stream.record() gave")
         _check(_c.dlb_stream_wait_event(self._handle, event._handle))
@@ -256,6 +259,9 @@ def handle_of(stream: Any) -> int:
 
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Any:
     """A `Tensor` of its own memory on `device` into which `x` is being copied; returns at once.
+
+    Only where it comes after a copy on a stream of the CPU, and goes to CUDA, which knows nothing of that stream,
+    does it return when that copy is done.
 
     Whoever reaches the elements of the result waits for the copy, with the GIL released: `data_ptr`, `numpy()`,
     `torch()`, `__dlpack__`; a consumer with a stream has that wait instead. `x` is kept alive until then. Do not
