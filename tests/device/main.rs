@@ -8,6 +8,7 @@
 mod copies;
 mod failures;
 mod given;
+mod letting_go;
 mod messages;
 mod order;
 mod pins;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         pool::tests,
         pins::tests,
         failures::tests,
+        letting_go::tests,
         stress::tests,
         messages::tests,
     ];

@@ -127,7 +127,8 @@ unsafe fn upload(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()>
 ///
 /// As for [`issue`].
 unsafe fn download(nest: Nest, pinned: bool, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
-    if is_one_call(&nest, target.device) && pointer::is_reachable(nest.destination(), pinned, target.current)? {
+    if is_one_call(&nest, target.device) && pointer::is_reachable(nest.destination(), pinned, target.current)?
+    {
         // SAFETY: promised by the caller.
         return unsafe { by_the_driver(&nest, Way::Down, target) };
     }

@@ -199,8 +199,7 @@ impl Mark {
     /// Waits until no thread lets go of what the work held; not where the work is not over.
     fn let_go(&self) {
         self.look();
-        let settling =
-            |_: &mut Bound| self.state.load(Ordering::Acquire) == SETTLING && !self.is_over();
+        let settling = |_: &mut Bound| self.state.load(Ordering::Acquire) == SETTLING && !self.is_over();
         drop(self.changed.wait_while(self.lock(), settling).unwrap_or_else(PoisonError::into_inner));
     }
 
