@@ -856,6 +856,10 @@ dlb_status dlb_tensor_import_legacy(DLManagedTensor *managed,
  * NULL where the tensor is empty, `byte_offset` is 0 (except where `data` is a handle: OpenCL, Vulkan, Metal,
  * WebGPU), and `READ_ONLY` is set where the tensor is read-only.
  *
+ * On a CUDA device the consumer may let go while the device is at work: the memory is not used again before what was queued
+ * on the legacy default stream, and on the library's own stream, when the deleter is called. For work on another stream
+ * there is `dlb_tensor_export_on()`.
+ *
  * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_OUT_OF_MEMORY`, and with the error of an asynchronous
  * copy into the memory that failed. Thread-safe.
  */
@@ -1345,7 +1349,7 @@ void dlb_event_release(dlb_event *event);
 
 /**
  * Whether the event is done, or never will be (in a child of `fork()`): whether `dlb_event_wait()` would answer at once.
- * Never blocks. NULL gives true. Thread-safe.
+ * Never blocks, and runs no release function: a thread of the library does, or whoever waits. NULL gives true. Thread-safe.
  */
 bool dlb_event_done(const dlb_event *event);
 
@@ -1401,7 +1405,8 @@ dlb_status dlb_stream_native(const dlb_stream *stream,
 
 /**
  * `dlb_tensor_export()` for a consumer that works on `stream`: what is queued there from now on waits for the copies into
- * the tensor's memory, and this call does not.
+ * the tensor's memory, and this call does not. The memory is not used again before what was queued there when the deleter is
+ * called: a stream of `dlb_stream_from_native()` lives until then.
  *
  * `*out` is owned by the caller, as that of `dlb_tensor_export()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
  * `DLB_ERROR_OUT_OF_MEMORY`, with the error of a copy into the memory that failed, and as `dlb_stream_record()` does.
