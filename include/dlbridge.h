@@ -856,6 +856,10 @@ dlb_status dlb_tensor_import_legacy(DLManagedTensor *managed,
  * NULL where the tensor is empty, `byte_offset` is 0 (except where `data` is a handle: OpenCL, Vulkan, Metal,
  * WebGPU), and `READ_ONLY` is set where the tensor is read-only.
  *
+ * On a CUDA device the consumer may let go while the device is at work: the memory is not used again before what was queued
+ * on the legacy default stream, and on the library's own stream, when the deleter is called. For work on another stream
+ * there is `dlb_tensor_export_on()`.
+ *
  * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_OUT_OF_MEMORY`, and with the error of an asynchronous
  * copy into the memory that failed. Thread-safe.
  */
@@ -1347,7 +1351,7 @@ void dlb_event_release(dlb_event *event);
 
 /**
  * Whether the event is done, or never will be (in a child of `fork()`): whether `dlb_event_wait()` would answer at once.
- * Never blocks. NULL gives true. Thread-safe.
+ * Never blocks, and runs no release function: a thread of the library does, or whoever waits. NULL gives true. Thread-safe.
  */
 bool dlb_event_done(const dlb_event *event);
 

@@ -57,7 +57,7 @@ pub unsafe extern "C" fn dlb_event_release(event: *mut dlb_event) {
 }
 
 /// Whether the event is done, or never will be (in a child of `fork()`): whether `dlb_event_wait()` would answer at once.
-/// Never blocks. NULL gives true. Thread-safe.
+/// Never blocks, and runs no release function: a thread of the library does, or whoever waits. NULL gives true. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_event_done(event: *const dlb_event) -> bool {
     // SAFETY: the caller gives NULL or a live event.

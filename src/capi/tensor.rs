@@ -148,6 +148,10 @@ pub unsafe extern "C" fn dlb_tensor_import_legacy(
 /// NULL where the tensor is empty, `byte_offset` is 0 (except where `data` is a handle: OpenCL, Vulkan, Metal,
 /// WebGPU), and `READ_ONLY` is set where the tensor is read-only.
 ///
+/// On a CUDA device the consumer may let go while the device is at work: the memory is not used again before what was queued
+/// on the legacy default stream, and on the library's own stream, when the deleter is called. For work on another stream
+/// there is `dlb_tensor_export_on()`.
+///
 /// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_OUT_OF_MEMORY`, and with the error of an asynchronous
 /// copy into the memory that failed. Thread-safe.
 #[unsafe(no_mangle)]

@@ -14,6 +14,7 @@ crate::tests!(
     what_is_pinned_goes_directly,
     rows_go_as_rows,
     any_layout_is_copied_to_any_other,
+    what_lies_backward_goes_in_one_run,
     within_a_device_and_between_two,
     a_cuda_stream_copies_on_the_host_too,
     nothing_is_copied_where_there_is_nothing,
@@ -140,6 +141,33 @@ fn any_layout_is_copied_to_any_other() {
             }
         }
         set_delay(200);
+    });
+}
+
+fn what_lies_backward_goes_in_one_run() {
+    nothing_left(|| {
+        let (stream, count) = (stream(), 100_000);
+        let there = on(FIRST, &[count as i64]);
+        let backward = there.slice(0, None, None, -1).unwrap();
+        let (values, before) = (pattern(count, 1), calls("cuMemcpyHtoDAsync") + calls("cuMemcpyDtoHAsync"));
+        copy(&host(values.clone()), &backward, &stream).unwrap();
+        assert!(download(&backward, &stream).unwrap() == values);
+        let repeated = there.slice(0, None, Some(1), 1).unwrap().expand(&[count as i64]).unwrap();
+        assert!(download(&repeated, &stream).unwrap() == vec![values[count - 1]; count]);
+        assert_eq!(calls("cuMemcpyHtoDAsync") + calls("cuMemcpyDtoHAsync"), before + 3);
+        // Within a device there is nobody to turn it.
+        let other = on(FIRST, &[count as i64]);
+        let error = copy(&backward, &other, &stream).map(drop).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported);
+        assert!(
+            error.to_string().contains("100000 times")
+                && error.to_string().contains("copy to the host first")
+        );
+        copy(&backward, &other.slice(0, None, None, -1).unwrap(), &stream).unwrap();
+        assert!(
+            download(&other, &stream).unwrap()
+                == elements(&host(values.iter().rev().copied().collect())).unwrap()
+        );
     });
 }
 

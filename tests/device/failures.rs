@@ -2,15 +2,22 @@
 
 use crate::given::*;
 use crate::scenarios::{SCENARIOS, Streams};
-use crate::standin::{fail, fail_late, failed, heal};
-use dlbridge::device::Stream;
+use crate::standin::{fail, fail_late, failed, heal, set_delay};
+use dlbridge::Kind;
+use dlbridge::device::{Stream, own_stream};
+use dlbridge::dlpack::DLDevice;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 crate::tests!(
     every_first_call_fails_in_turn,
     a_failure_is_told_to_all_who_wait_and_reported_once,
     what_fails_late_is_told_as_well,
     a_failure_of_one_stream_reaches_what_waits_for_it,
+    a_failure_is_reported_once_while_others_record,
+    a_failure_is_told_when_the_work_is_over,
+    own_streams_carry_on,
 );
 
 /// What is called once in a process.
@@ -109,5 +116,74 @@ fn a_failure_of_one_stream_reaches_what_waits_for_it() {
         assert!(on_the_cpu.synchronize().unwrap_err().to_string().contains(NAME));
         assert!(one.synchronize().is_err());
         one.synchronize().unwrap();
+    });
+}
+
+fn a_failure_is_reported_once_while_others_record() {
+    let (stream, stop, source) = (stream(), AtomicBool::new(false), host(pattern(16, 1)));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = stream.record().unwrap().wait();
+                }
+            });
+        }
+        let reports: Vec<usize> = (0..1000)
+            .map(|_| {
+                fail("cuMemcpyHtoDAsync", 1, CODE, false);
+                copy(&source, &on(FIRST, &[16]), &stream).unwrap();
+                (0..4).filter(|_| stream.synchronize().is_err()).count()
+            })
+            .collect();
+        stop.store(true, Ordering::Relaxed);
+        assert!(reports.iter().all(|times| *times == 1), "{reports:?}");
+    });
+}
+
+/// Part of what failed may still be under way.
+fn a_failure_is_told_when_the_work_is_over() {
+    set_delay(50_000);
+    let (stream, source, there) = (stream(), pinned(&[4]), on(FIRST, &[4]));
+    (0..20).for_each(|_| drop(copy(&source, &there, &stream).unwrap()));
+    fail("cuMemcpyHtoDAsync", 1, CODE, false);
+    let event = copy(&source, &on(FIRST, &[4]), &stream).unwrap();
+    let mut early = 0;
+    while !event.done() {
+        let outcome = event.wait_timeout(Duration::from_millis(1));
+        if !event.done() {
+            assert_eq!(outcome.unwrap_err().kind(), Kind::Timeout);
+            early += 1;
+        }
+    }
+    assert!(early > 0);
+    assert!(event.wait().unwrap_err().to_string().contains(NAME));
+    assert!(stream.synchronize().is_err());
+    set_delay(200);
+}
+
+/// Who shares a stream unknowingly is not told of another's failure.
+fn own_streams_carry_on() {
+    // They stay.
+    let (cuda, cpu) = (own_stream(FIRST).unwrap(), own_stream(DLDevice::CPU).unwrap());
+    nothing_left(|| {
+        let source = host(pattern(100, 1));
+        fail("cuMemcpyHtoDAsync", 1, CODE, false);
+        let failed = on(FIRST, &[100]);
+        let event = copy(&source, &failed, &cuda).unwrap();
+        cpu.wait_event(&event).unwrap();
+        let there = on(FIRST, &[100]);
+        copy(&source, &there, &cuda).unwrap();
+        assert_eq!(download(&there, &cuda).unwrap(), pattern(100, 1));
+        let back = host(vec![0; 100]);
+        copy(&source, &back, &cpu).unwrap();
+        assert_eq!(elements(&back).unwrap(), pattern(100, 1));
+        // What failed is told where it was to be read.
+        assert!(event.wait().unwrap_err().to_string().contains(NAME));
+        assert!(download(&failed, &cuda).unwrap_err().to_string().contains(NAME));
+        for stream in [&cuda, &cpu] {
+            assert!(stream.synchronize().unwrap_err().to_string().contains(NAME));
+            stream.synchronize().unwrap();
+        }
     });
 }

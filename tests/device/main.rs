@@ -10,6 +10,7 @@ mod every_call;
 mod failures;
 mod foreign;
 mod given;
+mod letting_go;
 mod messages;
 mod order;
 mod pins;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         failures::tests,
         every_call::tests,
         waits::tests,
+        letting_go::tests,
         stress::tests,
         messages::tests,
     ];

@@ -3,11 +3,14 @@
 use crate::given::*;
 use crate::standin::{calls, fail, live, set_delay};
 use dlbridge::device::{Pin, pin};
-use dlbridge::{Kind, Result, Tensor};
+use dlbridge::dlpack::{DLDevice, DLTensor};
+use dlbridge::tensor::dtype;
+use dlbridge::{DlpackFlags, Kind, Result, Tensor};
 
 crate::tests!(
     pins_nest,
     what_is_pinned_is_copied_directly,
+    a_neighbour_of_what_is_pinned_is_not,
     a_pin_waits_for_copies,
     what_cannot_be_pinned_is_refused_with_the_numbers,
     nothing_needs_no_pin,
@@ -51,6 +54,43 @@ fn what_is_pinned_is_copied_directly() {
         drop(other); // waits
         assert!(back.into_vec::<u32>().unwrap() == pattern(10_000, 4));
         assert_eq!(calls("cuMemHostAlloc"), before, "nothing was staged");
+    });
+}
+
+/// Memory that shares a page with a pin, or lies over two of them, may be written again when the call returns.
+fn a_neighbour_of_what_is_pinned_is_not() {
+    nothing_left(|| {
+        set_delay(20_000);
+        let mut memory = vec![0_u32; 5 * 1024];
+        let page = memory.as_ptr().align_offset(4096);
+        let (stream, pages) = (stream(), &mut memory[page..page + 4 * 1024]);
+        let bytes = |pages: &[u32], from: usize, to: usize| {
+            // SAFETY: the memory lives longer than the pin.
+            unsafe { pin(pages[from..].as_ptr().cast_mut().cast(), (to - from) * 4) }.unwrap()
+        };
+        let _pins = [bytes(pages, 0, 64), bytes(pages, 512, 600), bytes(pages, 2048, 4096)];
+        for (from, to) in [(64, 512), (100, 300), (0, 600), (512, 4096)] {
+            for seed in 0..8 {
+                pages[from..to].copy_from_slice(&pattern(to - from, seed));
+                let mut shape = [(to - from) as i64];
+                let description = DLTensor {
+                    data: pages[from..].as_ptr().cast_mut().cast(),
+                    device: DLDevice::CPU,
+                    ndim: 1,
+                    dtype: dtype::U32,
+                    shape: shape.as_mut_ptr(),
+                    strides: std::ptr::null_mut(),
+                    byte_offset: 0,
+                };
+                // SAFETY: the memory lives longer than the copy, which is waited for.
+                let source = unsafe { Tensor::wrap(&description, DlpackFlags::empty(), ()) };
+                let there = on(FIRST, &shape);
+                copy(&source.unwrap_or_else(|(error, ())| panic!("{error}")), &there, &stream).unwrap();
+                pages[from..to].fill(0xEEEE_EEEE);
+                assert!(download(&there, &stream).unwrap() == pattern(to - from, seed), "{from}..{to}");
+            }
+        }
+        set_delay(200);
     });
 }
 
