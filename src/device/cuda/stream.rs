@@ -132,7 +132,8 @@ impl Queued {
                 }
             }
             // Also after a failure: part of the work may be under way.
-            match last.record(self.lane.handle(), &current) {
+            // SAFETY: the stream lives as long as this.
+            match unsafe { last.record(self.lane.handle(), &current) } {
                 Ok(()) => event = Some(last),
                 Err(error) => {
                     self.drain(&current);
