@@ -108,8 +108,7 @@ unsafe fn upload(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()>
         }
         if bytes > CHUNK {
             let event = Event::new(target.device, target.current)?;
-            // SAFETY: the stream is alive, as promised by the caller.
-            unsafe { event.record(target.stream, target.current) }?;
+            event.record(target.stream, target.current)?;
             ring.push_back((middle, event));
         }
         Ok(())

@@ -39,13 +39,9 @@ impl Event {
         Ok(Event { device, handle })
     }
 
-    /// It is done once everything queued on the stream so far is; the context that the stream belongs to is current.
-    ///
-    /// # Safety
-    ///
-    /// The stream is alive.
-    pub unsafe fn record(&self, stream: Handle, current: &Current<'_>) -> Result<()> {
-        // SAFETY: the event is alive, and the stream says the caller.
+    /// It is done once everything queued on the stream so far is.
+    pub fn record(&self, stream: Handle, current: &Current<'_>) -> Result<()> {
+        // SAFETY: both are alive.
         unsafe { call!(current.device.driver, cuEventRecord(self.handle, stream)) }
     }
 

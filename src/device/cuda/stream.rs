@@ -132,8 +132,7 @@ impl Queued {
                 }
             }
             // Also after a failure: part of the work may be under way.
-            // SAFETY: the stream lives as long as this.
-            match unsafe { last.record(self.lane.handle(), &current) } {
+            match last.record(self.lane.handle(), &current) {
                 Ok(()) => event = Some(last),
                 Err(error) => {
                     self.drain(&current);
