@@ -4,7 +4,7 @@ use crate::standin::function;
 use std::ffi::c_void;
 use std::mem::transmute;
 use std::ptr::null_mut;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// Runs `body` with the context of a device current.
 pub fn with_context<T>(device: i32, body: impl FnOnce() -> T) -> T {
@@ -74,23 +74,23 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Holds up a stream of a device from here on. The gate lives until the process ends: the stream looks at it.
-    pub fn on(device: i32, stream: *mut c_void) -> &'static Gate {
+    /// Holds up a stream of a device from here on.
+    pub fn on(device: i32, stream: *mut c_void) -> Arc<Gate> {
         extern "C" fn pass(gate: *mut c_void) {
-            // SAFETY: the gate from below.
-            let gate = unsafe { &*gate.cast::<Gate>() };
+            // SAFETY: the reference that was given up below, which the stream comes to once.
+            let gate = unsafe { Arc::from_raw(gate.cast::<Gate>()) };
             let open = gate.open.lock().unwrap();
             drop(gate.opened.wait_while(open, |open| !*open).unwrap());
         }
-        let gate: &Gate = Box::leak(Box::default());
+        let gate = Arc::<Gate>::default();
         let code = with_context(device, || {
-            // SAFETY: the function has these arguments, and the gate stays.
+            // SAFETY: the function has these arguments, and the stream has a reference to the gate.
             unsafe {
                 transmute::<
                     *mut c_void,
                     extern "C" fn(*mut c_void, extern "C" fn(*mut c_void), *mut c_void) -> i32,
                 >(function("cuLaunchHostFunc"))(
-                    stream, pass, (&raw const *gate).cast_mut().cast()
+                    stream, pass, Arc::into_raw(gate.clone()).cast_mut().cast()
                 )
             }
         });

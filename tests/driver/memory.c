@@ -11,7 +11,7 @@
 enum { POISON = 0xDD, CANARY = 0xCA, CANARIES = 64, STEP = 512, MOST_BLOCKS = 1 << 16, PAGE = 4096 };
 
 /* Ranges are sparse in the window, so that what was freed is not given out again soon. */
-static const size_t WINDOW = (size_t)4 << 30;
+static const size_t WINDOW = (size_t)512 << 20;
 
 typedef struct block {
     uintptr_t start;

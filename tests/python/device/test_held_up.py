@@ -1,5 +1,5 @@
-"""While a stream is held up by work of somebody else, that takes as long as the test wants: what is under way is not
-done, is not to be reached, and keeps what it needs; and whoever is to wait does."""
+"""While a stream is held up by work of somebody else, that takes as long as the test wants: what is under way is
+not done, is not to be reached, and keeps what it needs; and whoever is to wait does."""
 
 from __future__ import annotations
 
