@@ -53,14 +53,16 @@ def test_a_batch_larger_than_all_memory_is_an_error() -> None:
 
 def test_a_source_that_does_not_return_is_warned_of_and_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_staging, "_PATIENCE", 0.1)
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
 
     def source() -> Iterator[np.ndarray]:
         yield np.zeros(2)
+        entered.set()
         release.wait(30)
 
     stager = dlbridge.Stager(source())
     next(iter(stager))
+    assert entered.wait(30)
     with pytest.warns(ResourceWarning, match="does not return"):
         stager.close()
     release.set()
