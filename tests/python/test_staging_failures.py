@@ -130,9 +130,10 @@ def test_however_it_ends_no_byte_is_left(end: Callable[[Any], None], options: di
     gc.collect()
     before = dlbridge.memory_stats().asked, dlbridge.live_tensors(), dlbridge.live_exports()
     for _ in range(3):
-        with dlbridge.Stager(reused(20, (512, 1024)), as_="numpy", **options) as stager:
+        source = (array.copy() for array in reused(20, (512, 1024)))  # several workers copy at once
+        with dlbridge.Stager(source, as_="numpy", **options) as stager:
             end(stager)
-        del stager
+        del stager, source
         gc.collect()
         assert stager_threads() == []
     assert (dlbridge.memory_stats().asked, dlbridge.live_tensors(), dlbridge.live_exports()) == before
