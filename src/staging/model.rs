@@ -2,7 +2,7 @@
 //! preemptions). loom finds deadlocks and lost wake-ups by itself, and that two threads reach one set's memory at once.
 
 use super::Order;
-use super::state::{Answer, State, Who};
+use super::state::{Answer, State, Waiting, Who};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread;
@@ -69,7 +69,7 @@ impl Model {
         condition: &Condvar,
         who: Who,
         ask: impl Fn(&mut Inner) -> Answer<T>,
-        (waits, leaves): (fn(&mut State, Who), fn(&mut State, Who)),
+        (waits, leaves): Waiting,
     ) -> (MutexGuard<'a, Inner>, Result<T, Over>) {
         let mut inner = self.inner.lock().unwrap();
         let mut waited = false;
@@ -100,8 +100,7 @@ impl Model {
 
     /// A slot: the number of the batch, and its set.
     fn acquire(&self, who: Who) -> Result<(u64, usize), Over> {
-        let waiting =
-            (State::producer_waits as fn(&mut State, Who), State::producer_leaves as fn(&mut State, Who));
+        let waiting: Waiting = (State::producer_waits, State::producer_leaves);
         let (mut inner, given) = self.wait(&self.room, who, |inner| inner.state.acquire(who), waiting);
         let given = given?;
         let set = if given.reuse { inner.free.pop().unwrap() } else { inner.made };
@@ -131,8 +130,7 @@ impl Model {
             }
             inner.state.next(who)
         };
-        let waiting =
-            (State::consumer_waits as fn(&mut State, Who), State::consumer_leaves as fn(&mut State, Who));
+        let waiting: Waiting = (State::consumer_waits, State::consumer_leaves);
         let (mut inner, ticket) = self.wait(&self.ready, who, ask, waiting);
         let ticket = ticket?;
         let set = inner.place[ticket as usize];

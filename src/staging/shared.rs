@@ -4,7 +4,7 @@
 use super::Order;
 use super::lease::Set;
 use super::slot::Filled;
-use super::state::{Answer, Given, State, Who};
+use super::state::{Answer, Given, State, Waiting, Who};
 use super::target::Target;
 use crate::device::Event;
 use crate::error::{Error, Result, Staging};
@@ -150,8 +150,7 @@ impl Shared {
     pub fn wait_for_slot(&self, timeout: Option<Duration>) -> Result<(u64, Set)> {
         let who = this_thread();
         let ask = |inner: &mut Inner| inner.state.acquire(who);
-        let waiting =
-            (State::producer_waits as fn(&mut State, Who), State::producer_leaves as fn(&mut State, Who));
+        let waiting: Waiting = (State::producer_waits, State::producer_leaves);
         let (mut lock, answer, waited) = self.wait(&self.room, who, timeout, ask, waiting)?;
         let inner = self.inner.get(&mut lock);
         inner.totals.slot_wait += waited;
@@ -180,8 +179,7 @@ impl Shared {
             }
             inner.state.next(who)
         };
-        let waiting =
-            (State::consumer_waits as fn(&mut State, Who), State::consumer_leaves as fn(&mut State, Who));
+        let waiting: Waiting = (State::consumer_waits, State::consumer_leaves);
         let (mut lock, answer, waited) = self.wait(&self.ready, who, timeout, ask, waiting)?;
         let inner = self.inner.get(&mut lock);
         inner.totals.batch_wait += waited;
@@ -215,7 +213,7 @@ impl Shared {
         who: Who,
         timeout: Option<Duration>,
         mut ask: impl FnMut(&mut Inner) -> Answer<T>,
-        (waits, leaves): (fn(&mut State, Who), fn(&mut State, Who)),
+        (waits, leaves): Waiting,
     ) -> Result<(Lock, Option<T>, Duration)> {
         self.check_process()?;
         let mut start = None;
@@ -262,17 +260,18 @@ impl Shared {
         }
     }
 
-    /// A slot is filled. Where the ring was aborted, what is in it comes back with the reason.
-    pub fn submit(&self, ticket: u64, filled: Filled) -> std::result::Result<(), (Error, Filled)> {
-        self.change(|inner| {
+    /// A slot is filled. Where the ring was aborted, what is in it goes, with the reason.
+    pub fn submit(&self, ticket: u64, filled: Filled) -> Result<()> {
+        let refused = self.change(|inner| {
             if !inner.state.submit(ticket) {
-                let reason = inner.reason.clone().unwrap_or_default();
-                return Err((Error::Staging(Staging::Aborted { reason }), filled));
+                return Some((inner.reason.clone().unwrap_or_default(), filled));
             }
             inner.totals.submitted += 1;
             inner.filled.insert(ticket, filled);
-            Ok(())
-        })
+            None
+        });
+        // Dropped without the lock.
+        refused.map_or(Ok(()), |(reason, _)| Err(Error::Staging(Staging::Aborted { reason })))
     }
 
     /// No batch comes of a slot.

@@ -129,7 +129,7 @@ impl Slot {
         let Some(filled) = self.0.take() else { unreachable!("there until it is submitted or dropped") };
         let lease = filled.lease.clone();
         let filled = upload(filled).inspect_err(|error| lease.shared.abort(&error.to_string()))?;
-        lease.shared.submit(lease.ticket, filled).map_err(|(error, _)| error)
+        lease.shared.submit(lease.ticket, filled)
     }
 }
 

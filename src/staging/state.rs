@@ -62,6 +62,9 @@ pub(super) struct Wake {
     pub consumers: bool,
 }
 
+/// What is called when a thread begins to wait, and when it has waited.
+pub(super) type Waiting = (fn(&mut State, Who), fn(&mut State, Who));
+
 pub(super) struct State {
     slots: usize,
     most: usize,

@@ -53,14 +53,16 @@ def test_a_batch_larger_than_all_memory_is_an_error() -> None:
 
 def test_a_source_that_does_not_return_is_warned_of_and_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_staging, "_PATIENCE", 0.1)
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
 
     def source() -> Iterator[np.ndarray]:
         yield np.zeros(2)
+        entered.set()
         release.wait(30)
 
     stager = dlbridge.Stager(source())
     next(iter(stager))
+    assert entered.wait(30)
     with pytest.warns(ResourceWarning, match="does not return"):
         stager.close()
     release.set()
@@ -128,9 +130,10 @@ def test_however_it_ends_no_byte_is_left(end: Callable[[Any], None], options: di
     gc.collect()
     before = dlbridge.memory_stats().asked, dlbridge.live_tensors(), dlbridge.live_exports()
     for _ in range(3):
-        with dlbridge.Stager(reused(20, (512, 1024)), as_="numpy", **options) as stager:
+        source = (array.copy() for array in reused(20, (512, 1024)))  # several workers copy at once
+        with dlbridge.Stager(source, as_="numpy", **options) as stager:
             end(stager)
-        del stager
+        del stager, source
         gc.collect()
         assert stager_threads() == []
     assert (dlbridge.memory_stats().asked, dlbridge.live_tensors(), dlbridge.live_exports()) == before
