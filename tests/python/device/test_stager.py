@@ -1,0 +1,90 @@
+"""`Stager` onto a device: batches are complete for the stream that uses them, and kept ones are not overwritten."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from place import host, needs_cuda, torch_on_device
+
+import dlbridge
+
+
+def reused(count: int, size: int = 5000) -> Iterator[np.ndarray]:
+    array = np.empty(size, "int32")
+    for number in range(count):
+        array[...] = np.arange(size) * (number + 1)
+        yield array
+
+
+def test_batches_arrive_whole_and_in_order(device: str) -> None:
+    with dlbridge.Stager(reused(100), device=device) as stager:
+        for number, batch in enumerate(stager):
+            assert batch.device == device
+            np.testing.assert_array_equal(host(batch), np.arange(5000) * (number + 1))
+    assert number == 99
+    assert stager.stats.sets <= 4
+
+
+def test_batches_that_are_kept_are_not_overwritten(device: str) -> None:
+    kept = []
+    with dlbridge.Stager(reused(12), device=device, keep=16) as stager:
+        kept = [batch[::2] for batch in stager]
+    for number, batch in enumerate(kept):
+        np.testing.assert_array_equal(host(batch), np.arange(0, 5000, 2) * (number + 1))
+
+
+def test_pictures_are_cast_into_pinned_slots(device: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 8, 9, 3), "uint8")
+    options: dict[str, Any] = {"dtype": "float32", "layout": "CHW", "scale": 2.0, "workers": 2}
+    with dlbridge.Stager(images, device=device, **options) as stager:
+        for batch, image in zip(stager, images):
+            np.testing.assert_array_equal(host(batch), image.transpose(0, 3, 1, 2) * np.float32(2))
+
+
+def test_random_delays_on_all_sides(device: str) -> None:
+    chance = random.Random(3)
+
+    def source() -> Iterator[tuple[np.ndarray, int]]:
+        for _ in range(500):
+            values = np.frombuffer(chance.randbytes(8 * chance.randrange(1, 2000)), "uint64")
+            if chance.random() < 0.05:
+                time.sleep(chance.random() * 1e-3)
+            yield values, int(np.bitwise_xor.reduce(values))
+
+    count = 0
+    with dlbridge.Stager(source(), device=device, ragged=True, workers=2, slots=3) as stager:
+        for values, checksum in stager:
+            assert int(np.bitwise_xor.reduce(host(values))) == checksum
+            count += 1
+    assert count == 500
+
+
+@needs_cuda
+def test_late_streams_and_a_failing_copy(standin: Any, device: str) -> None:
+    standin.standin_set_delay(2000)
+    with dlbridge.Stager(reused(30), device=device) as stager:
+        for number, batch in enumerate(stager):
+            np.testing.assert_array_equal(host(batch), np.arange(5000) * (number + 1))
+    assert number == 29
+
+
+@needs_cuda
+def test_torch_uses_batches_on_its_current_stream(device: str) -> None:
+    torch = torch_on_device()
+    with torch.cuda.stream(torch.cuda.Stream()), dlbridge.Stager(reused(50), device=device, as_="torch") as stager:
+        sums = [batch.sum() for batch in stager]
+    assert [int(each) for each in sums] == [sum(range(5000)) * (number + 1) for number in range(50)]
+
+
+def test_leaving_early_leaves_nothing(device: str) -> None:
+    with dlbridge.Stager(reused(1_000_000), device=device) as stager:
+        for batch in stager:
+            assert batch.shape == (5000,)
+            break
+    with dlbridge.Stager(reused(1_000_000), device=device) as stager, pytest.raises(ZeroDivisionError):
+        sum(len(batch) // 0 for batch in stager)
