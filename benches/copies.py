@@ -1,10 +1,11 @@
-"""What copies cost, beside the best of NumPy, torch (1 and 2 threads), OpenCV and torchvision, in turn, in one process.
+"""What copies cost, beside the best of NumPy, torch (1 and 2 threads), OpenCV and torchvision.
 
-python benches/copies.py [--rounds 15] [--only TEXT] [--quick] [--plot docs/copies.svg] [--readme README.md]
+python benches/copies.py [--rounds 15] [--only TEXT] [--quick] [--plot FILE.svg] [--readme README.md]
 
-Medians in microseconds. The rows are in `copy_rows/`: a module there has `rows()`, which gives them one after the
-other. "memcpy" is the C library's, of the same bytes into memory that is mapped already: what one thread could do at
-best without going past the caches. Every result is compared with the expected one before it is timed.
+Medians in microseconds, all contestants in turn in one process. The rows are in `copy_rows/`: a module there has
+`rows()`, which gives them one after the other. "memcpy" is the C library's, of the same bytes into memory that is
+mapped already: what one thread could do at best without going past the caches. Every result is compared with the
+expected one before it is timed.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def run(rounds: int, only: str, quick: bool) -> list[Result]:
     for name in modules():
         module = importlib.import_module(f"copy_rows.{name}")
         print(f"\n{module.__doc__.splitlines()[0]}  (goal: best peer / dlbridge, at least)")
-        print(f"  {'':<46}{'dlbridge':>10}{'best peer':>11}  {'':<18}{'ratio':>6}{'goal':>6}  {'':<8}{'memcpy':>10}")
+        print(
+            f"  {'':<46}{'dlbridge':>10}{'best peer':>11}  {'':<18}{'ratio':>6}{'goal':>6}  {'':<8}{'memcpy':>10}"
+        )
         for row in module.rows(quick):
             if only not in f"{name} {row.name}":
                 continue
@@ -130,7 +133,9 @@ def plot(path: str, results: list[Result]) -> None:
             axes.plot([goal, goal], [place - 0.4, place + 0.4], color="black", linewidth=1.5)
         axes.text(result.ratio * 1.03, place, f"{result.ratio:.1f}", va="center", fontsize=7)
     axes.axvline(1, color="gray", linewidth=0.8)
-    axes.set_yticks(range(len(results)), [f"{result.row.name}  (best: {result.peer})" for result in results], fontsize=7)
+    axes.set_yticks(
+        range(len(results)), [f"{result.row.name}  (best: {result.peer})" for result in results], fontsize=7
+    )
     axes.invert_yaxis()
     axes.set_xscale("log")
     ticks = [0.5, 1, 2, 4, 8, 16, 32]
@@ -143,7 +148,10 @@ def plot(path: str, results: list[Result]) -> None:
 
 def write_table(path: Path, results: list[Result], summary: str) -> None:
     """Puts the table where the file has its marks."""
-    lines = ["| microseconds | dlbridge | best peer | which | ratio | goal | memcpy |", "|---|--:|--:|---|--:|---|--:|"]
+    lines = [
+        "| microseconds | dlbridge | best peer | which | ratio | goal | memcpy |",
+        "|---|--:|--:|---|--:|---|--:|",
+    ]
     lines += [f"| {' | '.join(result.cells())} |" for result in results]
     table = "\n".join([*lines, "", summary, ""])
     before = path.read_text()
@@ -160,7 +168,9 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, help="put the table there, between its marks")
     chosen = parser.parse_args()
     dlbridge.memory_limit(6 << 30)
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch", "torchvision", "opencv-python-headless"))
+    libraries = ", ".join(
+        f"{name} {version(name)}" for name in ("numpy", "torch", "torchvision", "opencv-python-headless")
+    )
     machine = f"{dlbridge.get_num_threads()} threads, {dlbridge.simd_level()}"
     print(f"dlbridge: {machine}; {libraries}")
     results = run(chosen.rounds, chosen.only, chosen.quick)

@@ -22,7 +22,9 @@ def rows(quick: bool) -> Iterator[Row]:
     yield from small()
 
 
-def row(name: str, pair: tuple[Array, Array], calls: tuple[Callable[..., Any], ...], answer: bool, goal: float | None) -> Row:
+def row(
+    name: str, pair: tuple[Array, Array], calls: tuple[Callable[..., Any], ...], answer: bool, goal: float | None
+) -> Row:
     """Ours, NumPy's and torch's call on the same two arrays."""
     ours, of_numpy, of_torch = calls
     a, b = pair
@@ -37,7 +39,12 @@ CLOSE = (dlbridge.allclose, np.allclose, torch.allclose)
 
 
 def equals() -> Iterator[Row]:
-    for dtype, size in (("float32", 16 * MIB), ("float32", 16 * MIB - 37), ("float64", 8 * MIB), ("uint8", 64 * MIB)):
+    for dtype, size in (
+        ("float32", 16 * MIB),
+        ("float32", 16 * MIB - 37),
+        ("float64", 8 * MIB),
+        ("uint8", 64 * MIB),
+    ):
         a = numbers((size,), dtype)
         yield row(f"equal {dtype} {size:,}", (a, a.copy()), EQUAL, True, 1.3)
 

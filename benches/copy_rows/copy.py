@@ -68,7 +68,13 @@ def moved(name: str, source: Array, goal: float | None, more: dict[str, Contesta
 
 
 def contiguous() -> Iterator[Row]:
-    for label, count in (("1 MiB", MIB), ("4 MiB", 4 * MIB), ("16 MiB", 16 * MIB), ("64 MiB", 64 * MIB), ("61 MB", 61_000_007)):
+    for label, count in (
+        ("1 MiB", MIB),
+        ("4 MiB", 4 * MIB),
+        ("16 MiB", 16 * MIB),
+        ("64 MiB", 64 * MIB),
+        ("61 MB", 61_000_007),
+    ):
         goal = 1.15 if label == "64 MiB" else None
         yield moved(f"into out, uint8 {label}", numbers((count,), "uint8"), goal)
 
@@ -95,18 +101,34 @@ def pictures() -> Iterator[Row]:
         source, torch_goal, cv2_goal = picture.transpose(2, 0, 1), 6.0, 1.0
         ours = Contestant(lambda s=source, o=planes: dlbridge.copy(s, out=o))  # type: ignore[misc]
         peers = into(np.zeros_like(planes), source)
-        yield Row(f"HWC to CHW uint8 {label}, beside NumPy, torch", ours, peers, lambda s=source: s, torch_goal, picture.nbytes)  # type: ignore[misc]
+        yield Row(
+            f"HWC to CHW uint8 {label}, beside NumPy, torch",
+            ours,
+            peers,
+            lambda s=source: s,
+            torch_goal,
+            picture.nbytes,
+        )  # type: ignore[misc]
         if cv2 is not None:
             out = list(np.zeros_like(planes))
             split = {"cv2.split": Contestant(lambda p=picture, o=out: cv2.split(p, o))}  # type: ignore[misc]
-            yield Row(f"HWC to CHW uint8 {label}, beside OpenCV", ours, split, lambda s=source: s, cv2_goal, picture.nbytes)  # type: ignore[misc]
+            yield Row(
+                f"HWC to CHW uint8 {label}, beside OpenCV",
+                ours,
+                split,
+                lambda s=source: s,
+                cv2_goal,
+                picture.nbytes,
+            )  # type: ignore[misc]
         else:
             print(f"  HWC to CHW uint8 {label}: UNAVAILABLE: {missing}")
         merged = {}
         if cv2 is not None:
             there = np.zeros_like(picture)
             merged["cv2.merge"] = Contestant(lambda p=list(planes), o=there: cv2.merge(p, o))  # type: ignore[misc]
-        yield moved(f"CHW to HWC uint8 {label}", numbers((3, height, width), "uint8").transpose(1, 2, 0), None, merged)
+        yield moved(
+            f"CHW to HWC uint8 {label}", numbers((3, height, width), "uint8").transpose(1, 2, 0), None, merged
+        )
         flips = {}
         if cv2 is not None:
             flipped = np.zeros_like(picture)
@@ -118,7 +140,8 @@ def pictures() -> Iterator[Row]:
 def steps() -> Iterator[Row]:
     for dtype in ("float32", "uint8"):
         square = numbers((4096, 4096), dtype)
-        flips = torch_peers("torch.flip", lambda t=torch.from_numpy(square): t.flip(1))  # type: ignore[misc]
+        tensor = torch.from_numpy(square)
+        flips = torch_peers("torch.flip", lambda t=tensor: t.flip(1))  # type: ignore[misc]
         yield moved(f"[:, ::-1] {dtype} 4096^2", square[:, ::-1], 1.5, flips)
         yield moved(f"[::2, ::2] {dtype} 4096^2", square[::2, ::2], 1.5)
         yield moved(f"[:, :4000] {dtype} 4096^2", square[:, :4000], None)
@@ -127,7 +150,10 @@ def steps() -> Iterator[Row]:
     yield Row(
         "byte order int32 64 MiB",
         Contestant(lambda: dlbridge.copy(swapped.view(">i4"), out=out)),
-        {"np.copyto": Contestant(lambda: np.copyto(out, swapped.view(">i4"))), "a.byteswap()": Contestant(lambda: swapped.byteswap())},
+        {
+            "np.copyto": Contestant(lambda: np.copyto(out, swapped.view(">i4"))),
+            "a.byteswap()": Contestant(lambda: swapped.byteswap()),
+        },
         lambda: swapped.view(">i4").astype("<i4"),
         None,
         swapped.nbytes,
@@ -140,8 +166,11 @@ def small() -> Iterator[Row]:
         goal = 1.0 if label == "1 KiB" else None
         out = np.zeros_like(source)
         copyto = {"np.copyto": Contestant(lambda s=source, o=out: np.copyto(o, s))}  # type: ignore[misc]
-        yield Row(f"into out, float32 {label}, beside np.copyto", ours_into(out, source), copyto, lambda s=source: s, goal)  # type: ignore[misc]
-        peers = torch_peers("t.clone()", lambda t=torch.from_numpy(source): t.clone())  # type: ignore[misc]
+        yield Row(
+            f"into out, float32 {label}, beside np.copyto", ours_into(out, source), copyto, lambda s=source: s, goal
+        )  # type: ignore[misc]
+        tensor = torch.from_numpy(source)
+        peers = torch_peers("t.clone()", lambda t=tensor: t.clone())  # type: ignore[misc]
         peers["a.copy()"] = Contestant(lambda s=source: s.copy())  # type: ignore[misc]
         ours = Contestant(lambda s=source: dlbridge.copy(s))  # type: ignore[misc]
         yield Row(f"new float32 {label}", ours, peers, lambda s=source: s)  # type: ignore[misc]

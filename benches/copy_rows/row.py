@@ -61,7 +61,7 @@ class Row(NamedTuple):
     def check(self) -> None:
         self.ours.prepare()
         made, expected = np.asarray(self.ours.call()), np.asarray(self.expected())
-        assert made.dtype == expected.dtype and made.shape == expected.shape, self.name
+        assert (made.dtype, made.shape) == (expected.dtype, expected.shape), self.name
         assert np.array_equal(made, expected), self.name
 
 

@@ -1,9 +1,9 @@
-"""Pictures from files to a batch for a CNN: decoded, stacked, turned to CHW and normalised in one pass, checked, and used.
+"""Pictures from files to a batch for a CNN: decoded, then stacked, turned to CHW and normalised in one pass.
 
 python examples/batch/batch.py [FOLDER]
 
-The pictures are made first, in FOLDER, as JPEG files; a folder of your own with pictures of one size does as well. One
-of them is broken in between, to show that a bad one is named.
+The pictures are made first, in FOLDER, as JPEG files; a folder of your own with pictures of one size does as well.
+One of them is broken in between, to show that a bad one is named.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def main(folder: Path) -> None:
 
     # One pass over the pixels: no array of floats in between, and the memory comes from a pool.
     batch = dlbridge.stack(pictures, layout="CHW", dtype="float32", scale=SCALE, bias=BIAS, as_="torch")
-    print(f"{len(pictures)} pictures of {pictures[0].shape} {pictures[0].dtype} -> {tuple(batch.shape)} {batch.dtype}")
+    print(
+        f"{len(pictures)} pictures of {pictures[0].shape} {pictures[0].dtype} -> {tuple(batch.shape)} {batch.dtype}"
+    )
 
     # Is it what the usual way gives? It rounds elsewhere, so: close.
     usual = torch.stack([torch.from_numpy(p.copy()).permute(2, 0, 1).float() / 255 for p in pictures])
@@ -57,7 +59,9 @@ def main(folder: Path) -> None:
     assert dlbridge.equal(out, batch, strict=True)
 
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5, stride=4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 5, stride=4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(2)
+    )
     with torch.no_grad():
         print(f"a small CNN on the batch: {tuple(network(batch).shape)}")
 

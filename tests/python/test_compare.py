@@ -26,7 +26,7 @@ def dtype_of(name: str) -> np.dtype[Any]:
 
 
 def any_bits(rng: np.random.Generator, name: str, shape: Any) -> np.ndarray[Any, Any]:
-    """Every kind of value that the dtype has: NaN, infinities, both zeros, denormals, limits; few of them, so that equal ones meet."""
+    """Every kind of value of the dtype: NaN, infinities, zeros, denormals, limits; few, so that equals meet."""
     dtype = dtype_of(name)
     if name == "bool":
         return rng.integers(0, 2, shape).astype(bool)

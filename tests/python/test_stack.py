@@ -281,7 +281,7 @@ def test_what_makes_no_batch_says_why() -> None:
     with pytest.raises(dlbridge.ReadOnlyError):
         dlbridge.stack([a], out=frozen)
     batch = np.zeros((2, 2, 3), "float32")
-    with pytest.raises(dlbridge.UnsupportedError, match="array 1: .*overlap"):
+    with pytest.raises(dlbridge.UnsupportedError, match=r"array 1: .*overlap"):
         dlbridge.stack([a, batch[0]], out=batch)
     with pytest.raises(dlbridge.Error, match="read-only"):
         dlbridge.stack([a, a], out=np.broadcast_to(np.zeros((1, 2, 3), "float32"), (2, 2, 3)))

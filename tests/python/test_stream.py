@@ -184,7 +184,7 @@ def test_info_says_why_there_is_no_cuda() -> None:
     assert "there are no streams on cuda:0 here: " in said
 
 
-# Every axis the wrong way round, so that no two bytes are together: about a second, for whatever is to happen meanwhile.
+# Every axis the wrong way round, so that no two bytes are together: about a second, for what happens meanwhile.
 LONG = """
 import os, signal, sys, threading, time
 import numpy as np, dlbridge

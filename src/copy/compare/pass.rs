@@ -61,6 +61,8 @@ enum Pairs {
 const BLOCK: usize = 512;
 /// Bytes that are compared before somebody asks whether the answer is known.
 const UNASKED: usize = 64 << 10;
+/// Bytes of both sides that one thread looks at before others are woken, which takes longer.
+const AHEAD: usize = 64 << 10;
 
 /// Where blocks wait: room for elements of up to 16 bytes.
 struct Waiting {
@@ -119,9 +121,10 @@ impl Pass {
         let items = self.items();
         let operand = |index: usize| Operand { strides: &self.common.strides[index], item: items[index] };
         let nest = nest(&self.common.shape, [operand(0), operand(1)]);
-        let chunks = chunks_for(nest.size().saturating_mul(items[0] + items[1]));
+        let bytes = nest.size().saturating_mul(items[0] + items[1]);
+        let chunks = chunks_for(bytes);
         let (level, differs) = (level(), AtomicBool::new(false));
-        for_each(chunks, &|index| {
+        let look = |index: usize, chunks: usize| {
             let part = nest.part(index, chunks);
             let inner = part.inner();
             let stretch = self.stretch(inner.steps);
@@ -140,7 +143,13 @@ impl Pass {
                     done += count;
                 }
             });
-        })?;
+        };
+        if chunks > 1 {
+            look(0, bytes.div_ceil(AHEAD));
+        }
+        if !differs.load(Ordering::Relaxed) {
+            for_each(chunks, &|index| look(index, chunks))?;
+        }
         Ok(!differs.into_inner())
     }
 

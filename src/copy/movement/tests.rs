@@ -126,9 +126,11 @@ fn every_movement_has_its_kernel_and_does_it() {
             }
             assert_eq!(run(&[columns, rows], [turned, packed], [&[1, -1], ones], bytes, 1), transposed);
         }
-        // Columns whose lines begin at the same row, as those of powers of two do.
-        let narrow = (640 / bytes) as i64;
-        assert_eq!(run(&[40, narrow], [turned, packed], [ones, ones], bytes, 1), transposed);
+        // Rows that push each other out of the caches, in the source, in the destination; more than a strip has.
+        let crowded = (1024 / bytes) as i64;
+        for (columns, rows) in [(crowded, 37), (37, crowded), (20, 1100)] {
+            assert_eq!(run(&[columns, rows], [turned, packed], [ones, ones], bytes, 1), transposed);
+        }
         for channels in [2, 3, 4] {
             for pixels in [1, 15, 16, 31, 64, 333] {
                 let split = run(&[channels, pixels], [turned, packed], [ones, &[2, 1]], bytes, 1);

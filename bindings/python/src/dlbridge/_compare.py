@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 class Difference(NamedTuple):
     """Two elements of one index."""
 
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]
     """Where, in the shape that both broadcast to."""
     a: Any
     """The value there in the first array: a bool, int, float or complex."""
@@ -21,7 +21,7 @@ class Worst(NamedTuple):
 
     error: float
     """|a - b|, or that divided by |b|."""
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]
     """Where it is first reached."""
     a: Any
     """The value there in the first array."""
@@ -30,7 +30,7 @@ class Worst(NamedTuple):
 
 
 class Comparison:
-    """What a comparison with `report=True` found: true where everything is equal (or close), and in words when printed."""
+    """What a comparison with `report=True` found: true where all is equal (or close), and in words when printed."""
 
     __slots__ = ("absolute", "compared", "differing", "dtypes", "equal", "first", "relative", "shapes", "words")
 
@@ -54,7 +54,17 @@ class Comparison:
     """All that in a sentence."""
 
     def __init__(self, fields: tuple[Any, ...]) -> None:
-        self.equal, self.shapes, self.dtypes, self.compared, self.differing, first, absolute, relative, self.words = fields
+        (
+            self.equal,
+            self.shapes,
+            self.dtypes,
+            self.compared,
+            self.differing,
+            first,
+            absolute,
+            relative,
+            self.words,
+        ) = fields
         self.first = first and Difference(*first)
         self.absolute = absolute and Worst(*absolute)
         self.relative = relative and Worst(*relative)
