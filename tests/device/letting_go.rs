@@ -26,9 +26,11 @@ crate::tests!(
 
 const COUNT: usize = 5000;
 
-/// Memory of the host that does something when it is let go of. It is overwritten then, and lost: whoever reads it late sees
+/// Memory of the host that does something when it is let go of. It is overwritten then, and kept: whoever reads it late sees
 /// that, and nothing worse.
 struct Watched(Vec<u32>, Option<Box<dyn FnOnce() + Send>>);
+
+static GONE: Mutex<Vec<Vec<u32>>> = Mutex::new(Vec::new());
 
 impl AsRef<[u32]> for Watched {
     fn as_ref(&self) -> &[u32] {
@@ -40,7 +42,7 @@ impl Drop for Watched {
     fn drop(&mut self) {
         let mut values = std::mem::take(&mut self.0);
         values.fill(0xEEEE_EEEE);
-        std::mem::forget(values);
+        GONE.lock().unwrap().push(values);
         self.1.take().into_iter().for_each(|body| body());
     }
 }
