@@ -135,15 +135,19 @@ fn a_stream_of_the_cpu_waits_for_the_work_only() {
 
 fn nothing_is_held_after_a_wait() {
     let stream = stream();
-    for _ in 0..200 {
+    for _ in 0..10 {
         let gone = Arc::new(AtomicUsize::new(0));
+        let (say, hear) = mpsc::channel();
         for _ in 0..4 {
-            let gone = gone.clone();
+            let (gone, say) = (gone.clone(), say.clone());
             released(&stream, move || {
-                thread::sleep(Duration::from_micros(300));
+                say.send(()).unwrap();
+                thread::sleep(Duration::from_millis(10));
                 gone.fetch_add(1, Ordering::Relaxed);
             });
         }
+        // The library's thread is at it, in the middle of a release function.
+        hear.recv().unwrap();
         stream.record().unwrap().wait().unwrap();
         assert_eq!(gone.load(Ordering::Relaxed), 4);
     }
