@@ -38,6 +38,12 @@ impl AsRef<[u32]> for Watched {
     }
 }
 
+impl AsMut<[u32]> for Watched {
+    fn as_mut(&mut self) -> &mut [u32] {
+        &mut self.0
+    }
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         let mut values = std::mem::take(&mut self.0);
@@ -134,17 +140,19 @@ fn a_stream_of_the_cpu_waits_for_the_work_only() {
 }
 
 fn nothing_is_held_after_a_wait() {
-    let stream = stream();
+    let (stream, source) = (stream(), host(pattern(COUNT, 1)));
     for _ in 0..10 {
         let gone = Arc::new(AtomicUsize::new(0));
         let (say, hear) = mpsc::channel();
         for _ in 0..4 {
             let (gone, say) = (gone.clone(), say.clone());
-            released(&stream, move || {
+            let body = move || {
                 say.send(()).unwrap();
                 thread::sleep(Duration::from_millis(10));
                 gone.fetch_add(1, Ordering::Relaxed);
-            });
+            };
+            let to = Watched(vec![0; COUNT], Some(Box::new(body)));
+            copy(&source, &Tensor::from_owner_mut(to, &[COUNT as i64]).unwrap(), &stream).unwrap();
         }
         // The library's thread is at it, in the middle of a release function.
         hear.recv().unwrap();
