@@ -26,9 +26,11 @@ crate::tests!(
 
 const COUNT: usize = 5000;
 
-/// Memory of the host that does something when it is let go of. It is overwritten then, and lost: whoever reads it late sees
+/// Memory of the host that does something when it is let go of. It is overwritten then, and kept: whoever reads it late sees
 /// that, and nothing worse.
 struct Watched(Vec<u32>, Option<Box<dyn FnOnce() + Send>>);
+
+static GONE: Mutex<Vec<Vec<u32>>> = Mutex::new(Vec::new());
 
 impl AsRef<[u32]> for Watched {
     fn as_ref(&self) -> &[u32] {
@@ -36,11 +38,17 @@ impl AsRef<[u32]> for Watched {
     }
 }
 
+impl AsMut<[u32]> for Watched {
+    fn as_mut(&mut self) -> &mut [u32] {
+        &mut self.0
+    }
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         let mut values = std::mem::take(&mut self.0);
         values.fill(0xEEEE_EEEE);
-        std::mem::forget(values);
+        GONE.lock().unwrap().push(values);
         self.1.take().into_iter().for_each(|body| body());
     }
 }
@@ -132,16 +140,22 @@ fn a_stream_of_the_cpu_waits_for_the_work_only() {
 }
 
 fn nothing_is_held_after_a_wait() {
-    let stream = stream();
-    for _ in 0..200 {
+    let (stream, source) = (stream(), host(pattern(COUNT, 1)));
+    for _ in 0..10 {
         let gone = Arc::new(AtomicUsize::new(0));
+        let (say, hear) = mpsc::channel();
         for _ in 0..4 {
-            let gone = gone.clone();
-            released(&stream, move || {
-                thread::sleep(Duration::from_micros(300));
+            let (gone, say) = (gone.clone(), say.clone());
+            let body = move || {
+                say.send(()).unwrap();
+                thread::sleep(Duration::from_millis(10));
                 gone.fetch_add(1, Ordering::Relaxed);
-            });
+            };
+            let to = Watched(vec![0; COUNT], Some(Box::new(body)));
+            copy(&source, &Tensor::from_owner_mut(to, &[COUNT as i64]).unwrap(), &stream).unwrap();
         }
+        // The library's thread is at it, in the middle of a release function.
+        hear.recv().unwrap();
         stream.record().unwrap().wait().unwrap();
         assert_eq!(gone.load(Ordering::Relaxed), 4);
     }
