@@ -3,6 +3,7 @@
 use super::context::{Current, Device};
 use super::driver::{Handle, Rows, call};
 use super::event::Event;
+use super::host_copy::HostCopy;
 use super::mark::Kept;
 use super::memory::pinned_pool;
 use super::pointer;
@@ -160,16 +161,9 @@ unsafe fn download(nest: Nest, pinned: bool, target: &Target<'_>, kept: &mut Kep
 ///
 /// As for [`issue`].
 unsafe fn on_the_host(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
-    unsafe extern "C" fn run(nest: *mut c_void) {
-        // SAFETY: the box that is kept until the stream is past this, and memory that is there until then.
-        // The kernels do not fail, and there is nobody to tell of a bug in them.
-        let _ = crate::guard::guard(|| unsafe { (*nest.cast::<Nest>()).carry_out() });
-    }
-    let nest = Box::new(nest);
-    let address = (&raw const *nest).cast_mut().cast();
-    kept.moves.push(nest);
-    // SAFETY: what the function is given is kept.
-    unsafe { call!(target.device.driver, cuLaunchHostFunc(target.stream, run, address)) }
+    // SAFETY: promised by the caller; `Kept` lets go of the copy before the memory.
+    kept.copies.push(unsafe { HostCopy::queue(nest, target) }?);
+    Ok(())
 }
 
 /// Whether the driver copies it in one call.

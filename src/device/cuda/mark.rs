@@ -7,6 +7,7 @@
 
 use super::context::Device;
 use super::event::Event;
+use super::host_copy::HostCopy;
 use super::stream::Lane;
 use super::under_way;
 use crate::dlpack::DLDevice;
@@ -32,11 +33,10 @@ const DONE: u8 = 3;
 /// What work needs until it is done.
 #[derive(Default)]
 pub(super) struct Kept {
+    /// Before the memory that they copy: they are dropped first.
+    pub copies: Vec<HostCopy>,
     pub tensors: Vec<Tensor>,
     pub blocks: Vec<Block>,
-    /// What a stream calls on the host.
-    #[allow(clippy::vec_box, reason = "the driver has the addresses")]
-    pub moves: Vec<Box<crate::device::nest::Nest>>,
 }
 
 #[derive(Default)]

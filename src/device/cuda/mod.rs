@@ -7,6 +7,7 @@ mod context;
 mod copy;
 mod driver;
 mod event;
+mod host_copy;
 mod mark;
 mod memory;
 mod pin;
