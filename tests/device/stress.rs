@@ -107,7 +107,9 @@ fn with_nothing_left(name: &str, devices: [DLDevice; 4]) {
     println!(
         "stress on {name}: {device} device, {pinned} pinned, {registered} registered blocks live at the end"
     );
-    assert_eq!(([device, pinned, registered], live_tensors()), ([0; 3], before));
+    assert_eq!([device, pinned, registered], [0; 3]);
+    // What a test before has left may have been let go of meanwhile.
+    assert!(live_tensors() <= before, "{} tensors, {before} before", live_tensors());
 }
 
 /// What `main` runs in a process of its own, whose streams wait for nothing.

@@ -6,8 +6,8 @@ use crate::device::nest::Nest;
 use crate::error::Result;
 use crate::guard::guard;
 use std::ffi::c_void;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 
 const WAITING: u8 = 0;
 const RUNNING: u8 = 1;
@@ -23,7 +23,7 @@ struct Job {
 }
 
 impl HostCopy {
-    /// Has the stream make the copy. Where the driver never comes to it, the few bytes it was given stay lost.
+    /// Has the stream make the copy. Where the driver never comes to it, the few bytes it was given stay set aside.
     ///
     /// # Safety
     ///
@@ -43,6 +43,19 @@ impl HostCopy {
     }
 }
 
+/// Keeps what the driver may still come to, or never: it has the address.
+fn call_off(job: Arc<Job>) {
+    static CALLED_OFF: Mutex<Vec<Arc<Job>>> = Mutex::new(Vec::new());
+    // A child of `fork()` may find it locked for ever.
+    match CALLED_OFF.try_lock() {
+        Ok(mut jobs) => {
+            jobs.retain(|job| Arc::strong_count(job) > 1);
+            jobs.push(job);
+        }
+        Err(_) => std::mem::forget(job),
+    }
+}
+
 unsafe extern "C" fn run(job: *mut c_void) {
     // SAFETY: the reference that `queue` made; the driver calls this once.
     let job = unsafe { Arc::from_raw(job.cast::<Job>()) };
@@ -57,7 +70,9 @@ unsafe extern "C" fn run(job: *mut c_void) {
 impl Drop for HostCopy {
     fn drop(&mut self) {
         let state = &self.0.state;
-        let _ = state.compare_exchange(WAITING, OVER, Ordering::Acquire, Ordering::Relaxed);
+        if state.compare_exchange(WAITING, OVER, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return call_off(self.0.clone());
+        }
         // One piece of a few MiB at most.
         while state.load(Ordering::Acquire) == RUNNING {
             std::thread::yield_now();
