@@ -12,7 +12,7 @@ use std::fmt;
 pub struct LossReport {
     /// How many elements were cast.
     pub elements: usize,
-    /// Rounded, cut off, or with an imaginary part or a truth value instead of the number.
+    /// Rounded, cut off, without their imaginary part, whatever it was, or a truth value instead of the number.
     pub inexact: usize,
     /// Beyond the range of the target: now infinite, NaN, wrapped around or clamped.
     pub overflow: usize,
