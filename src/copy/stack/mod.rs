@@ -86,7 +86,7 @@ pub unsafe fn stack(
 
 /// [`stack`] into memory that is there, of any strides; its dtype is that of the batch.
 ///
-/// Refused besides: a destination of another shape, one that is read-only, whose indices share elements, or that shares
+/// Refused besides: a destination of another shape, one that is read-only, whose indices may share elements, or that shares
 /// memory with an array. These errors leave it as it is. Where values are refused, all of it is set to one value that nobody
 /// takes for a result, as [`cast_into`] does.
 ///
