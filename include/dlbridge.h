@@ -415,7 +415,7 @@ typedef struct {
    */
   size_t elements;
   /**
-   * Rounded, cut off, or without their imaginary part.
+   * Rounded, cut off, or without their imaginary part, whatever it was.
    */
   size_t inexact;
   /**

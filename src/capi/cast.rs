@@ -42,7 +42,7 @@ pub struct dlb_loss_report {
     pub struct_size: usize,
     /// How many elements were cast.
     pub elements: usize,
-    /// Rounded, cut off, or without their imaginary part.
+    /// Rounded, cut off, or without their imaginary part, whatever it was.
     pub inexact: usize,
     /// Beyond the range of the target: infinite, NaN, wrapped around or clamped.
     pub overflow: usize,

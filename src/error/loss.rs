@@ -16,7 +16,7 @@ pub struct LossReport {
     pub inexact: usize,
     /// Beyond the range of the target: now infinite, NaN, wrapped around or clamped.
     pub overflow: usize,
-    /// Not zero, and zero in a floating-point target.
+    /// Not zero, and zero in a floating-point target; a part that the target does not have is inexact.
     pub underflow: usize,
     /// NaN that the target cannot say.
     pub nan: usize,

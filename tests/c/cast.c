@@ -152,7 +152,7 @@ static void what_is_wrong_is_said_and_nothing_is_written(void) {
     CHECK_FAILS(dlb_cast(from, part, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "shape [4]");
     CHECK_OK(dlb_tensor_read_only(to, &frozen));
     CHECK_FAILS(dlb_cast(from, frozen, NULL, NULL), DLB_ERROR_READ_ONLY, "read-only");
-    CHECK_FAILS(dlb_cast(to, to, NULL, NULL), DLB_ERROR_UNSUPPORTED, "share memory");
+    CHECK_FAILS(dlb_cast(to, to, NULL, NULL), DLB_ERROR_UNSUPPORTED, "overlap");
     CHECK_FAILS(dlb_tensor_cast(from, dtype_of(FLOAT4_E2M1FN, 4, 1), NULL, NULL, &out), DLB_ERROR_UNSUPPORTED, "is not cast");
     CHECK(out == NULL && wide[0] == 7 && wide[3] == 7);
     CHECK_TEXT(dlb_casting_name(DLB_CASTING_SATURATE), "saturate");
