@@ -80,7 +80,8 @@
  * Any dtypes and values, with NumPy's results on x86-64. Integers wrap around. Floating-point numbers without an int32
  * become -2^31, which wraps around, on the way to integers of 8 and 16 bits and int32; without an int64, -2^63. To uint32 and
  * uint64 negative ones wrap around, those too large become 0, NaN and those too small for the signed type its smallest
- * value. Finite numbers out of range become infinite, and NaN in float8_e4m3fn.
+ * value (NumPy's vectors do that with float32 and float64; NaN and -inf of float16 it makes 0 in uint32). Finite numbers
+ * out of range become infinite, and NaN in float8_e4m3fn.
  */
 #define DLB_CASTING_UNSAFE 2
 
@@ -414,7 +415,7 @@ typedef struct {
    */
   size_t elements;
   /**
-   * Rounded, cut off, or without their imaginary part.
+   * Rounded, cut off, or without their imaginary part, whatever it was.
    */
   size_t inexact;
   /**
@@ -941,8 +942,9 @@ dlb_status dlb_tensor_data(const dlb_tensor *tensor,
  * The address of the first element, checked for writing elements of `dtype` on the host.
  *
  * As `dlb_tensor_data()`; besides, it waits for copies out of the memory too, and fails with `DLB_ERROR_READ_ONLY` for
- * a read-only tensor and with `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices, permutations and reshapes
- * of memory without such strides never do; interleavings that no nesting order explains are refused to be safe.
+ * a read-only tensor and with `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices,
+ * permutations and reshapes of memory without such strides never do; interleavings that no order of the dimensions nests
+ * are refused although some share nothing. Wherever a function writes to a tensor this is what it asks.
  */
 dlb_status dlb_tensor_mutable_data(const dlb_tensor *tensor,
                                    DLDataType dtype,
@@ -1186,7 +1188,7 @@ void dlb_pin_release(dlb_pin *pin);
  *
  * `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write
  * the source, nor access the destination. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes, a struct
- * size that is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices of the destination share an element;
+ * size that is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices of the destination may share an element;
  * sub-byte elements that are not packed row-major; memory that the host cannot reach), `DLB_ERROR_OUT_OF_MEMORY` (for the
  * temporary), and with the error of an earlier copy into either that failed. Nothing is written then. Thread-safe.
  */
@@ -1253,8 +1255,9 @@ const char *dlb_simd_level(void);
  * Fails with `DLB_ERROR_LOSSY` where values do not allow this casting: then every element of `destination` is NaN, the
  * smallest of the signed integers, the largest of the unsigned ones, or true. All other errors leave it as it is:
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes, dtypes that this casting does not allow, no casting, a struct size that
- * is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination share an element; both
- * share memory; memory that the host cannot reach), and the error of an earlier copy into either that failed. Thread-safe.
+ * is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination may share an
+ * element; both share memory; memory that the host cannot reach), and the error of an earlier copy into either that
+ * failed. Thread-safe.
  */
 dlb_status dlb_cast(const dlb_tensor *source,
                     dlb_tensor *destination,
@@ -1307,7 +1310,7 @@ dlb_status dlb_equal(const dlb_tensor *a,
  * NaN to nothing, or with `equal_nan` to NaN.
  *
  * As `dlb_equal()`, but for `options`: NULL stands for rtol 1e-5 and atol 1e-8. Fails besides with
- * `DLB_ERROR_INVALID_ARGUMENT` (shapes that do not broadcast, a tolerance that is NaN).
+ * `DLB_ERROR_INVALID_ARGUMENT` (shapes that do not broadcast, or to 2^63 pairs and more; a tolerance that is NaN).
  */
 dlb_status dlb_allclose(const dlb_tensor *a,
                         const dlb_tensor *b,
@@ -1321,17 +1324,17 @@ dlb_status dlb_allclose(const dlb_tensor *a,
  *
  * The destination has the shape `{count, ...}` of the turned tensors, any strides, and memory that no tensor shares;
  * `dlb_tensor_empty()` makes it. `x * scale + bias` is reckoned in float64 where the destination is, else in float32, and
- * each step is rounded, so that all processors give the same bits; the channels are the last axis, with
- * `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
+ * each step is rounded, so that all processors give the same bits; a step that overflows gives an infinity, and what is
+ * finite then is cast as `casting` says. The channels are the last axis, with `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
  *
  * All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
  * tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a
  * destination of another shape, an unknown constant, dtypes that are not cast like this, as many numbers as there are
- * neither channels nor one, scale or bias to a dtype that is no real floating-point number), `DLB_ERROR_UNSUPPORTED`
- * (memory that the host cannot read, dtypes that are never cast, sub-byte elements, memory that is shared, a destination
- * whose indices share elements), `DLB_ERROR_READ_ONLY`, and with `DLB_ERROR_LOSSY` where a value is refused: then all of
- * the destination is set to one value that nobody takes for a result (NaN, the smallest of the signed integers, the largest
- * of the unsigned ones, true). Waits for asynchronous copies. Thread-safe; nobody else may touch the destination or write
+ * neither channels nor one, scale or bias to a dtype that is no real floating-point number, one that is finite and beyond
+ * float32 where that is reckoned in), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, dtypes that are never
+ * cast, sub-byte elements, memory that is shared, a destination whose indices may share elements), `DLB_ERROR_READ_ONLY`,
+ * and with `DLB_ERROR_LOSSY` where a value is refused: then all of the destination is set to one value that nobody takes
+ * for a result (NaN, the smallest of the signed integers, the largest of the unsigned ones, true). Waits for asynchronous copies. Thread-safe; nobody else may touch the destination or write
  * to the tensors meanwhile.
  */
 dlb_status dlb_stack(const dlb_tensor *const *tensors,
@@ -1491,7 +1494,7 @@ dlb_status dlb_tensor_empty_for(const dlb_tensor *source,
  *
  * `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices
- * of the destination share an element; source and destination overlap, or lie between each other; sub-byte elements that
+ * of the destination may share an element; source and destination overlap, or lie between each other; sub-byte elements that
  * are not packed row-major; memory that the stream cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`),
  * `DLB_ERROR_DEVICE` (the driver failed), and with the error of an earlier copy into either that failed. Thread-safe.
  */

@@ -16,7 +16,8 @@ pub const DLB_CASTING_SAME_VALUE: i32 = 1;
 /// Any dtypes and values, with NumPy's results on x86-64. Integers wrap around. Floating-point numbers without an int32
 /// become -2^31, which wraps around, on the way to integers of 8 and 16 bits and int32; without an int64, -2^63. To uint32 and
 /// uint64 negative ones wrap around, those too large become 0, NaN and those too small for the signed type its smallest
-/// value. Finite numbers out of range become infinite, and NaN in float8_e4m3fn.
+/// value (NumPy's vectors do that with float32 and float64; NaN and -inf of float16 it makes 0 in uint32). Finite numbers
+/// out of range become infinite, and NaN in float8_e4m3fn.
 pub const DLB_CASTING_UNSAFE: i32 = 2;
 /// Any dtypes and values: what is out of range becomes the nearest in range, and NaN becomes the integer 0.
 pub const DLB_CASTING_SATURATE: i32 = 3;
@@ -41,7 +42,7 @@ pub struct dlb_loss_report {
     pub struct_size: usize,
     /// How many elements were cast.
     pub elements: usize,
-    /// Rounded, cut off, or without their imaginary part.
+    /// Rounded, cut off, or without their imaginary part, whatever it was.
     pub inexact: usize,
     /// Beyond the range of the target: infinite, NaN, wrapped around or clamped.
     pub overflow: usize,
@@ -138,8 +139,9 @@ unsafe fn reported<T>(
 /// Fails with `DLB_ERROR_LOSSY` where values do not allow this casting: then every element of `destination` is NaN, the
 /// smallest of the signed integers, the largest of the unsigned ones, or true. All other errors leave it as it is:
 /// `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes, dtypes that this casting does not allow, no casting, a struct size that
-/// is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination share an element; both
-/// share memory; memory that the host cannot reach), and the error of an earlier copy into either that failed. Thread-safe.
+/// is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination may share an
+/// element; both share memory; memory that the host cannot reach), and the error of an earlier copy into either that
+/// failed. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_cast(
     source: *const dlb_tensor,

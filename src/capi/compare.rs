@@ -87,7 +87,7 @@ pub unsafe extern "C" fn dlb_equal(
 /// NaN to nothing, or with `equal_nan` to NaN.
 ///
 /// As `dlb_equal()`, but for `options`: NULL stands for rtol 1e-5 and atol 1e-8. Fails besides with
-/// `DLB_ERROR_INVALID_ARGUMENT` (shapes that do not broadcast, a tolerance that is NaN).
+/// `DLB_ERROR_INVALID_ARGUMENT` (shapes that do not broadcast, or to 2^63 pairs and more; a tolerance that is NaN).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_allclose(
     a: *const dlb_tensor,

@@ -106,7 +106,7 @@ unsafe fn give_report(made: Report, report: *mut dlb_copy_report) {
 ///
 /// `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write
 /// the source, nor access the destination. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes, a struct
-/// size that is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices of the destination share an element;
+/// size that is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices of the destination may share an element;
 /// sub-byte elements that are not packed row-major; memory that the host cannot reach), `DLB_ERROR_OUT_OF_MEMORY` (for the
 /// temporary), and with the error of an earlier copy into either that failed. Nothing is written then. Thread-safe.
 #[unsafe(no_mangle)]

@@ -41,17 +41,17 @@ pub struct dlb_stack_options {
 ///
 /// The destination has the shape `{count, ...}` of the turned tensors, any strides, and memory that no tensor shares;
 /// `dlb_tensor_empty()` makes it. `x * scale + bias` is reckoned in float64 where the destination is, else in float32, and
-/// each step is rounded, so that all processors give the same bits; the channels are the last axis, with
-/// `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
+/// each step is rounded, so that all processors give the same bits; a step that overflows gives an infinity, and what is
+/// finite then is cast as `casting` says. The channels are the last axis, with `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
 ///
 /// All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
 /// tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a
 /// destination of another shape, an unknown constant, dtypes that are not cast like this, as many numbers as there are
-/// neither channels nor one, scale or bias to a dtype that is no real floating-point number), `DLB_ERROR_UNSUPPORTED`
-/// (memory that the host cannot read, dtypes that are never cast, sub-byte elements, memory that is shared, a destination
-/// whose indices share elements), `DLB_ERROR_READ_ONLY`, and with `DLB_ERROR_LOSSY` where a value is refused: then all of
-/// the destination is set to one value that nobody takes for a result (NaN, the smallest of the signed integers, the largest
-/// of the unsigned ones, true). Waits for asynchronous copies. Thread-safe; nobody else may touch the destination or write
+/// neither channels nor one, scale or bias to a dtype that is no real floating-point number, one that is finite and beyond
+/// float32 where that is reckoned in), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, dtypes that are never
+/// cast, sub-byte elements, memory that is shared, a destination whose indices may share elements), `DLB_ERROR_READ_ONLY`,
+/// and with `DLB_ERROR_LOSSY` where a value is refused: then all of the destination is set to one value that nobody takes
+/// for a result (NaN, the smallest of the signed integers, the largest of the unsigned ones, true). Waits for asynchronous copies. Thread-safe; nobody else may touch the destination or write
 /// to the tensors meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_stack(

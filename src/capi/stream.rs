@@ -226,7 +226,7 @@ pub unsafe extern "C" fn dlb_tensor_empty_for(
 ///
 /// `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
 /// `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices
-/// of the destination share an element; source and destination overlap, or lie between each other; sub-byte elements that
+/// of the destination may share an element; source and destination overlap, or lie between each other; sub-byte elements that
 /// are not packed row-major; memory that the stream cannot reach), `DLB_ERROR_UNAVAILABLE` (as `dlb_stream_record()`),
 /// `DLB_ERROR_DEVICE` (the driver failed), and with the error of an earlier copy into either that failed. Thread-safe.
 #[unsafe(no_mangle)]

@@ -296,8 +296,9 @@ pub unsafe extern "C" fn dlb_tensor_data(
 /// The address of the first element, checked for writing elements of `dtype` on the host.
 ///
 /// As `dlb_tensor_data()`; besides, it waits for copies out of the memory too, and fails with `DLB_ERROR_READ_ONLY` for
-/// a read-only tensor and with `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices, permutations and reshapes
-/// of memory without such strides never do; interleavings that no nesting order explains are refused to be safe.
+/// a read-only tensor and with `DLB_ERROR_UNSUPPORTED` where strides may let several indices share one element. Slices,
+/// permutations and reshapes of memory without such strides never do; interleavings that no order of the dimensions nests
+/// are refused although some share nothing. Wherever a function writes to a tensor this is what it asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_mutable_data(
     tensor: *const dlb_tensor,

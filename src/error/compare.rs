@@ -11,6 +11,7 @@ pub enum Compare {
     Dtype { dtype: String },
     Shapes { a: Vec<i64>, b: Vec<i64> },
     Tolerance { what: &'static str },
+    TooMany { shape: Vec<i64> },
 }
 
 impl Compare {
@@ -18,7 +19,9 @@ impl Compare {
     pub const fn kind(&self) -> Kind {
         match self {
             Compare::Dtype { .. } => Kind::Unsupported,
-            Compare::Shapes { .. } | Compare::Tolerance { .. } => Kind::InvalidArgument,
+            Compare::Shapes { .. } | Compare::Tolerance { .. } | Compare::TooMany { .. } => {
+                Kind::InvalidArgument
+            }
         }
     }
 }
@@ -35,6 +38,10 @@ impl fmt::Display for Compare {
                 "the shapes {a:?} and {b:?} do not broadcast to one; align them at their last dimension, where each pair must be equal or one of them 1"
             ),
             Compare::Tolerance { what } => write!(f, "{what} is NaN; pass a number, for example 1e-5"),
+            Compare::TooMany { shape } => write!(
+                f,
+                "the two broadcast to shape {shape:?}, which is more than 9223372036854775807 pairs; compare them before they are expanded, or a part of each"
+            ),
         }
     }
 }

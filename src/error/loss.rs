@@ -12,11 +12,11 @@ use std::fmt;
 pub struct LossReport {
     /// How many elements were cast.
     pub elements: usize,
-    /// Rounded, cut off, or with an imaginary part or a truth value instead of the number.
+    /// Rounded, cut off, without their imaginary part, whatever it was, or a truth value instead of the number.
     pub inexact: usize,
     /// Beyond the range of the target: now infinite, NaN, wrapped around or clamped.
     pub overflow: usize,
-    /// Not zero, and zero in a floating-point target.
+    /// Not zero, and zero in a floating-point target; a part that the target does not have is inexact.
     pub underflow: usize,
     /// NaN that the target cannot say.
     pub nan: usize,

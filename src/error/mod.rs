@@ -322,7 +322,7 @@ impl fmt::Display for Error {
             ),
             Overlapping { shape, strides } => write!(
                 f,
-                "several indices of shape {shape:?} with strides {strides:?} share one element, so it cannot be written; write to the tensor before it was expanded, or to a copy"
+                "several indices of shape {shape:?} with strides {strides:?} may share one element, so it cannot be written; write to the tensor before it was expanded, or to a copy"
             ),
             NotContiguous { shape, strides } => write!(
                 f,

@@ -17,6 +17,7 @@ pub enum Stack {
     UnknownLayout { given: String },
     NoFloat { dtype: String },
     Channels { what: &'static str, given: usize, channels: usize },
+    Beyond { what: &'static str, value: String },
     Values { from: String, to: String, casting: &'static str },
     UnknownFramework { given: String },
 }
@@ -72,6 +73,10 @@ impl fmt::Display for Stack {
             Channels { what, given, channels } => write!(
                 f,
                 "{what} has {given} values for {channels} channels; pass one, or one for each channel"
+            ),
+            Beyond { what, value } => write!(
+                f,
+                "{what} has {value}, which is infinite in float32, where the batch is reckoned; pass dtype=\"float64\" (dlb_stack: a destination of float64)"
             ),
             Values { from, to, casting } => write!(
                 f,

@@ -7,6 +7,7 @@ use super::gil::{Gil, Owned};
 use super::import::tensor_from;
 use super::module;
 use super::object;
+use super::version::wrote;
 use super::wanted::read_dtype;
 use crate::copy::{self, Casting, LossReport};
 use crate::dlpack::DLDataType;
@@ -94,7 +95,8 @@ pub(super) fn cast(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     };
     let place = tensor_from(gil, out)?;
     place.check_dtype(dtype)?;
-    let (_, report) = request.cast(gil, &source, dtype, Some(&place))?;
+    let done = request.cast(gil, &source, dtype, Some(&place));
+    let (_, report) = wrote(gil, out, done)?;
     request.answer(gil, gil.share(out), report)
 }
 

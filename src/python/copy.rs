@@ -8,6 +8,7 @@ use super::kind::{self, Kind};
 use super::numpy::ToCopy;
 use super::object;
 use super::transfer::duplicate;
+use super::version::wrote;
 use super::wanted::read_dtype;
 use crate::copy::{self, Casting, Options, Order, Report};
 use crate::error::{Error, Refusal, Result};
@@ -23,12 +24,12 @@ pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return object::wrap(gil, copied(gil, source, order_of(gil, order)?)?);
     };
     let destination = tensor_from(gil, out)?;
-    let ToCopy { mut tensor, swapped, of_bytes } = to_copy(gil, source)?;
+    let ToCopy { mut tensor, mut swapped, of_bytes } = to_copy(gil, source)?;
     if of_bytes.is_some() {
         // Bytes have one more dimension than what they are copied to.
-        tensor = copied(gil, source, Order::C)?;
+        (tensor, swapped) = (copied(gil, source, Order::C)?, false);
     }
-    into(gil, &tensor, &destination, Options { swap_bytes: swapped })?;
+    wrote(gil, out, into(gil, &tensor, &destination, Options { swap_bytes: swapped }))?;
     Ok(gil.share(out).into_raw())
 }
 
@@ -38,8 +39,14 @@ pub(super) fn plan(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let report = match gil.given(dtype) {
         Some(dtype) => copy::plan_cast(&tensor_from(gil, source)?, read_dtype(gil, dtype)?, Casting::Unsafe)?,
         None => {
-            let ToCopy { tensor, swapped, .. } = to_copy(gil, source)?;
-            copy::plan_new(&tensor, Order::C, Options { swap_bytes: swapped })?
+            let ToCopy { tensor, swapped, of_bytes } = to_copy(gil, source)?;
+            let again = swapped && of_bytes.is_some();
+            let mut report = copy::plan_new(&tensor, Order::C, Options { swap_bytes: swapped && !again })?;
+            if again {
+                // What was put together byte by byte is swapped in another pass.
+                (report.passes, report.temporary) = (2 * report.passes, report.bytes);
+            }
+            report
         }
     };
     let Report { bytes, passes, threads, temporary, .. } = report;
@@ -79,8 +86,11 @@ pub(super) fn copied(gil: &Gil, source: Object, order: Order) -> Result<Tensor> 
     let shape = &tensor.shape()[..tensor.ndim() - 1];
     let packed = copied_tensor(gil, &tensor, Order::C, Options::default())?;
     let packed = packed.reinterpret(dtype)?.reshape(shape)?;
-    // The elements have lain one by one; another order takes another pass.
-    if order == Order::C { Ok(packed) } else { copied_tensor(gil, &packed, order, Options::default()) }
+    // The elements have lain one by one; another order, of dimensions or of bytes, takes another pass.
+    match (order, swapped) {
+        (Order::C, false) => Ok(packed),
+        _ => copied_tensor(gil, &packed, order, Options { swap_bytes: swapped }),
+    }
 }
 
 /// A tensor of its own with the elements of another.

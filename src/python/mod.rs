@@ -28,6 +28,7 @@ mod text;
 mod torch;
 mod transfer;
 mod unfinished;
+mod version;
 mod wanted;
 
 pub use capsule::capsule;

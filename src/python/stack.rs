@@ -9,6 +9,7 @@ use super::import::tensor_from;
 use super::numpy::Numpy;
 use super::object;
 use super::torch::Torch;
+use super::version::wrote;
 use super::wanted::read_dtype;
 use crate::copy::{self, Layout, StackOptions};
 use crate::error::{Error, Result, Stack};
@@ -42,7 +43,8 @@ pub(super) fn stack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     }
     gil.settle_tensor(&place)?;
     // SAFETY: as above, and not to touch `out` either.
-    gil.unless_short(&tensors, || unsafe { copy::stack_into(&tensors, &place, options) })?;
+    let done = gil.unless_short(&tensors, || unsafe { copy::stack_into(&tensors, &place, options) });
+    wrote(gil, out, done)?;
     framework.answer(gil, place, Some(out))
 }
 

@@ -4,6 +4,7 @@ use super::api::Object;
 use super::gil::{Gil, Owned};
 use super::object;
 use super::storage::Storages;
+use super::version;
 use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLPackExchangeAPI, DLTensor};
 use crate::error::{Error, Refusal, Result};
 use crate::guard::Foreign;
@@ -40,6 +41,8 @@ pub(super) struct Torch {
     /// `torch.uint8` and `torch.int8`.
     bytes: [Object; 2],
     requires_grad: Object,
+    /// `torch.autograd.graph.increment_version`.
+    pub increment_version: Option<Object>,
 }
 
 /// torch's dispatch modes; `make_fx` records in one of them.
@@ -117,6 +120,7 @@ impl Torch {
                 gil.attribute(module.object, c"int8")?.into_raw(),
             ],
             requires_grad: gil.interned(c"requires_grad")?,
+            increment_version: version::counter(gil, module.object),
             parameter_type: gil.attribute(modules.object, c"Parameter")?.into_raw(),
             tensor_type: tensor_type.into_raw(),
         })

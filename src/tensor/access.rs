@@ -62,8 +62,8 @@ impl Tensor {
 
     /// The address of the first element, for writing it as `asked`.
     ///
-    /// Refused besides what [`Tensor::data_as`] refuses: a read-only tensor, and strides that make several
-    /// indices share one element.
+    /// Refused besides what [`Tensor::data_as`] refuses: a read-only tensor, and strides that may let several
+    /// indices share one element: those that no order of the dimensions nests.
     ///
     /// ```
     /// use dlbridge::Tensor;
@@ -94,7 +94,7 @@ impl Tensor {
         Err(Error::DtypeMismatch { have, asked })
     }
 
-    /// Refuses read-only tensors, and strides that make several indices share one element.
+    /// Refuses read-only tensors, and strides that may let several indices share one element.
     pub(crate) fn check_mutable(&self) -> Result<()> {
         if self.is_read_only() {
             return Err(Error::ReadOnly { action: "mutable access", remedy: "read it, or write to a copy" });

@@ -221,3 +221,12 @@ def test_explain_tells_of_a_cast() -> None:
         dlbridge.set_num_threads(0)
     with pytest.raises(dlbridge.Error, match="float7"):
         dlbridge.explain(np.zeros(3), "torch", dtype="float7")
+
+
+@pytest.mark.parametrize("imaginary", [1.0, 1e-50, 1e30, float("inf"), float("nan")])
+@pytest.mark.parametrize("target", ["float16", "float32", "int32", "bool"])
+def test_a_dropped_imaginary_part_is_inexact_whatever_it_was(imaginary: float, target: str) -> None:
+    _, report = dlbridge.cast(np.array([complex(1, imaginary)]), target, casting="unsafe", report=True)
+    assert (report.inexact, report.lost) == (1, 1)
+    _, report = dlbridge.cast(np.array([complex(1e39, imaginary)]), "float32", casting="unsafe", report=True)
+    assert (report.overflow, report.lost) == (1, 1)

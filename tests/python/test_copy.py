@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,12 @@ def test_what_dlpack_cannot_describe_is_copied_from_numpy() -> None:
     out = np.zeros(10, "f4")
     dlbridge.copy(records["value"], out=out)
     assert out.tolist() == list(range(10))
+    swapped = records.astype([("flag", "u1"), ("value", ">f4"), ("other", "u2")])["value"].reshape(2, 5)
+    expected = np.arange(10, dtype="f4").reshape(2, 5)
+    for order in ("C", "F"):
+        assert same(dlbridge.copy(swapped, order=order), expected)
+    assert dlbridge.copy(swapped, out=np.zeros((2, 5), "f4")).tolist() == expected.tolist()
+    assert dlbridge.to_torch(swapped, copy=True).tolist() == expected.tolist()
     foreign = np.arange(12, dtype=">i4").reshape(3, 4)
     assert same(dlbridge.copy(foreign.T), np.arange(12, dtype="i4").reshape(3, 4).T)
     assert dlbridge.to_torch(foreign, copy=True).tolist() == foreign.tolist()
@@ -390,3 +397,34 @@ def test_nothing_is_left_behind() -> None:
             dlbridge.copy(source, out=made)
         del made
     assert (dlbridge.live_tensors(), dlbridge.live_exports()) == before
+
+
+WRITERS: list[Callable[[torch.Tensor], Any]] = [
+    lambda x: dlbridge.copy(np.full(3, 100, "f4"), out=x),
+    lambda x: dlbridge.cast(np.full(3, 100.0), "float32", out=x),
+    lambda x: dlbridge.stack([np.float32(100)] * 3, out=x),
+    lambda x: dlbridge.copy(np.full(3, 100, "f4"), out=x.detach()),
+]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_autograd_notices_what_is_written_to_a_torch_tensor(write: Callable[[torch.Tensor], Any]) -> None:
+    weights, x = torch.ones(3, requires_grad=True), torch.tensor([1.0, 2.0, 3.0])
+    product = weights * x
+    write(x)
+    assert x.tolist() == [100.0] * 3
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
+def test_autograd_notices_what_a_refused_cast_spoils_and_nothing_else() -> None:
+    x = torch.tensor([1.0, 2.0, 3.0])
+    with pytest.raises(dlbridge.Error, match="shape"):
+        dlbridge.copy(np.zeros(4, "f4"), out=x)
+    assert x._version == 0
+    with pytest.raises(dlbridge.LossyError):
+        dlbridge.cast(np.full(3, 1e300), "float32", out=x)
+    assert (x._version, x.isnan().all()) == (1, True)
+    with torch.inference_mode():
+        uncounted = torch.zeros(3)
+    assert dlbridge.copy(np.ones(3, "f4"), out=uncounted).tolist() == [1.0] * 3

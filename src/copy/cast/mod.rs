@@ -50,8 +50,10 @@ pub enum Casting {
     /// - floating-point numbers without an int32 become -2^31, and then wrap around, on the way to int8, int16, int32,
     ///   uint8 and uint16; those without an int64 become -2^63 on the way to int64;
     /// - to uint32 and uint64 negative ones wrap around as from the signed type of the size, those too large become 0, and
-    ///   those too small for the signed type, and NaN, become its smallest value as an unsigned number: what torch does,
-    ///   and NumPy where it has vectors;
+    ///   those too small for the signed type, and NaN, become its smallest value as an unsigned number. So does NumPy
+    ///   with whole vectors of float32 and float64; what is left over at the end of its rows, and NaN and -inf of
+    ///   float16, become another number to uint32 there. torch has one result in whole vectors and another at the end
+    ///   too;
     /// - finite numbers out of range become infinite, and NaN in float8_e4m3fn, which has no infinity: as in ml_dtypes
     ///   (torch clamps them there).
     ///
@@ -129,7 +131,7 @@ pub unsafe fn cast(
 
 /// [`cast`] into memory that is there, in any layout, of the same shape.
 ///
-/// Refused besides: another shape, a read-only destination, one whose indices share elements, or one that shares
+/// Refused besides: another shape, a read-only destination, one whose indices may share elements, or one that shares
 /// memory with the source. These errors leave the destination as it is. Where values are refused, every element of it is
 /// set to one value that nobody takes for a result: NaN, the smallest of the signed integers, the largest of the unsigned
 /// ones, true.

@@ -127,6 +127,8 @@ pub(super) fn change(value: Value, made: Value, target: Scalar) -> Option<Change
     };
     match value.imaginary() {
         0.0 => real,
+        // Dropped, whatever it was.
+        _ if !target.is_complex() => real.max(Some(Change::Inexact)),
         imaginary => real.max(part(imaginary, made.imaginary(), target, || true)),
     }
 }

@@ -77,8 +77,8 @@ impl Tensor {
 
     /// Whether all are close, where the shapes broadcast to one: `numpy.allclose`, `|a - b| <= atol + rtol * |b|`.
     ///
-    /// Ends at the first that is not. Fails besides as [`Tensor::equal`] does for shapes that do not broadcast, and for a
-    /// tolerance that is NaN.
+    /// Ends at the first that is not. Fails besides as [`Tensor::equal`] does for shapes that do not broadcast, or to
+    /// more than `i64::MAX` pairs, and for a tolerance that is NaN.
     ///
     /// ```
     /// use dlbridge::{Tensor, copy::Tolerance};
@@ -161,8 +161,14 @@ fn broadcast(a: &Tensor, b: &Tensor) -> Result<Common> {
         return Err(Error::Compare(Compare::Shapes { a, b }));
     }
     let still = |(extent, stride): (i64, i64)| if extent == 1 { 0 } else { stride };
+    let shape: Vec<i64> = axes.iter().map(|&((a, _), (b, _))| if a == 1 { b } else { a }).collect();
+    // Each operand can be counted, but all pairs of them perhaps not.
+    let countable = shape.iter().try_fold(1_i64, |size, &extent| size.checked_mul(extent)).is_some();
+    if !countable && !shape.contains(&0) {
+        return Err(Error::Compare(Compare::TooMany { shape }));
+    }
     Ok(Common {
-        shape: axes.iter().map(|&((a, _), (b, _))| if a == 1 { b } else { a }).collect(),
+        shape,
         strides: [
             axes.iter().map(|&(a, _)| still(a)).collect(),
             axes.iter().map(|&(_, b)| still(b)).collect(),

@@ -134,3 +134,20 @@ fn a_comparison_speaks() {
     // SAFETY: as above.
     assert!(!unsafe { a.equal(&long, CompareOptions::default()) }.unwrap());
 }
+
+#[test]
+fn more_pairs_than_can_be_counted_are_refused() {
+    let column = Tensor::from_vec(vec![0.0_f32], &[1, 1]).unwrap().expand(&[1 << 32, 1]).unwrap();
+    let row = |extent| Tensor::from_vec(vec![1.0_f32], &[1, 1]).unwrap().expand(&[1, extent]).unwrap();
+    let close = |row: &Tensor| {
+        // SAFETY: this test has the vectors.
+        unsafe { column.allclose(row, Tolerance::default(), false) }
+    };
+    for extent in [1 << 31, 1 << 32, (1 << 32) + 1] {
+        let error = close(&row(extent)).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::InvalidArgument);
+        assert!(error.to_string().contains(&format!("[4294967296, {extent}]")), "{error}");
+    }
+    assert_eq!(close(&row(1 << 30)), Ok(false));
+    assert_eq!(close(&row(0)), Ok(true));
+}

@@ -44,7 +44,16 @@ impl Affine {
             values if values.len() == channels => Ok(values.to_vec()),
             values => Err(Error::Stack(Stack::Channels { what, given: values.len(), channels })),
         };
-        Ok(Affine { scale: spread("scale", scale, 1.0)?, bias: spread("bias", bias, -0.0)?, axis, target })
+        let (scale, bias) = (spread("scale", scale, 1.0)?, spread("bias", bias, -0.0)?);
+        if target != Scalar::F64 {
+            let beyond = |&&value: &&f64| value.is_finite() && !(value as f32).is_finite();
+            for (what, values) in [("scale", &scale), ("bias", &bias)] {
+                if let Some(value) = values.iter().find(beyond) {
+                    return Err(Error::Stack(Stack::Beyond { what, value: format!("{value:?}") }));
+                }
+            }
+        }
+        Ok(Affine { scale, bias, axis, target })
     }
 
     /// Writes an array to its place.

@@ -43,7 +43,9 @@ pub struct StackOptions<'a> {
 
 /// The arrays as one tensor with a new first axis, of `dtype` or of the dtype that all have, in new row-major memory.
 ///
-/// `x * scale + bias` is reckoned in float64 where that is the dtype, else in float32, each step rounded; channels are the
+/// `x * scale + bias` is reckoned in float64 where that is the dtype, else in float32, each step rounded; a step
+/// that overflows gives an infinity, as in NumPy, and what is finite then is cast as `casting` says: a float16 batch
+/// refuses 1e5. A scale or bias that is finite and has no float32 is refused where that is reckoned in. Channels are the
 /// last axis where the layout stays the same. Everything is checked before anything is written, and an array that is
 /// refused is named: [`Stack::Array`]. Threads of this library help from about 1 MiB on.
 ///
@@ -84,7 +86,7 @@ pub unsafe fn stack(
 
 /// [`stack`] into memory that is there, of any strides; its dtype is that of the batch.
 ///
-/// Refused besides: a destination of another shape, one that is read-only, whose indices share elements, or that shares
+/// Refused besides: a destination of another shape, one that is read-only, whose indices may share elements, or that shares
 /// memory with an array. These errors leave it as it is. Where values are refused, all of it is set to one value that nobody
 /// takes for a result, as [`cast_into`] does.
 ///

@@ -125,4 +125,15 @@ fn scale_and_bias_are_for_real_floats_and_as_many_as_channels() {
     assert_eq!(new(&[1.0, 2.0, 3.0], F16), Ok(()));
     assert!(matches!(new(&[1.0], U8), Err(Error::Stack(Stack::NoFloat { .. }))));
     assert!(matches!(new(&[1.0; 5], F32), Err(Error::Stack(Stack::Channels { given: 5, channels: 3, .. }))));
+    for (scale, bias) in [(&[1.0, 1e39, 1.0][..], &[][..]), (&[], &[-1e39])] {
+        let new = |dtype| Affine::new(scale, bias, Layout::Chw, &[3, 4, 5], dtype).map(drop);
+        for dtype in [F16, F32] {
+            let error = new(dtype).unwrap_err();
+            assert!(matches!(error, Error::Stack(Stack::Beyond { .. })), "{error}");
+            assert!(error.to_string().contains("1e39, which is infinite in float32"), "{error}");
+        }
+        assert_eq!(new(F64), Ok(()));
+    }
+    // What was infinite before is meant so.
+    assert_eq!(new(&[f64::INFINITY], F32), Ok(()));
 }

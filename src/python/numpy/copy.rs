@@ -13,7 +13,7 @@ use dlpark::DlpackFlags;
 /// What is to be copied.
 pub(in crate::python) struct ToCopy {
     pub tensor: Tensor,
-    /// Whether the elements are in the other byte order.
+    /// Whether the elements are in the other byte order, those that `of_bytes` names too.
     pub swapped: bool,
     /// Where the strides are no multiple of an element: its dtype. `tensor` then shows the bytes, along one more dimension.
     pub of_bytes: Option<DLDataType>,
@@ -32,7 +32,7 @@ impl Numpy {
             let fields = self.fields(array);
             let (dtype, swapped) = dtype::of_descr_in_any_order(gil, fields.descr, self.descr(fields.descr))?;
             match self.read_as(gil, array, dtype) {
-                Err(Error::Refused(Refusal::ByteStride { .. })) if !swapped => {
+                Err(Error::Refused(Refusal::ByteStride { .. })) => {
                     let tensor = self.read_bytes(gil, array, item_bytes(dtype).unwrap_or(1))?;
                     Ok(ToCopy { tensor, swapped, of_bytes: Some(dtype) })
                 }

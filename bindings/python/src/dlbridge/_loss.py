@@ -15,7 +15,7 @@ class LossReport(NamedTuple):
     elements: int
     """How many elements were cast."""
     inexact: int
-    """Rounded, cut off, or without their imaginary part."""
+    """Rounded, cut off, or without their imaginary part, whatever it was."""
     overflow: int
     """Beyond the range of the target: now infinite, NaN, wrapped around or clamped."""
     underflow: int
