@@ -70,7 +70,7 @@ pub(crate) struct Movement {
 /// From how many bytes on transposes go past the caches: sooner than copies, for their lines are far apart.
 const STREAMED_TRANSPOSE: usize = 8 << 20;
 /// From how many bytes on plain copies are shared out: below it one thread is done before another has come.
-const SHARED_COPY: usize = 4 << 20;
+pub(super) const SHARED_COPY: usize = 4 << 20;
 
 /// Runs up to this length are turned round by shuffles within a register.
 const REVERSED_RUN: usize = 8;
@@ -185,13 +185,13 @@ impl Movement {
         }
     }
 
-    /// Whether what is written is too much for the caches.
-    fn streaming(&self) -> bool {
+    /// Whether so many bytes, written together, are too much for the caches.
+    fn streaming(&self, together: usize) -> bool {
         let least = match self.kernel {
             Kernel::Transposed { .. } => STREAMED_TRANSPOSE,
             _ => stream::cache_bytes() / 2,
         };
-        self.bytes() >= least
+        together >= least
     }
 
     /// The loop that a kernel needs whole.
@@ -213,13 +213,35 @@ impl Movement {
     ///
     /// Both sides have the elements of their layouts, and share no memory; no two of the destination are one; nobody
     /// else accesses them; the level is available.
-    pub unsafe fn carry_out(self, level: Level, from: *const u8, to: *mut u8) -> Result<()> {
+    pub unsafe fn carry_out(&self, level: Level, from: *const u8, to: *mut u8) -> Result<()> {
+        // SAFETY: promised by the caller.
+        unsafe { self.carry_out_among(self.bytes(), level, from, to) }
+    }
+
+    /// The same for one of several movements that write so many bytes `together`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Movement::carry_out`].
+    pub unsafe fn carry_out_among(
+        &self,
+        together: usize,
+        level: Level,
+        from: *const u8,
+        to: *mut u8,
+    ) -> Result<()> {
         let (ends, chunks) = (Ends([from.cast_mut(), to]), self.chunks());
-        let Movement { kernel, item, .. } = self;
-        let streaming = self.streaming();
+        let &Movement { kernel, item, .. } = self;
+        let streaming = self.streaming(together);
+        if chunks == 1 && kernel == Kernel::Contiguous && self.is_one_run() {
+            let (once, [from, to]) = (Axis { extent: 1, steps: [0; 2] }, self.nest.begin(ends.0));
+            // SAFETY: promised by the caller.
+            unsafe { contiguous::runs(level, from, to, once, self.bytes(), streaming) };
+            return Ok(());
+        }
         if chunks == 1 {
             // SAFETY: promised by the caller.
-            unsafe { move_items(kernel, item, self.nest, level, &ends, streaming) };
+            unsafe { move_items(kernel, item, self.nest.clone(), level, &ends, streaming) };
             return Ok(());
         }
         let whole = self.whole();

@@ -8,7 +8,7 @@ mod tests;
 
 use super::cast::{Casting, cast_into, check_casting, spoil};
 use super::level::level;
-use super::movement::Movement;
+use super::movement::{Movement, SHARED_COPY};
 use super::threads::{chunks_for, for_each};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result, Stack, Transfer};
@@ -199,10 +199,27 @@ impl Batch {
     ///
     /// The destination has room for them, in memory that nobody else uses and no array shares; nobody writes to the arrays.
     unsafe fn fill(&self, destination: &Tensor) -> Result<()> {
-        let count = self.arrays.len();
         if destination.size() == 0 {
             return Ok(());
         }
+        let same =
+            self.affine.is_none() && self.arrays.iter().all(|array| array.dtype() == destination.dtype());
+        // SAFETY: promised by the caller.
+        let result = unsafe { if same { self.move_all(destination) } else { self.convert_all(destination) } };
+        if result.is_err() {
+            // SAFETY: as above.
+            unsafe { spoil(destination) };
+        }
+        result
+    }
+
+    /// Writes arrays that are cast or scaled; the first that is refused is named.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Batch::fill`].
+    unsafe fn convert_all(&self, destination: &Tensor) -> Result<()> {
+        let count = self.arrays.len();
         let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
         let lock = || failed.lock().unwrap_or_else(PoisonError::into_inner);
         let one = |index: usize| {
@@ -229,15 +246,47 @@ impl Batch {
             (group * count / groups..(group + 1) * count / groups).for_each(&one);
         });
         let failure = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let result = shared.and(failure.map_or(Ok(()), |(index, error)| Err(of(index)(error))));
-        if result.is_err() {
-            // SAFETY: as above.
-            unsafe { spoil(destination) };
-        }
-        result
+        shared.and(failure.map_or(Ok(()), |(index, error)| Err(of(index)(error))))
     }
 
-    /// Writes an array to its place.
+    /// Writes arrays that stay as they are. Many are small and alike: how they move is found out once.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Batch::fill`].
+    unsafe fn move_all(&self, destination: &Tensor) -> Result<()> {
+        let bytes = dtype::item_bytes(destination.dtype()).unwrap_or(1);
+        let (count, all) = (self.arrays.len(), destination.nbytes());
+        let step = destination.strides()[0] as isize * bytes as isize;
+        let movement = |array: &Tensor| {
+            Movement::new(array.shape(), array.strides(), &destination.strides()[1..], bytes, 1)
+        };
+        let usual = movement(&self.arrays[0]);
+        let one = |index: usize| {
+            let (array, place) = (&self.arrays[index], destination.data().cast::<u8>());
+            let (from, to) = (array.data().cast(), place.wrapping_offset(index as isize * step));
+            // SAFETY: promised by the caller: the place of this array; this machine has the level.
+            unsafe {
+                match array.strides() == self.arrays[0].strides() {
+                    true => usual.carry_out_among(all, level(), from, to),
+                    false => movement(array).carry_out_among(all, level(), from, to),
+                }
+            }
+        };
+        // Either an array alone is worth several threads, or all are together, or none.
+        let alone = usual.chunks() > 1 || (usual.is_one_run() && all < SHARED_COPY);
+        let groups = if alone { 1 } else { chunks_for(all).min(count) };
+        let failed = Mutex::new(None);
+        for_each(groups, &|group| {
+            let done = (group * count / groups..(group + 1) * count / groups).try_for_each(&one);
+            if let Err(error) = done {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+        })?;
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    /// Writes an array to its place, cast or scaled.
     ///
     /// # Safety
     ///
