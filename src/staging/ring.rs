@@ -57,7 +57,8 @@ impl Ring {
     ///
     /// Fails with [`Timeout`](crate::Kind::Timeout), with [`Closed`](crate::Kind::Closed) once the ring is closed or
     /// aborted, and with [`OutOfMemory`](crate::Kind::OutOfMemory) where there is none, or where all that the ring may
-    /// have is held by batches which nobody else can let go.
+    /// have is held by tensors and exports that outlive their batches: those give no back-pressure beyond the cap, since
+    /// nobody may ever let go of them. Where another thread will, ask again.
     pub fn acquire(&self, leaves: &[Leaf<'_>], timeout: Option<Duration>) -> Result<Slot> {
         match leaves.len() {
             0 => return Err(Error::Staging(Staging::NoTensors)),
