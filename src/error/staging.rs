@@ -99,7 +99,7 @@ impl fmt::Display for Staging {
             ),
             NoSlot { nanoseconds, held } => write!(
                 f,
-                "no slot was free within {} ms; consumers hold batches {}: release them, wait longer, or ask for more slots",
+                "no slot was free within {} ms; batches {} are held, by consumers or by tensors that outlive their batch or slot: release them, wait longer, or ask for more slots",
                 milliseconds(*nanoseconds),
                 listed(held)
             ),

@@ -185,7 +185,8 @@ True" => compare::allclose;
     c"_staging_totals", c"_staging_totals(ring, /)\n--\n\nWhat a ring has done." => staging::totals;
     c"_staging_acquire", c"_staging_acquire(ring, tensors, /)\n--\n\nA slot for tensors like these." => staging::acquire;
     c"_staging_tensor", c"_staging_tensor(slot, index, /)\n--\n\nA tensor of a slot." => staging::tensor;
-    c"_staging_submit", c"_staging_submit(slot, tensors, /)\n--\n\nFills a slot and submits it." => staging::submit;
+    c"_staging_fill", c"_staging_fill(slot, tensors, /)\n--\n\nFills a slot." => staging::fill;
+    c"_staging_submit", c"_staging_submit(slot, whole, /)\n--\n\nSubmits a slot, or gives it back." => staging::submit;
     c"_staging_next", c"_staging_next(ring, timeout, stream, /)\n--\n\nThe next batch." => staging::next;
 };
 

@@ -80,13 +80,11 @@ pub(super) fn tensor(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     object::wrap(gil, unsafe { (*slot).tensor(index)?.clone() })
 }
 
-/// `_staging_submit(slot, tensors)`: fills a slot with the elements of tensors (None for one that is filled), and gives it
-/// to the consumers. The handle is used up, whatever comes of it; with None for all the slot goes back empty.
-pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([slot, tensors], []) = arguments.parse(gil, "_staging_submit", [])?;
-    // SAFETY: the package passes what `acquire` gave, once.
-    let mut slot = *unsafe { Box::from_raw(slot_of(gil, slot)?) };
-    let Some(tensors) = gil.given(tensors) else { return gil.none() };
+/// `_staging_fill(slot, tensors)`: fills a slot with the elements of tensors, None for one that is filled.
+pub(super) fn fill(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([slot, tensors], []) = arguments.parse(gil, "_staging_fill", [])?;
+    // SAFETY: the package passes what `acquire` gave and nobody has submitted; the thread that fills it has it alone.
+    let slot = unsafe { &mut *slot_of(gil, slot)? };
     let source = |item| match gil.given(item) {
         // SAFETY: the GIL is held, and the tuple keeps the object.
         Some(item) => unsafe { object::tensor_in(gil, item) }.cloned().map(Some),
@@ -96,12 +94,26 @@ pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     gil.without(move || {
         for (index, source) in sources.iter().enumerate() {
             if let Some(source) = source {
-                // SAFETY: whoever yields an array is asked for another only after this.
+                // SAFETY: the public documentation has the source leave alone what it has yielded: with one worker until
+                // it is asked again, which is after this, with more for good.
                 unsafe { slot.fill(index, source) }?;
             }
         }
-        slot.submit()
+        Ok::<(), Error>(())
     })?;
+    gil.none()
+}
+
+/// `_staging_submit(slot, whole)`: gives a filled slot to the consumers, or where it is not whole back to the ring. The
+/// handle is used up, whatever comes of it.
+pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([slot, whole], []) = arguments.parse(gil, "_staging_submit", [])?;
+    let whole = gil.truth(whole)?;
+    // SAFETY: the package passes what `acquire` gave, once.
+    let slot = *unsafe { Box::from_raw(slot_of(gil, slot)?) };
+    if whole {
+        gil.without(move || slot.submit())?;
+    }
     gil.none()
 }
 

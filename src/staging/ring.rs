@@ -57,7 +57,8 @@ impl Ring {
     ///
     /// Fails with [`Timeout`](crate::Kind::Timeout), with [`Closed`](crate::Kind::Closed) once the ring is closed or
     /// aborted, and with [`OutOfMemory`](crate::Kind::OutOfMemory) where there is none, or where all that the ring may
-    /// have is held by batches which nobody else can let go.
+    /// have is held by batches of this thread, and by tensors and exports that outlive their batches: those give no
+    /// back-pressure beyond the cap, since nobody may ever let go of them. Where another thread will, ask again.
     pub fn acquire(&self, leaves: &[Leaf<'_>], timeout: Option<Duration>) -> Result<Slot> {
         match leaves.len() {
             0 => return Err(Error::Staging(Staging::NoTensors)),
@@ -158,7 +159,7 @@ impl Ring {
         self.0.0.totals()
     }
 
-    /// The batches, by number, that consumers have or keep.
+    /// The batches, by number, that consumers have or keep, and the slots that were given up while tensors of them live.
     pub fn held(&self) -> Vec<u64> {
         self.0.0.held()
     }

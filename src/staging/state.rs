@@ -44,7 +44,8 @@ pub(super) enum Answer<T> {
     /// Nothing comes any more.
     Closed,
     Aborted,
-    /// Nobody but the caller can change that these batches are held, and there may be no further ones.
+    /// These batches are held, there may be no further ones, and no consumer is at work that would release one. What is
+    /// kept of released batches counts as held for good: whoever keeps it may let go of it, or never.
     Held(Vec<u64>),
 }
 
@@ -111,7 +112,7 @@ impl State {
         self.most
     }
 
-    /// The batches that consumers have.
+    /// The batches that consumers have, or of which tensors are kept; also slots that were given up while theirs are.
     pub fn held(&self) -> Vec<u64> {
         let held = |stage: &Stage| !matches!(stage, Stage::Filling | Stage::Ready);
         self.stages.iter().filter(|(_, stage)| held(stage)).map(|(&ticket, _)| ticket).collect()
@@ -132,7 +133,8 @@ impl State {
         !self.stages.values().any(|stage| matches!(stage, Stage::Filling | Stage::Ready))
     }
 
-    /// Whether only somebody who waits here could give a set back: `who` is about to wait.
+    /// Whether no consumer at work could release a batch, so that a set comes back only if somebody who waits here, or who
+    /// keeps tensors of a released batch, lets go: `who` is about to wait.
     fn is_starved(&self, who: Who) -> bool {
         let waits = |consumer: &Who| *consumer == who || self.consumers.contains(consumer);
         self.is_dry()

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+const SHORT: Option<Duration> = Some(Duration::from_millis(5));
 const SOON: Option<Duration> = Some(Duration::ZERO);
 const PATIENT: Option<Duration> = Some(Duration::from_secs(60));
 
@@ -113,15 +114,42 @@ fn nobody_waits_for_a_slot_that_was_given_up_though_a_tensor_of_it_lives() {
 }
 
 #[test]
+fn a_slot_that_was_given_up_is_not_said_to_be_with_consumers() {
+    let ring = ring(2, 0);
+    let slot = ring.acquire(&[Leaf::new("", &[4], dtype::I32)], SOON).unwrap();
+    let _tensor = slot.tensors()[0].clone();
+    drop(slot);
+    let _filling = ring.acquire(&[Leaf::new("", &[4], dtype::I32)], SOON).unwrap();
+    let error = ring.acquire(&[Leaf::new("", &[4], dtype::I32)], SHORT).unwrap_err();
+    let words = "no slot was free within 5 ms; batches 0 are held, by consumers or by tensors that outlive";
+    assert!(error.to_string().starts_with(words), "{error}");
+}
+
+#[test]
+fn what_is_kept_beyond_the_cap_is_an_error_at_once_and_the_next_call_succeeds() {
+    let ring = ring(1, 0);
+    put(&ring, &[1]).unwrap();
+    let batch = ring.next(None, SOON).unwrap();
+    let kept = batch.tensors()[0].clone();
+    let like = [Leaf::new("", &[1], dtype::I32)];
+    // Another thread waits for a batch that is not released; whoever has it would wait for itself.
+    let other = std::thread::scope(|s| s.spawn(|| kind(ring.acquire(&like, SHORT))).join().unwrap());
+    assert_eq!([other, kind(ring.acquire(&like, SHORT))], [Kind::Timeout, Kind::OutOfMemory]);
+    drop(batch);
+    assert_eq!(kind(ring.acquire(&like, None)), Kind::OutOfMemory);
+    drop(kept);
+    ring.acquire(&like, None).unwrap();
+}
+
+#[test]
 fn both_sides_wait_no_longer_than_they_are_told() {
     let ring = ring(1, 4);
-    let short = Some(Duration::from_millis(5));
     assert_eq!(
-        ring.next(None, short).unwrap_err().to_string(),
+        ring.next(None, SHORT).unwrap_err().to_string(),
         "no batch was ready within 5 ms; wait again, or longer"
     );
     put(&ring, &[1]).unwrap();
-    let error = ring.acquire(&[Leaf::new("", &[1], dtype::I32)], short).unwrap_err();
+    let error = ring.acquire(&[Leaf::new("", &[1], dtype::I32)], SHORT).unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout, "{error}");
     ring.next(None, SOON).unwrap();
     put(&ring, &[1]).unwrap();

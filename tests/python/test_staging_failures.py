@@ -15,7 +15,7 @@ import pytest
 from stagers import reused, stager_threads
 
 import dlbridge
-from dlbridge import _staging
+from dlbridge import _work
 
 pytestmark = pytest.mark.usefixtures("no_stager_is_left")
 
@@ -52,7 +52,7 @@ def test_a_batch_larger_than_all_memory_is_an_error() -> None:
 
 
 def test_a_source_that_does_not_return_is_warned_of_and_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_staging, "_PATIENCE", 0.1)
+    monkeypatch.setattr(_work, "_PATIENCE", 0.1)
     entered, release = threading.Event(), threading.Event()
 
     def source() -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ from ._errors import InvalidArgumentError
 from ._library import native
 
 _Like = tuple[tuple[int, ...], str]
+_CASTINGS = ("same_kind", "same_value", "unsafe", "saturate")
 
 
 class Recipe:
@@ -16,6 +17,19 @@ class Recipe:
     def __init__(self, stack: Any, **options: Any) -> None:
         self.stack = stack
         self.options = {name: value for name, value in options.items() if value is not None}
+        casting = self.options.get("casting")
+        for given in casting.values() if isinstance(casting, dict) else [casting]:
+            if given is not None and given not in _CASTINGS:
+                raise InvalidArgumentError(f"casting is {given!r}; pass one of {', '.join(map(repr, _CASTINGS))}")
+
+    def check(self, keys: list[Any]) -> None:
+        """Refuses options for arrays that the batch, whose arrays have these keys, does not have."""
+        for name, option in {"stack": self.stack, **self.options}.items():
+            unknown = [key for key in option if key not in keys] if isinstance(option, dict) else []
+            if unknown:
+                have = ", ".join(repr(key) for key in dict.fromkeys(keys))
+                has = f"the arrays {have}" if keys != [None] else "one array and no keys"
+                raise InvalidArgumentError(f"{name} names {unknown[0]!r}, and batch 0 has {has}; pass those alone")
 
     def stacks(self, key: Any) -> bool:
         """Whether the list of this key is to become one array."""

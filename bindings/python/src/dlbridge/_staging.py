@@ -3,178 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import numbers
+import operator
 import sys
 import threading
-import time
-import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Callable
 
-from ._errors import ClosedError, Error, InvalidArgumentError, UnavailableError
+from ._errors import ClosedError, InvalidArgumentError, UnavailableError, WrongTypeError
 from ._explain import to
 from ._library import native
 from ._recipe import Recipe
-from ._structure import put_together, take_apart
+from ._structure import put_together
 from ._timeline import StagerStats, Timeline
+from ._work import Ring, Work, clock, shut_down
 
-_clock = time.perf_counter_ns
 _CUDA = 2
-# How long closing waits for a source that does not return.
-_PATIENCE = 5.0
-
-
-class _Ring:
-    """The handle of a ring; it goes with the last who has this."""
-
-    def __init__(self, device: Any, slots: int, keep: int, first_come: bool) -> None:
-        self.handle = native._staging_create(device, slots, keep, first_come)
-
-    _drop = native._staging_drop
-
-    def __del__(self) -> None:
-        if hasattr(self, "handle"):
-            type(self)._drop(self.handle)
-
-
-class _Work:
-    """One pass over the batches: what the workers and the loop share. It knows no `Stager`, so that one can go."""
-
-    def __init__(self, ring: _Ring, source: Iterator[Any], workers: int, ragged: bool, recipe: Recipe) -> None:
-        self.ring, self.source, self.ragged, self.recipe = ring, source, ragged, recipe
-        self.asking = threading.Lock()  # whoever asks the source for a batch
-        self.lock = threading.Lock()
-        self.error: BaseException | None = None
-        self.over = False
-        self.left = workers
-        self.count = 0
-        self.first: tuple[list[str], tuple[Any, ...]] | None = (
-            None  # the arrays of batch 0: paths, shapes and dtypes
-        )
-        self.rests: dict[
-            int, tuple[Any, int]
-        ] = {}  # by number of the batch: what was around its arrays, and since when
-        self.timeline = Timeline()
-        self.times = {"source": 0, "copy": 0, "slot": 0, "compute": 0, "batch": 0}
-        self.begun = self.ended = _clock()
-
-    def run(self, name: str) -> None:
-        """A worker's life."""
-        try:
-            while self.step(name):
-                pass
-        except ClosedError as closed:
-            if not self.over:
-                self.fail(closed)
-        except BaseException as error:  # whatever the source raises belongs to the loop
-            self.fail(error)
-        with self.lock:
-            self.left -= 1
-            last = self.left == 0
-        if last:
-            native._staging_end(self.ring.handle, None)
-            self.source = iter(())
-
-    def step(self, name: str) -> bool:
-        """Takes one batch from the source into a slot; False after the last."""
-        with self.asking:
-            if self.over:
-                return False
-            begin = _clock()
-            try:
-                batch = next(self.source)
-            except StopIteration:
-                self.over = True
-                return False
-            asked = _clock()
-            number, self.count = self.count, self.count + 1
-            arrays, paths, keys, rest = take_apart(batch, self.recipe.stacks)
-            found = [self.prepare(number, *each) for each in zip(paths, arrays, keys)]
-            likes = tuple(like for _, like, _ in found)
-            self.check(number, paths, likes)
-            del batch, arrays
-            waiting = _clock()
-            # In order: slots are acquired as the source yields.
-            slot, ticket, chosen = native._staging_acquire(self.ring.handle, likes)
-        filling = _clock()
-        self.rests[ticket] = rest
-        self.fill(number, paths, slot, found)
-        end = _clock()
-        add = self.timeline.add
-        with self.lock:
-            times = self.times
-            times["source"] += add("producer" + name, "load", ticket, begin, asked)
-            times["slot"] += add("producer" + name, "wait for slot", ticket, waiting, filling)
-            times["copy"] += add("copy" + name, "copy", ticket, filling, end)
-            add(f"slot {chosen}", "fill", ticket, filling, end)
-        return True
-
-    def prepare(self, number: int, path: str, array: Any, key: Any) -> tuple[Any, Any, Any]:
-        try:
-            return self.recipe.prepare(array, key)
-        except Error as error:
-            raise type(error)(f"batch {number}{_at(path)}: {error}") from error
-
-    def fill(self, number: int, paths: list[str], slot: int, found: list[tuple[Any, Any, Any]]) -> None:
-        """Copies, or stacks, into a slot and submits it; where that fails the slot goes back."""
-        at = 0
-        try:
-            for at, (rows, _, options) in enumerate(found):
-                if options is not None:
-                    self.recipe.write(rows, options, native._staging_tensor(slot, at))
-        except BaseException as error:
-            native._staging_submit(slot, None)
-            if isinstance(error, Error):
-                raise type(error)(f"batch {number}{_at(paths[at])}: {error}") from error
-            raise
-        native._staging_submit(slot, tuple(rows if options is None else None for rows, _, options in found))
-
-    def check(self, number: int, paths: list[str], likes: tuple[Any, ...]) -> None:
-        """Refuses a batch that is not like the first."""
-        if not likes:
-            raise InvalidArgumentError(f"batch {number} holds no array; yield arrays, or tuples or dicts of them")
-        paths0, likes0 = self.first = self.first or (paths, likes)
-        if self.ragged or (likes == likes0 and paths == paths0):
-            return
-        advice = "; pad it, drop it (drop_last), or pass ragged=True"
-        if paths != paths0:
-            have, had = ", ".join(paths), ", ".join(paths0)
-            raise InvalidArgumentError(f"batch {number} has the arrays {have} and batch 0 had {had}{advice}")
-        for path, (shape, dtype), (shape0, dtype0) in zip(paths, likes, likes0):
-            where = f"batch {number}{_at(path)}"
-            if shape != shape0:
-                raise InvalidArgumentError(f"{where} has shape {shape} and batch 0 had {shape0}{advice}")
-            if dtype != dtype0:
-                raise InvalidArgumentError(f"{where} is {dtype} and batch 0 was {dtype0}{advice}")
-
-    def fail(self, error: BaseException) -> None:
-        """The loop gets what was loaded before, then this."""
-        with self.lock:
-            self.error = self.error or error
-            self.over = True
-        native._staging_end(self.ring.handle, None)
-
-
-def _at(path: str) -> str:
-    return f", array {path}" if path else ""
-
-
-def _shut(work: _Work, threads: list[threading.Thread]) -> None:
-    """Ends a pass, wherever its workers are. They do not outlive it, unless the source does not return."""
-    work.over = True
-    native._staging_end(work.ring.handle, "the stager was closed")
-    end = time.monotonic() + _PATIENCE
-    for thread in threads:
-        if thread is not threading.current_thread() and thread.is_alive():
-            thread.join(max(end - time.monotonic(), 0.0))
-            if thread.is_alive():
-                warnings.warn(
-                    "the source of a closed Stager does not return; its thread ends when it does",
-                    ResourceWarning,
-                    stacklevel=2,
-                )
-    work.rests.clear()
 
 
 class Stager:
@@ -182,6 +28,8 @@ class Stager:
 
     A batch is an array of any framework, or tuples, lists, dicts and dataclasses of arrays (numbers, strings and
     None come along as they are); the loop gets the same structure with `Tensor`s, or what `as_` names, on `device`.
+    Named tuples and dataclasses keep their class; other mappings become dicts, other kinds of tuples and lists
+    plain ones.
     Each array is copied once, into a slot of memory that is used again and again: but never while a tensor, an
     array or a view on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
     `OutOfMemoryError` says which.
@@ -189,7 +37,7 @@ class Stager:
     workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one
         the source may yield the same array again and again; with more it must not change what it has yielded.
     as_: "torch", "numpy", "jax" or another framework, or None for `Tensor`.
-    timeout: how many seconds the loop waits for a batch before `TimedOutError`; None for any.
+    timeout: how many seconds the loop waits for a batch before `TimedOutError`; None for any number.
     order: "kept", or "first" for batches as they get ready.
     ragged: whether batches may differ from the first in shape, dtype and structure.
     progress: a bar by tqdm.
@@ -197,12 +45,14 @@ class Stager:
     dtype, casting, layout, scale, bias: as for `dlbridge.stack`; without `stack` an array is a stack already. Done
         on the way into the slot, in the one pass that copies. Each of these six may be a dict, for the arrays of a
         batch that it names: `dtype={0: "float32"}` for the first of a tuple, `layout={"image": "CHW"}` for one of a
-        dict.
+        dict. Unless `ragged`, a name that the first batch does not have is an error.
 
-    What the source raises is raised by the loop, with its traceback, after the batches before it. However the loop
-    ends, closing (`with`, `close()`, garbage collection, the end of the interpreter) ends the threads. A source
-    that can be iterated again starts anew with each `for`. Several threads may iterate: each batch goes to one of
-    them.
+    What the source raises is raised by the loop, with its traceback, after the batches before it; where order is
+    kept, after all of them and no other. A pass and its threads end with the last batch, with an error of the
+    source, and with closing: the end of `with`, `close()`, garbage collection, the end of the interpreter. `break`
+    and exceptions in the loop do not end it as long as something refers to the Stager: the next `for` goes on with
+    the batch after. So use `with`. After the end, `for` begins another pass if the source can be iterated again.
+    Several threads may iterate: each batch goes to one of them.
 
     >>> with dlbridge.Stager(batches) as stager:
     ...     for images, labels in stager:
@@ -232,47 +82,60 @@ class Stager:
     ) -> None:
         if not hasattr(type(batches), "__iter__") and not hasattr(type(batches), "__getitem__"):
             raise InvalidArgumentError(f"batches is a {type(batches).__name__}; pass an iterable of batches")
-        if workers < 1:
-            raise InvalidArgumentError(f"workers is {workers}; pass 1 or more")
-        if timeout is not None and timeout < 0:
-            raise InvalidArgumentError(f"timeout is {timeout}; pass seconds, 0 or more, or None to wait for ever")
+        workers = _workers(workers)
         if order not in ("kept", "first"):
             raise InvalidArgumentError(f"order is {order!r}; pass 'kept' or 'first'")
         self._device: tuple[int, int] = native._device(device)
         self._batches, self._workers, self._ragged = batches, workers, ragged
-        self._timeout = -1 if timeout is None else int(timeout * 1e9)
+        self._timeout = -1 if timeout is None else _nanoseconds(timeout)
         self._ring_options = (device, slots, keep, order == "first")
         self._convert = _converter(as_)
         self._recipe = Recipe(stack, dtype=dtype, casting=casting, layout=layout, scale=scale, bias=bias)
         self._progress = _progress(batches) if progress else None
-        self._work: _Work | None = None
+        self._work: Work | None = None
         self._close: Any = None
+        self._starting = threading.RLock()
+        self._kept = order == "kept"
         self._loops = threading.local()
-        self._ring = _Ring(*self._ring_options)
+        self._ring = Ring(*self._ring_options)
 
-    def _start(self) -> _Work:
-        """A pass over the batches, with its threads."""
-        if self._work is not None:
-            if not self._work.over or self._work.rests:
-                return self._work
-            self.close()
-            self._ring = _Ring(*self._ring_options)
-        source = iter(self._batches)
-        if source is self._batches:
-            # An iterator, which ends with this pass: a generator is closed when its last reference goes.
-            self._batches = ()
-        work = self._work = _Work(self._ring, source, self._workers, self._ragged, self._recipe)
-        del source
-        names = [""] if self._workers == 1 else [f" {number}" for number in range(self._workers)]
-        threads = [
-            threading.Thread(target=work.run, args=(name,), name=f"dlbridge stager{name}", daemon=True)
-            for name in names
-        ]
-        # Also when this is collected, and when the interpreter ends.
-        self._close = weakref.finalize(self, _shut, work, threads)
-        for thread in threads:
-            thread.start()
-        return work
+    def _start(self) -> Work:
+        """The pass over the batches, with its threads: another once the loop was told the end of the last."""
+        with self._starting:
+            if self._work is not None:
+                if self._close.alive:
+                    return self._work
+                self._close()
+                self._ring = Ring(*self._ring_options)
+            self._work = work = Work(
+                self._ring, iter(self._batches), self._workers, self._ragged, self._recipe, self._kept
+            )
+            names = [""] if self._workers == 1 else [f" {number}" for number in range(self._workers)]
+            threads = [
+                threading.Thread(target=work.run, args=(name,), name=f"dlbridge stager{name}", daemon=True)
+                for name in names
+            ]
+            # Also when this is collected, and when the interpreter ends.
+            self._close = weakref.finalize(self, shut_down, work, threads)
+            try:
+                with work.asking:  # nobody asks the source before all are there
+                    try:
+                        for thread in threads:
+                            thread.start()
+                    except BaseException:
+                        work.over = True
+                        raise
+            except RuntimeError as error:
+                self._close()
+                advice = "end some threads, pass fewer workers, or raise the limit (ulimit -u)"
+                raise UnavailableError(f"no thread for the source: {error}; {advice}") from error
+            except BaseException:
+                self._close()
+                raise
+            if work.source is self._batches:
+                # An iterator, which ends with this pass: a generator is closed when its last reference goes.
+                self._batches = ()
+            return work
 
     def __enter__(self) -> Stager:
         self._start()
@@ -291,7 +154,7 @@ class Stager:
         work = self._work
         if work is None or (self._close is not None and not self._close.alive):
             raise StopIteration
-        asked = _clock()
+        asked = clock()
         before = getattr(self._loops, "given", None)
         if before is not None:
             number, chosen, since = before
@@ -300,18 +163,23 @@ class Stager:
                 work.times["compute"] += work.timeline.add("consumer", "compute", number, since, asked)
                 work.timeline.add(f"slot {chosen}", "use", number, since, asked)
         work.ended = asked
+        got: tuple[Any, ...] | None
         try:
-            number, chosen, *tensors = native._staging_next(
-                work.ring.handle, self._timeout, _stream_on(self._device)
-            )
+            got = native._staging_next(work.ring.handle, self._timeout, _stream_on(self._device))
         except ClosedError:
-            error, work.error = work.error, None
-            self.close()
-            if error is not None:
-                raise error from None
-            raise StopIteration from None
+            got = None
+        if got is None or work.is_behind(got[0]):
+            with work.lock:
+                error, work.error = work.error, None
+            with self._starting:
+                if work is self._work:  # and no other thread has begun another pass
+                    self.close()
+            # Out of the `except`: its cause and context stay what they are.
+            raise StopIteration if error is None else error
+        number, chosen, *tensors = got
+        del got
         batch = put_together(work.rests.pop(number), [self._convert(tensor) for tensor in tensors])
-        given = _clock()
+        given = clock()
         with work.lock:
             work.times["batch"] += work.timeline.add("consumer", "wait for batch", number, asked, given)
         self._loops.given = (number, chosen, given)
@@ -365,6 +233,25 @@ class Stager:
     def __repr__(self) -> str:
         device, slots, _, _ = self._ring_options
         return f"<dlbridge.Stager of {slots} slots on {device}>"
+
+
+def _workers(workers: Any) -> int:
+    try:
+        count = operator.index(workers)
+    except TypeError:
+        raise WrongTypeError(f"workers is {workers!r}; pass an int, 1 or more") from None
+    if count < 1:
+        raise InvalidArgumentError(f"workers is {count}; pass 1 or more")
+    return count
+
+
+def _nanoseconds(timeout: Any) -> int:
+    is_real = isinstance(timeout, numbers.Real)
+    if not is_real:
+        raise WrongTypeError(f"timeout is {timeout!r}; pass seconds, or None to wait for ever")
+    if not 0 <= timeout < 2**63 / 1e9:
+        raise InvalidArgumentError(f"timeout is {timeout}; pass seconds, 0 or more, or None to wait for ever")
+    return int(timeout * 1e9)
 
 
 def _converter(as_: Any) -> Callable[[Any], Any]:

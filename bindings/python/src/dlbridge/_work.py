@@ -1,0 +1,201 @@
+"""One pass of a `Stager`: its ring, its threads, and what they share with the loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from ._errors import Error, InvalidArgumentError, LossyError
+from ._library import native
+from ._recipe import Recipe
+from ._structure import take_apart
+from ._timeline import Timeline
+
+clock = time.perf_counter_ns
+# How long closing waits for a source that does not return.
+_PATIENCE = 5.0
+
+
+class Ring:
+    """The handle of a ring; it goes with the last who has this."""
+
+    def __init__(self, device: Any, slots: int, keep: int, first_come: bool) -> None:
+        self.handle = native._staging_create(device, slots, keep, first_come)
+
+    _drop = native._staging_drop
+
+    def __del__(self) -> None:
+        if hasattr(self, "handle"):
+            type(self)._drop(self.handle)
+
+
+class Work:
+    """One pass over the batches: what the workers and the loop share. It knows no `Stager`, so that one can go."""
+
+    def __init__(
+        self, ring: Ring, source: Iterator[Any], workers: int, ragged: bool, recipe: Recipe, kept: bool
+    ) -> None:
+        self.ring, self.source, self.ragged, self.recipe, self.kept = ring, source, ragged, recipe, kept
+        self.asking = threading.Lock()  # whoever asks the source for a batch
+        self.lock = threading.Lock()
+        self.error: BaseException | None = None
+        self.failed: int | None = None  # the number of the batch that the error is of
+        self.over = self.shut = False
+        self.left = workers
+        self.count = 0
+        self.first: tuple[list[str], tuple[Any, ...]] | None = (
+            None  # the arrays of batch 0: paths, shapes and dtypes
+        )
+        self.rests: dict[int, Any] = {}  # by number of the batch: what was around its arrays
+        self.timeline = Timeline()
+        self.times = {"source": 0, "copy": 0, "slot": 0, "compute": 0, "batch": 0}
+        self.begun = self.ended = clock()
+
+    def run(self, name: str) -> None:
+        """A worker's life."""
+        while self.step(name):
+            pass
+        with self.lock:
+            self.left -= 1
+            last = self.left == 0
+        if last:
+            native._staging_end(self.ring.handle, None)
+            self.source = iter(())
+
+    def step(self, name: str) -> bool:
+        """Takes one batch from the source into a slot; False after the last."""
+        with self.asking:
+            number = self.count
+            try:
+                taken = None if self.over else self.take(name, number)
+            except BaseException as error:  # whatever the source raises belongs to the loop
+                self.fail(number, error)
+                return False
+            if taken is None:
+                self.over = True
+                return False
+            self.count += 1
+        slot, chosen, paths, found = taken
+        filling = clock()
+        try:
+            self.fill(number, paths, slot, found)
+        except BaseException as error:
+            # First the error, then the slot: the batch behind it is not to pass.
+            self.fail(number, error)
+            native._staging_submit(slot, False)
+            return False
+        try:
+            native._staging_submit(slot, True)
+        except BaseException as error:
+            self.fail(number, error)
+            return False
+        end = clock()
+        with self.lock:
+            self.times["copy"] += self.timeline.add("copy" + name, "copy", number, filling, end)
+            self.timeline.add(f"slot {chosen}", "fill", number, filling, end)
+        return True
+
+    def take(self, name: str, number: int) -> tuple[int, int, list[str], list[Any]] | None:
+        """Asks the source for a batch and waits for a slot. In order: slots are acquired as the source yields, so
+        that the number of a batch is the one of its slot."""
+        begin = clock()
+        try:
+            batch = next(self.source)
+        except StopIteration:
+            return None
+        asked = clock()
+        try:
+            arrays, paths, keys, rest = take_apart(batch, self.recipe.stacks)
+        except RecursionError as error:
+            raise InvalidArgumentError(f"batch {number} contains itself, or is nested too deep") from error
+        if number == 0 and not self.ragged:
+            self.recipe.check(keys)
+        found = [self.prepare(number, *each) for each in zip(paths, arrays, keys)]
+        likes = tuple(like for _, like, _ in found)
+        self.check(number, paths, likes)
+        del batch, arrays
+        waiting = clock()
+        slot, ticket, chosen = native._staging_acquire(self.ring.handle, likes)
+        self.rests[ticket] = rest
+        with self.lock:
+            self.times["source"] += self.timeline.add("producer" + name, "load", ticket, begin, asked)
+            self.times["slot"] += self.timeline.add("producer" + name, "wait for slot", ticket, waiting, clock())
+        return slot, chosen, paths, found
+
+    def prepare(self, number: int, path: str, array: Any, key: Any) -> tuple[Any, Any, Any]:
+        try:
+            return self.recipe.prepare(array, key)
+        except Error as error:
+            raise _located(error, number, path) from error
+
+    def fill(self, number: int, paths: list[str], slot: int, found: list[tuple[Any, Any, Any]]) -> None:
+        """Copies, or stacks, into a slot."""
+        at = 0
+        try:
+            for at, (rows, _, options) in enumerate(found):
+                if options is not None:
+                    self.recipe.write(rows, options, native._staging_tensor(slot, at))
+        except Error as error:
+            raise _located(error, number, paths[at]) from error
+        native._staging_fill(slot, tuple(rows if options is None else None for rows, _, options in found))
+
+    def check(self, number: int, paths: list[str], likes: tuple[Any, ...]) -> None:
+        """Refuses a batch that is not like the first."""
+        if not likes:
+            raise InvalidArgumentError(f"batch {number} holds no array; yield arrays, or tuples or dicts of them")
+        paths0, likes0 = self.first = self.first or (paths, likes)
+        if self.ragged or (likes == likes0 and paths == paths0):
+            return
+        advice = "; pad it, drop it (drop_last), or pass ragged=True"
+        if paths != paths0:
+            have, had = ", ".join(paths), ", ".join(paths0)
+            raise InvalidArgumentError(f"batch {number} has the arrays {have} and batch 0 had {had}{advice}")
+        for path, (shape, dtype), (shape0, dtype0) in zip(paths, likes, likes0):
+            where = f"batch {number}{_at(path)}"
+            if shape != shape0:
+                raise InvalidArgumentError(f"{where} has shape {shape} and batch 0 had {shape0}{advice}")
+            if dtype != dtype0:
+                raise InvalidArgumentError(f"{where} is {dtype} and batch 0 was {dtype0}{advice}")
+
+    def is_behind(self, number: int) -> bool:
+        """Whether a batch before this one failed, and order is kept."""
+        return self.kept and self.failed is not None and number > self.failed
+
+    def fail(self, number: int, error: BaseException) -> None:
+        """The loop gets what was loaded before, then this. Of several errors the one of the first batch counts."""
+        with self.lock:
+            if not self.shut and (self.failed is None or number < self.failed):
+                self.failed, self.error = number, error
+            self.over = True
+        native._staging_end(self.ring.handle, None)
+
+
+def _at(path: str) -> str:
+    return f", array {path}" if path else ""
+
+
+def _located(error: Error, number: int, path: str) -> Error:
+    """The same error, of this array."""
+    located = type(error)(f"batch {number}{_at(path)}: {error}")
+    if isinstance(located, LossyError):
+        located.report = getattr(error, "report", None)
+    return located
+
+
+def shut_down(work: Work, threads: list[threading.Thread]) -> None:
+    """Ends a pass, wherever its workers are. They do not outlive it, unless the source does not return."""
+    work.over = work.shut = True
+    native._staging_end(work.ring.handle, "the stager was closed")
+    end = time.monotonic() + _PATIENCE
+    for thread in threads:
+        if thread is not threading.current_thread() and thread.is_alive():
+            thread.join(max(end - time.monotonic(), 0.0))
+            if thread.is_alive():
+                warnings.warn(
+                    "the source of a closed Stager does not return; its thread ends when it does",
+                    ResourceWarning,
+                    stacklevel=2,
+                )

@@ -1,0 +1,214 @@
+"""A `Stager`'s passes: what begins one, what ends one, whom its error reaches, and options that make no sense."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from stagers import reused, stager_threads
+
+import dlbridge
+
+pytestmark = pytest.mark.usefixtures("no_stager_is_left")
+
+
+def ended() -> None:
+    """Waits until the threads of the source are gone."""
+    for thread in stager_threads():
+        thread.join(30)
+
+
+class Failing:
+    """A source that can be iterated again, and fails after so many batches."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.iterated = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        self.iterated += 1
+        yield from reused(self.count)
+        raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_error_waits_until_somebody_asks(again: bool) -> None:
+    source = Failing(0)
+    with dlbridge.Stager(source if again else iter(source)) as stager:
+        ended()
+        with pytest.raises(OSError, match="the disk is gone"):
+            list(stager)
+    assert source.iterated == 1
+    with dlbridge.Stager(iter([object()])) as stager:
+        ended()
+        with pytest.raises(dlbridge.NotAnArrayError):
+            list(stager)
+
+
+def test_an_error_reaches_the_second_loop_where_the_first_stopped_before_it() -> None:
+    source = Failing(2)
+    stager = dlbridge.Stager(source)
+    assert len(list(itertools.islice(stager, 2))) == 2
+    ended()
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(stager)
+    assert source.iterated == 1
+    # The next pass begins after that.
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(stager)
+    assert source.iterated == 2
+
+
+def test_a_loop_after_break_goes_on_and_after_close_begins_anew() -> None:
+    stager = dlbridge.Stager([np.full(2, number) for number in range(6)], as_="numpy")
+    assert next(iter(stager))[0] == 0
+    assert [int(batch[0]) for batch in stager] == [1, 2, 3, 4, 5]
+    assert next(iter(stager))[0] == 0
+    stager.close()
+    assert stager_threads() == []
+    assert [int(batch[0]) for batch in stager] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_several_threads_lose_no_batch_at_the_end(again: bool) -> None:
+    errors: Counter[str] = Counter()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(300):
+            got: list[int] = []
+
+            def loop(stager: dlbridge.Stager, got: list[int] = got) -> None:
+                try:
+                    got.extend(int(batch.numpy()[0]) for batch in stager)
+                except BaseException as error:
+                    errors[repr(error)] += 1
+
+            batches = [np.full(4, number) for number in range(8)]
+            with dlbridge.Stager(batches if again else iter(batches), slots=4) as stager:
+                threads = [threading.Thread(target=loop, args=(stager,)) for _ in range(4)]
+                [thread.start() for thread in threads]
+                [thread.join() for thread in threads]
+            # A thread that comes late may begin another pass, which is whole too.
+            passes = len(got) // 8
+            assert sorted(got) == sorted([*range(8)] * passes), errors
+            assert passes == 1 or again
+    finally:
+        sys.setswitchinterval(interval)
+    assert not errors
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_thread_that_cannot_start_is_an_error_and_loses_nothing(
+    failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, calls = threading.Thread.start, itertools.count(1)
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name.startswith("dlbridge stager") and next(calls) == failing:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    stager = dlbridge.Stager((np.full(2, number) for number in range(6)), workers=2, timeout=30, as_="numpy")
+    with pytest.raises(dlbridge.UnavailableError, match=r"can't start new thread.*fewer workers") as caught:
+        iter(stager)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert stager_threads() == []
+    assert [int(batch[0]) for batch in stager] == list(range(6))
+
+
+@pytest.mark.parametrize("order", ["kept", "first"])
+def test_in_order_no_batch_comes_after_the_one_that_failed(order: str) -> None:
+    def source() -> Iterator[np.ndarray]:
+        for number in range(10):
+            array = np.full(100_000, float(number))
+            if number == 3:
+                array[-1] = 1e300  # found late, when the batches behind it are long there
+            yield array if number < 4 else array[:1]
+
+    for _ in range(20):
+        seen: list[int] = []
+        stager = dlbridge.Stager(source(), workers=4, slots=6, dtype="float32", order=order, ragged=True)
+        with stager, pytest.raises(dlbridge.LossyError, match="batch 3: "):
+            seen.extend(int(batch.numpy()[0]) for batch in stager)
+        assert {0, 1, 2} <= set(seen)
+        assert 3 not in seen
+        assert order == "first" or seen == [0, 1, 2]
+
+
+def test_of_two_batches_that_fail_in_order_the_first_is_reported() -> None:
+    slow, quick = np.zeros(1_000_000), np.full(1, 1e300)
+    slow[-1] = 1e300
+    for _ in range(10):
+        stager = dlbridge.Stager([slow, quick], workers=2, dtype="float32", ragged=True)
+        with stager, pytest.raises(dlbridge.LossyError, match="batch 0: "):
+            list(stager)
+
+
+def test_what_would_be_lost_is_reported() -> None:
+    source = [np.array([1.5, 2]), np.array([3e39, 1])]
+    with dlbridge.Stager(source, dtype="float32") as stager, pytest.raises(dlbridge.LossyError) as caught:
+        list(stager)
+    assert caught.value.report is not None
+    assert caught.value.report.overflow == 1
+    assert isinstance(caught.value.__cause__, dlbridge.LossyError)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"casting": "zzz"}, dlbridge.InvalidArgumentError, "casting is 'zzz'; pass one of 'same_kind'"),
+        ({"casting": {0: "zzz"}}, dlbridge.InvalidArgumentError, "casting is 'zzz'"),
+        ({"casting": 3}, dlbridge.InvalidArgumentError, "casting is 3"),
+        ({"timeout": float("inf")}, dlbridge.InvalidArgumentError, "timeout is inf; .*None"),
+        ({"timeout": float("nan")}, dlbridge.InvalidArgumentError, "timeout is nan"),
+        ({"timeout": 1e300}, dlbridge.InvalidArgumentError, "timeout is 1e\\+300"),
+        ({"timeout": "x"}, dlbridge.WrongTypeError, "timeout is 'x'; pass seconds"),
+        ({"workers": "2"}, dlbridge.WrongTypeError, "workers is '2'; pass an int"),
+        ({"workers": 1.5}, dlbridge.WrongTypeError, "workers is 1.5"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        dlbridge.Stager([], **options)
+
+
+def test_options_for_arrays_that_are_not_there() -> None:
+    array = np.zeros((2, 3))
+    wrong: list[tuple[Any, dict[str, Any], str]] = [
+        ((array, array), {"dtype": {7: "float32"}}, "dtype names 7, and batch 0 has the arrays 0, 1"),
+        ({"image": array}, {"scale": {"imgae": 2}}, "scale names 'imgae', and batch 0 has the arrays 'image'"),
+        (array, {"bias": {0: 2}}, "bias names 0, and batch 0 has one array and no keys"),
+        ({"x": array}, {"stack": {"y": True}}, "stack names 'y'"),
+    ]
+    for batch, options, words in wrong:
+        with dlbridge.Stager([batch], **options) as stager, pytest.raises(dlbridge.Error, match=words):
+            list(stager)
+    # Batches that differ may have it later.
+    with dlbridge.Stager([{"x": array}], ragged=True, dtype={"y": "float32"}) as stager:
+        assert len(list(stager)) == 1
+
+
+def test_a_batch_that_contains_itself_is_an_error() -> None:
+    batch: list[Any] = []
+    batch.append(batch)
+    with dlbridge.Stager([batch]) as stager, pytest.raises(dlbridge.InvalidArgumentError, match="contains itself"):
+        list(stager)
+
+
+def test_mappings_become_dicts_and_tuples_plain_ones() -> None:
+    class Two(tuple):
+        pass
+
+    array = np.zeros(3)
+    with dlbridge.Stager([OrderedDict(x=Two((array, 1)))]) as stager:
+        (batch,) = stager
+    assert type(batch) is dict
+    assert type(batch["x"]) is tuple
