@@ -143,9 +143,9 @@ bench-memory: package ## what memory costs, fresh and warm, beside NumPy, torch 
 	@$(PY) benches/memory.py
 
 # torchvision 0.28 is the one of torch 2.13; its dependencies are there.
-bench-copy: package ## what copies cost, beside NumPy, torch, OpenCV and torchvision; in docs/copies.svg and the README's table
+bench-copy: package ## what copies cost, beside NumPy, torch, OpenCV and torchvision; in docs/copies.svg and docs/copies.md
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps opencv-python-headless torchvision==0.28.0 || true
-	@$(PY) benches/copies.py --plot docs/copies.svg --readme README.md
+	@$(PY) benches/copies.py --plot docs/copies.svg --table docs/copies.md
 
 bench-staging: package ## what staging costs and hides, beside a loop with queues, DataLoader and no overlap
 	@$(PY) benches/staging.py

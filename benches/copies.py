@@ -1,6 +1,6 @@
 """What copies cost, beside the best of NumPy, torch (1 and 2 threads), OpenCV and torchvision.
 
-python benches/copies.py [--rounds 15] [--only TEXT] [--quick] [--plot FILE.svg] [--readme README.md]
+python benches/copies.py [--rounds 15] [--only TEXT] [--quick] [--plot FILE.svg] [--table docs/copies.md]
 
 Medians in microseconds, all contestants in turn in one process. The rows are in `copy_rows/`: a module there has
 `rows()`, which gives them one after the other. "memcpy" is the C library's, of the same bytes into memory that is
@@ -28,7 +28,7 @@ import dlbridge
 # Long enough for the clock, in nanoseconds.
 LEAST = 100_000
 
-# What the README's table lies between.
+# What the table of a document lies between.
 TABLE = re.compile(r"(<!-- make bench-copy -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -85,7 +85,7 @@ class Result:
         return self.goal is None or self.ratio >= self.goal
 
     def cells(self) -> tuple[str, ...]:
-        """Of the README's table."""
+        """Of the document's table."""
         goal = "" if self.goal is None else f"{self.goal:g}, {'met' if self.met else '**not met**'}"
         memcpy = "" if self.memcpy is None else text(self.memcpy)
         return self.row.name, text(self.ours), text(self.best), self.peer, f"{self.ratio:.2f}", goal, memcpy
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name has this text")
     parser.add_argument("--quick", action="store_true", help="no arrays of 1 GiB and more")
     parser.add_argument("--plot", help="write the ratios as a picture, too")
-    parser.add_argument("--readme", type=Path, help="put the table there, between its marks")
+    parser.add_argument("--table", type=Path, help="put the table there, between its marks")
     chosen = parser.parse_args()
     dlbridge.memory_limit(6 << 30)
     libraries = ", ".join(
@@ -181,8 +181,8 @@ def main() -> None:
     print(f"\n{summary}")
     if chosen.plot:
         plot(chosen.plot, results)
-    if chosen.readme:
-        write_table(chosen.readme, results, f"{summary} dlbridge: {machine}. Beside {libraries}.")
+    if chosen.table:
+        write_table(chosen.table, results, f"{summary} dlbridge: {machine}. Beside {libraries}.")
 
 
 def version(name: str) -> str:
