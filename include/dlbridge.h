@@ -700,7 +700,7 @@ typedef struct {
 #define DLB_ERROR_COPY_REQUIRED 5
 
 /**
- * A value would change, and that was not allowed. No function of this version returns it.
+ * A value would change, and that was not allowed.
  */
 #define DLB_ERROR_LOSSY 6
 
@@ -710,7 +710,7 @@ typedef struct {
 #define DLB_ERROR_OUT_OF_MEMORY 7
 
 /**
- * A device driver failed; the message has the driver's name for it. No function of this version returns it.
+ * A device driver failed; the message has the driver's name for it.
  */
 #define DLB_ERROR_DEVICE 8
 

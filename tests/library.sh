@@ -7,7 +7,7 @@ root=$1
 build=$2
 shift 2
 release=$1
-largest=1000000
+largest=3000000
 header=$root/include/dlbridge.h
 mkdir -p "$build"
 

@@ -20,11 +20,11 @@ pub const DLB_ERROR_UNSUPPORTED: dlb_status = 3;
 pub const DLB_ERROR_READ_ONLY: dlb_status = 4;
 /// Only a copy could do this, and none was asked for.
 pub const DLB_ERROR_COPY_REQUIRED: dlb_status = 5;
-/// A value would change, and that was not allowed. No function of this version returns it.
+/// A value would change, and that was not allowed.
 pub const DLB_ERROR_LOSSY: dlb_status = 6;
 /// An allocation failed.
 pub const DLB_ERROR_OUT_OF_MEMORY: dlb_status = 7;
-/// A device driver failed; the message has the driver's name for it. No function of this version returns it.
+/// A device driver failed; the message has the driver's name for it.
 pub const DLB_ERROR_DEVICE: dlb_status = 8;
 /// There is no such device, driver or interpreter here.
 pub const DLB_ERROR_UNAVAILABLE: dlb_status = 9;
