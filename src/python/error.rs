@@ -10,6 +10,9 @@ use std::ptr::null_mut;
 /// An exception that was set, to be put back or dropped: type, value, traceback.
 pub(super) struct Pending([Object; 3]);
 
+/// Who raised what a signal's handler raised.
+const HANDLER: &str = "a signal's handler";
+
 impl Gil {
     /// Takes the exception away that is set, if one is.
     pub(super) fn set_aside(&self) -> Pending {
@@ -79,6 +82,15 @@ impl Gil {
         Error::Python { who: "the producer", words }
     }
 
+    /// Runs the handlers of signals that have come, as whatever waits must; what one raised is raised as it is.
+    pub(super) fn check_signals(&self) -> Result<()> {
+        // SAFETY: the GIL is held.
+        match unsafe { (self.api.PyErr_CheckSignals)() } {
+            0 => Ok(()),
+            _ => Err(self.exception_of(HANDLER)),
+        }
+    }
+
     /// The exception that a consumer raised, which is named.
     pub(super) fn exception_of(&self, who: &'static str) -> Error {
         match self.exception() {
@@ -117,17 +129,18 @@ impl Gil {
 }
 
 /// Raises an error as the exception class of the package that stands for it. What a producer raised becomes the cause
-/// of a `ProducerError`; what is no `Exception` (a keyboard interrupt) passes through.
+/// of a `ProducerError`; what is no `Exception` (a keyboard interrupt), or comes from a signal's handler, passes through.
 pub(super) fn raise(gil: &Gil, error: &Error) {
     let Pending([mut kind, mut value, mut traceback]) = gil.set_aside();
     if !kind.is_null() {
         // SAFETY: the GIL is held, and the three are what `PyErr_Fetch` gave. Before 3.12 the value may be anything.
         unsafe { (gil.api.PyErr_NormalizeException)(&mut kind, &mut value, &mut traceback) };
     }
+    let handled = matches!(error, Error::Python { who: HANDLER, .. });
     // SAFETY: the GIL is held; NULL is no exception.
     let foreign = error.kind() == Kind::Python
         && !kind.is_null()
-        && unsafe { (gil.api.PyErr_GivenExceptionMatches)(kind, *gil.api.PyExc_Exception) == 0 };
+        && (handled || unsafe { (gil.api.PyErr_GivenExceptionMatches)(kind, *gil.api.PyExc_Exception) == 0 });
     if foreign {
         return gil.put_back(Pending([kind, value, traceback]));
     }

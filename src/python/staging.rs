@@ -144,10 +144,7 @@ pub(super) fn next(gil: &Gil, arguments: &Arguments) -> Result<Object> {
             }
             result => break result?,
         }
-        // SAFETY: the GIL is held.
-        if unsafe { (gil.api.PyErr_CheckSignals)() } != 0 {
-            return Err(gil.exception());
-        }
+        gil.check_signals()?;
     };
     let (number, set) = (batch.number(), batch.set());
     let mut items = vec![gil.integer(number as i64), gil.integer(set as i64)];

@@ -25,10 +25,7 @@ impl Gil {
             if self.without(|| tensor.settle_within(Access::Read, SLICE))? {
                 return Ok(());
             }
-            // SAFETY: the GIL is held.
-            if unsafe { (self.api.PyErr_CheckSignals)() } != 0 {
-                return Err(self.exception());
-            }
+            self.check_signals()?;
         }
     }
 

@@ -231,6 +231,24 @@ except KeyboardInterrupt:
     assert run(code) == (0, "interrupted\n", "")
 
 
+def test_what_a_signal_handler_raises_ends_a_wait_as_it_is() -> None:
+    code = (
+        LONG
+        + """
+def late(*_):
+    raise ValueError("too late")
+signal.signal(signal.SIGUSR1, late)
+tensor = begin()
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+try:
+    tensor.data_ptr
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    )
+    assert run(code) == (0, "ValueError too late\n", "")
+
+
 @pytest.mark.parametrize(
     "end", ["", "sys.exit()", "del tensor", "threading.Thread(target=lambda: tensor.data_ptr, daemon=True).start()"]
 )
