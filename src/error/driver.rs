@@ -19,7 +19,6 @@ pub enum Driver {
     CannotPin { bytes: usize, pinned: usize, limit: String, why: String, kind: Kind },
     // Memory that is not where it is said to be
     Elsewhere { address: usize, device: String, found: String },
-    NotHostMemory { what: &'static str, device: String },
 }
 
 impl Driver {
@@ -31,7 +30,7 @@ impl Driver {
             Failed { .. } => Kind::Device,
             OutOfMemory { .. } => Kind::OutOfMemory,
             CannotPin { kind, .. } => *kind,
-            Elsewhere { .. } | NotHostMemory { .. } => Kind::InvalidArgument,
+            Elsewhere { .. } => Kind::InvalidArgument,
         }
     }
 }
@@ -69,9 +68,6 @@ impl fmt::Display for Driver {
                 f,
                 "address {address:#x} is said to be on {device} and the driver says {found}; whoever described the memory must name its device"
             ),
-            NotHostMemory { what, device } => {
-                write!(f, "{what} is on {device}, which the host cannot reach; pass memory of the host")
-            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::kernel::{Notes, Row, convert_row};
 use super::scalar::Scalar;
+use crate::copy::item::with_item;
 use crate::copy::level::Level;
 use std::mem::MaybeUninit;
 use std::ptr::from_mut;
@@ -180,39 +181,11 @@ impl Recipe {
     }
 }
 
-/// Elements of a size that is known when compiling move in one instruction each.
-macro_rules! by_size {
-    ($bytes:expr, $item:ident => $loop:expr) => {
-        match $bytes {
-            1 => {
-                type $item = u8;
-                $loop
-            }
-            2 => {
-                type $item = u16;
-                $loop
-            }
-            4 => {
-                type $item = u32;
-                $loop
-            }
-            8 => {
-                type $item = u64;
-                $loop
-            }
-            _ => {
-                type $item = u128;
-                $loop
-            }
-        }
-    };
-}
-
 /// # Safety
 ///
 /// So many elements lie `step` bytes apart at `from`, and there is room for them at `to`.
 unsafe fn gather(bytes: usize, from: *const u8, step: isize, to: *mut u8, count: usize) {
-    by_size!(bytes, Item => for index in 0..count {
+    with_item!(bytes, Item => for index in 0..count {
         // SAFETY: promised by the caller.
         unsafe {
             let item = from.offset(index as isize * step).cast::<Item>().read_unaligned();
@@ -225,7 +198,7 @@ unsafe fn gather(bytes: usize, from: *const u8, step: isize, to: *mut u8, count:
 ///
 /// So many elements lie at `from`, and there is room for them `step` bytes apart at `to`.
 unsafe fn scatter(bytes: usize, from: *const u8, to: *mut u8, step: isize, count: usize) {
-    by_size!(bytes, Item => for index in 0..count {
+    with_item!(bytes, Item => for index in 0..count {
         // SAFETY: promised by the caller.
         unsafe {
             let item = from.cast::<Item>().add(index).read_unaligned();
@@ -240,7 +213,7 @@ unsafe fn scatter(bytes: usize, from: *const u8, to: *mut u8, step: isize, count
 ///
 /// So many elements lie at `from`, and there is room for twice as many at `to`.
 unsafe fn pair(bytes: usize, from: *const u8, to: *mut u8, count: usize) {
-    by_size!(bytes, Item => for index in 0..count {
+    with_item!(bytes, Item => for index in 0..count {
         // SAFETY: promised by the caller.
         unsafe {
             let item = from.cast::<Item>().add(index).read_unaligned();
