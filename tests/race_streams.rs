@@ -2,8 +2,9 @@
 //! with ThreadSanitizer, which also sees an access that nothing orders.
 //!
 //! As in `race.rs` threads are made with libc. The sanitizer does not see into Rust's locks either, so with
-//! `--cfg race_checker` the library tells it where its one lock is taken and given back; and it knows nothing of the
-//! fence with which `Arc` frees its last reference, which `tests/race.supp` says.
+//! `--cfg race_checker` the library tells it where its one lock is taken and given back; it knows nothing of the
+//! fence with which `Arc` frees its last reference, which `tests/race.supp` says; and what a `OnceLock` holds has to be
+//! there before there are threads.
 
 use dlbridge::device::{Stream, copy_async};
 use dlbridge::dlpack::DLDevice;
@@ -32,6 +33,7 @@ struct Share {
 }
 
 fn main() -> ExitCode {
+    println!("race_streams: {} kernels", dlbridge::copy::simd_level());
     let streams: Vec<Stream> = (0..4).map(|_| Stream::new(DLDevice::CPU).expect("the CPU")).collect();
     let (ones, shared) = (filled(1), filled(1));
     let threads: Vec<_> = (0..THREADS)
