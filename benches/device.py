@@ -214,9 +214,9 @@ def show(name: str, times: dict[str, float], size: int, goal: str) -> None:
         print(f"    {who:<32}{took:>12.1f} us {speed} {ratio}")
 
 
-def report(device: str, driver: Driver, results: dict[str, Any], folder: Path) -> Path:
+def report(device: str, driver: Driver, results: dict[str, Any], folder: Path, kind: str = "gpu") -> Path:
     model, now = driver.model(), datetime.datetime.now(datetime.timezone.utc)
-    path = folder / f"gpu-{re.sub(r'[^A-Za-z0-9]+', '-', model).strip('-')}-{now:%Y-%m-%d}.json"
+    path = folder / f"{kind}-{re.sub(r'[^A-Za-z0-9]+', '-', model).strip('-')}-{now:%Y-%m-%d}.json"
     folder.mkdir(parents=True, exist_ok=True)
     said = {
         "model": model,

@@ -1,20 +1,31 @@
 //! Memory of a device that somebody else works on, who may let go of it before the device is done.
 
-use super::Stream;
 use super::own::known;
+use super::{Event, Stream};
 use crate::dlpack::{DLDeviceType, DLManagedTensorVersioned};
 use crate::error::Result;
 use crate::tensor::{Tensor, let_go_by};
 use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
+
+/// Owns memory that is used again and again, and remembers what is under way on it.
+pub(crate) trait Lender: Send + Sync {
+    /// The memory is not to be used again before `event` is done.
+    fn used_until(&self, event: Event);
+}
+
+/// The owner of a tensor whose memory need not be kept for those who have let go of it: its lender is told.
+pub(crate) struct Lent(pub Arc<dyn Lender>);
 
 /// From now on it is seen to, for every export of what is on a CUDA device.
 pub(super) fn watch() {
     let_go_by(|tensor| let_go(tensor, None));
 }
 
-/// Somebody lets go of a tensor, who may have queued work on it: the memory stays until that is done. It is waited for on the
-/// stream that was `named`, on the default stream, which comes after every stream that does not refuse to, and on the
-/// library's own, which refuses to and is the one that the exchange table names. Others are their owner's to wait for.
+/// Somebody lets go of a tensor, who may have queued work on it: until that is done the memory stays, or its lender does
+/// not use it again. It is waited for on the stream that was `named`, on the default stream, which comes after every stream
+/// that does not refuse to, and on the library's own, which refuses to and is the one that the exchange table names. Others
+/// are their owner's to wait for.
 pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
     let device = tensor.device();
     if device.device_type != DLDeviceType::CUDA || tensor.size() == 0 {
@@ -24,7 +35,10 @@ pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
     let default = unsafe { Stream::from_native(device, null_mut()) };
     let kept = default.and_then(|default| {
         let streams = [Some(default), known(device), named.cloned()];
-        streams.into_iter().flatten().try_for_each(|stream| stream.keeps(tensor))
+        streams.into_iter().flatten().try_for_each(|stream| match tensor.owner::<Lent>() {
+            Some(Lent(lender)) => stream.record().map(|event| lender.used_until(event)),
+            None => stream.keeps(tensor),
+        })
     });
     if kept.is_err() {
         // In a child of a fork the memory is the parent's. Otherwise there is no thread to keep it: better lost than used.
