@@ -36,8 +36,8 @@ pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
     let kept = default.and_then(|default| {
         let streams = [Some(default), known(device), named.cloned()];
         streams.into_iter().flatten().try_for_each(|stream| match tensor.owner::<Lent>() {
-            Some(Lent(lender)) => stream.record().map(|event| lender.used_until(event)),
-            None => stream.keeps(tensor),
+            Some(Lent(lender)) => stream.record_now().map(|event| lender.used_until(event)),
+            None => stream.out_of_turn()?.keeps(tensor),
         })
     });
     if kept.is_err() {
@@ -47,6 +47,21 @@ pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
 }
 
 impl Stream {
+    /// An event that is done when everything that the driver was given so far is: for who lets go, with locks held perhaps
+    /// that somebody needs whose turn it is on this stream.
+    pub(crate) fn record_now(&self) -> Result<Event> {
+        self.out_of_turn()?.record()
+    }
+
+    /// The same stream of the driver, with turns of its own.
+    fn out_of_turn(&self) -> Result<Stream> {
+        match self.native() {
+            // SAFETY: the stream is used before `self` goes.
+            Some(native) => unsafe { Stream::from_native(self.device(), native) },
+            None => Ok(self.clone()),
+        }
+    }
+
     /// Exports a tensor for a consumer that works on this stream, until it lets go: what is queued here from now on waits for
     /// the copies into the memory, and the memory is not used again before what was queued here when the deleter is called.
     pub fn export(&self, tensor: &Tensor) -> Result<NonNull<DLManagedTensorVersioned>> {

@@ -169,7 +169,7 @@ impl Drop for Lease {
         if let Some(stream) = stream {
             // A stream that takes no more work has lost its process or its device: nobody knows what it still does, and
             // the memory goes back to where it came from instead.
-            match stream.record() {
+            match stream.record_now() {
                 Ok(event) => set.used.push(event),
                 Err(_) => usable = false,
             }
