@@ -6,22 +6,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Where the machine does not say how large its last-level cache is.
 const USUAL_CACHE: usize = 32 << 20;
 
-/// Bytes of the last-level cache.
+/// Bytes of the last-level cache that a processor has in reach.
 pub(super) fn cache_bytes() -> usize {
     static BYTES: AtomicUsize = AtomicUsize::new(0);
     match BYTES.load(Ordering::Relaxed) {
         0 => {
-            // SAFETY: a question.
-            #[cfg(target_os = "linux")]
-            let told = unsafe { libc::sysconf(libc::_SC_LEVEL3_CACHE_SIZE) };
-            #[cfg(not(target_os = "linux"))]
-            let told = 0;
-            let bytes = usize::try_from(told).ok().filter(|&bytes| bytes != 0).unwrap_or(USUAL_CACHE);
+            let bytes = told_cache().unwrap_or(USUAL_CACHE);
             BYTES.store(bytes, Ordering::Relaxed);
             bytes
         }
         bytes => bytes,
     }
+}
+
+/// What Linux says of the first processor: the largest of its caches. Not `sysconf`, which adds up those of all groups of
+/// cores on AMD's processors.
+fn told_cache() -> Option<usize> {
+    let size = |index| {
+        let path = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size");
+        cache_size(&std::fs::read_to_string(path).ok()?)
+    };
+    (0..8).map_while(size).max()
+}
+
+/// Reads "32768K".
+fn cache_size(text: &str) -> Option<usize> {
+    let kib: usize = text.trim().strip_suffix('K')?.parse().ok()?;
+    (kib != 0).then_some(kib << 10)
 }
 
 /// Makes what was stored past the caches visible in order, as other stores are.
@@ -66,7 +77,7 @@ per_level! {
 unsafe fn copy_body(from: *const u8, to: *mut u8, bytes: usize) {
     let before = to.align_offset(64).min(bytes);
     let whole = (bytes - before) / 64 * 64;
-    // SAFETY: promised by the caller; lines of the destination begin at multiples of 64.
+    // SAFETY: promised by the caller; lines of the destination begin at multiples of `64`.
     unsafe {
         to.copy_from_nonoverlapping(from, before);
         for at in (before..before + whole).step_by(64) {
@@ -88,4 +99,18 @@ unsafe fn copy_body(from: *const u8, to: *mut u8, bytes: usize) {
 pub(super) unsafe fn put<const STREAMING: bool>(from: *const u8, to: *mut u8, bytes: usize) {
     // SAFETY: promised by the caller.
     unsafe { if STREAMING { copy_body(from, to, bytes) } else { to.copy_from_nonoverlapping(from, bytes) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_cache_is_read_in_kib() {
+        assert_eq!(cache_size("32768K\n"), Some(32 << 20));
+        for text in ["", "0K", "32", "32M", "K"] {
+            assert_eq!(cache_size(text), None, "{text:?}");
+        }
+        assert!(cache_bytes() >= 1 << 10);
+    }
 }
