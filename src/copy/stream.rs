@@ -3,6 +3,11 @@
 use super::level::per_level;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+/// Runs shorter than this are not worth going past the caches: their ends go the usual way.
+pub(super) const STREAMED: usize = 4096;
+
 /// Where the machine does not say how large its last-level cache is.
 const USUAL_CACHE: usize = 32 << 20;
 
@@ -45,6 +50,21 @@ pub(super) fn finish() {
     }
 }
 
+/// Has the caches fetch what is going to be read. The processor does so by itself, but not across pages.
+#[inline(always)]
+pub(super) fn fetch(from: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..bytes).step_by(LINE) {
+        // SAFETY: every x86-64 has it, and nothing happens where there is no memory.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, bytes);
+}
+
 /// Stores 16 bytes past the caches.
 ///
 /// # Safety
@@ -75,12 +95,12 @@ per_level! {
 /// Both sides have so many bytes, and share none.
 #[inline(always)]
 unsafe fn copy_body(from: *const u8, to: *mut u8, bytes: usize) {
-    let before = to.align_offset(64).min(bytes);
-    let whole = (bytes - before) / 64 * 64;
-    // SAFETY: promised by the caller; lines of the destination begin at multiples of `64`.
+    let before = to.align_offset(LINE).min(bytes);
+    let whole = (bytes - before) / LINE * LINE;
+    // SAFETY: promised by the caller; lines of the destination begin at multiples of `LINE`.
     unsafe {
         to.copy_from_nonoverlapping(from, before);
-        for at in (before..before + whole).step_by(64) {
+        for at in (before..before + whole).step_by(LINE) {
             for part in [0, 16, 32, 48] {
                 store16(from.add(at + part), to.add(at + part));
             }
