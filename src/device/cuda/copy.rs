@@ -6,6 +6,7 @@ use super::event::Event;
 use super::host_copy::HostCopy;
 use super::mark::Kept;
 use super::memory::pinned_pool;
+use super::pin::{self, Known};
 use super::pointer;
 use crate::device::nest::{Axis, Nest, Side};
 use crate::dlpack::DLDevice;
@@ -64,7 +65,7 @@ pub(super) unsafe fn issue(
     unsafe {
         match (device::is_host(source.device()), device::is_host(destination.device())) {
             (true, true) => on_the_host(nest, target, kept),
-            (true, false) if staged => upload(nest, target, kept),
+            (true, false) if staged || is_going(&nest) => upload(nest, target, kept),
             (true, false) => by_the_driver(&nest, Way::Up, target),
             (false, true) => download(nest, device::is_pinned(destination.device()), target, kept),
             (false, false) => {
@@ -73,6 +74,11 @@ pub(super) unsafe fn issue(
             }
         }
     }
+}
+
+/// Whether the pin is gone, or going, that the source had when the copy was looked at.
+fn is_going(nest: &Nest) -> bool {
+    matches!(pin::known(nest.source()), Known::Beside)
 }
 
 /// How the driver copies from one device to another, or within one.

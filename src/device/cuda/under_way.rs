@@ -59,10 +59,19 @@ pub(super) fn hurry() {
     CHANGED.notify_one();
 }
 
+/// The copies that access these bytes of the host without help of the CPU.
+fn that_touch((first, end): (usize, usize)) -> Vec<Arc<Mark>> {
+    select(|mark| mark.direct.is_some_and(|(from, to)| from < end && first < to))
+}
+
 /// Waits for the copies that access these bytes of the host without help of the CPU.
-pub(super) fn wait_for_memory((first, end): (usize, usize)) {
-    let touches = |mark: &Mark| mark.direct.is_some_and(|(from, to)| from < end && first < to);
-    select(touches).iter().for_each(|mark| mark.wait());
+pub(super) fn wait_for_memory(bytes: (usize, usize)) {
+    that_touch(bytes).iter().for_each(|mark| mark.wait());
+}
+
+/// Whether there are such copies. No foreign code runs.
+pub(super) fn is_used(bytes: (usize, usize)) -> bool {
+    that_touch(bytes).iter().any(|mark| !mark.is_over())
 }
 
 fn look_after() {
