@@ -6,7 +6,7 @@
 use super::mark::Mark;
 use super::stream::Lane;
 use crate::device::{cpu, thread};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fork::{self, Guarded, Lock};
 use crate::tensor::Fence;
 use std::sync::{Arc, Condvar};
@@ -46,6 +46,18 @@ pub(super) fn add(mark: Arc<Mark>, lock: &mut Lock) {
 fn select(which: impl Fn(&Mark) -> bool) -> Vec<Arc<Mark>> {
     let mut lock = Lock::take();
     UNDER_WAY.get(&mut lock).marks.iter().filter(|mark| which(mark)).cloned().collect()
+}
+
+/// Notes that the work at a place of a stream failed, for whoever waits for it or for what is behind it, before the stream
+/// goes on. No driver is called.
+pub(super) fn failed(lane: &Arc<Lane>, place: u64, failure: &Error) {
+    let mut lock = Lock::take();
+    let concerned = |mark: &&Arc<Mark>| {
+        let is_behind = mark.place > place && lane.fails_as_one();
+        Arc::ptr_eq(&mark.lane, lane) && (mark.place == place || is_behind)
+    };
+    UNDER_WAY.get(&mut lock).marks.iter().filter(concerned).for_each(|mark| mark.has_failed(failure));
+    lane.failed(failure.clone(), &mut lock);
 }
 
 /// What comes before a mark on its stream, and has not let go of everything yet.
