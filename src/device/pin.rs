@@ -8,7 +8,7 @@ use std::ffi::c_void;
 ///
 /// Whole pages are locked, but only what one pin asked for counts as pinned: what lies beside it on a page is copied as
 /// pageable memory is. Pinning what is pinned counts: pages are unlocked with the last pin of them. Dropping it waits for
-/// copies that read or write the memory.
+/// copies that read or write the memory; those that begin meanwhile are staged.
 #[derive(Debug)]
 pub struct Pin {
     /// From the first byte that was asked for to one past the last.
@@ -33,7 +33,8 @@ impl Drop for Pin {
 /// Page-locks `bytes` bytes from `data` on, in place.
 ///
 /// Memory that cannot be locked is refused, with what the driver says: read-only or file-backed pages, what somebody else
-/// has pinned, and ranges of which a part is pinned. Locking takes time, about as long as touching every page.
+/// has pinned, and ranges of which a part is pinned. Locking takes time, about as long as touching every page; who pins the
+/// same pages meanwhile waits for it, and nobody else does.
 ///
 /// # Safety
 ///

@@ -114,6 +114,7 @@ fn one_failure(name: &str, scenario: Scenario, function: &str, nth: i64, failure
     let was_made = failed().is_some();
     heal();
     assert_eq!(live(c"abandoned blocks"), 0);
+    assert_eq!(live(c"contexts pushed here"), 0, "{what}: a context is left current");
     if let Ok(right) = outcome {
         assert!(right, "{what}: wrong elements");
         // Short of memory, a pool frees what it has cached, and asks again.

@@ -64,6 +64,7 @@ macro_rules! control {
 
 control! {
     fn standin_fail(function: *const c_char, nth: c_long, code: c_int, lost: c_int);
+    fn standin_hold(function: *const c_char, on: c_int);
     fn standin_fail_late(nth: c_long, code: c_int);
     fn standin_reset();
     fn standin_ignore_waits(which: c_long);
@@ -89,6 +90,19 @@ pub fn failed() -> Option<&'static str> {
 /// Has the `nth` copy from now on fail when a stream comes to it, and everything after it.
 pub fn fail_late(nth: i64, code: i32) {
     standin_fail_late(nth, code);
+}
+
+/// Has calls of a function not go on while `body` runs.
+pub fn held<T>(function: &str, body: impl FnOnce() -> T) -> T {
+    struct Release(CString);
+    impl Drop for Release {
+        fn drop(&mut self) {
+            standin_hold(self.0.as_ptr(), 0);
+        }
+    }
+    let function = Release(CString::new(function).unwrap());
+    standin_hold(function.0.as_ptr(), 1);
+    body()
 }
 
 /// Nothing fails any more.

@@ -21,6 +21,7 @@ static struct {
     CUresult code;
     bool lost;
 } plan = {-1, 0, SUCCESS, false};
+static bool held[SITE_COUNT]; /* calls of these do not go on */
 static const char *failed; /* the function that was to fail and did */
 static int violations, devices = -1;
 
@@ -46,6 +47,7 @@ CUresult enter(int site) {
     }
     pthread_mutex_lock(&lock);
     calls[site]++;
+    while (held[site]) pthread_cond_wait(&changed, &lock);
     if (plan.site == site && --plan.left == 0) {
         plan.site = -1;
         failed = names[site];
@@ -76,12 +78,24 @@ unsigned dice(void) {
 
 /* --- control --- */
 
+static int site_of(const char *function) {
+    for (int site = 0; site < SITE_COUNT; site++) {
+        if (strcmp(names[site], function) == 0) return site;
+    }
+    return -1;
+}
+
+void standin_hold(const char *function, int on) {
+    pthread_mutex_lock(&lock);
+    int site = site_of(function);
+    if (site >= 0) held[site] = on != 0;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
 void standin_fail(const char *function, long nth, int code, int is_lost) {
     pthread_mutex_lock(&lock);
-    plan.site = -1;
-    for (int site = 0; site < SITE_COUNT; site++) {
-        if (strcmp(names[site], function) == 0) plan.site = site;
-    }
+    plan.site = site_of(function);
     plan.left = nth;
     plan.code = code;
     plan.lost = is_lost != 0;

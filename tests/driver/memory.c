@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { POISON = 0xDD, CANARY = 0xCA, CANARIES = 64, STEP = 512, MOST_BLOCKS = 1 << 16, PAGE = 4096 };
 
@@ -201,6 +202,10 @@ EXPORT CUresult cuMemHostRegister_v2(void *data, size_t bytes, unsigned flags) {
 EXPORT CUresult cuMemHostUnregister(void *data) {
     ENTER_TO_FREE(cuMemHostUnregister);
     NEED_CONTEXT;
+    /* It takes its time, in which others go on. */
+    pthread_mutex_unlock(&lock);
+    usleep(500);
+    pthread_mutex_lock(&lock);
     block *found = find((uintptr_t)data);
     if (found == NULL || found->start != (uintptr_t)data || found->device != -2) {
         violation("unregistered what is not registered", (uintptr_t)data, 0);

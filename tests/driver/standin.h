@@ -33,6 +33,8 @@ enum { MOST_DEVICES = 8 };
 /* The nth call of a function from now on fails; where the device is lost, every one after it as well. */
 EXPORT void standin_fail(const char *function, long nth, int code, int lost);
 EXPORT void standin_fail_late(long nth, int code);
+/* Whether calls of a function do not go on from now on. */
+EXPORT void standin_hold(const char *function, int on);
 EXPORT void standin_reset(void);
 /* Streams do not wait for events: 1 for all of them, 0 for none, -n for the nth wait from now on alone. */
 EXPORT void standin_ignore_waits(long which);

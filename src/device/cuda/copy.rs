@@ -6,7 +6,9 @@ use super::event::Event;
 use super::host_copy::HostCopy;
 use super::mark::Kept;
 use super::memory::pinned_pool;
+use super::pin::{self, Known};
 use super::pointer;
+use super::stream::Lane;
 use crate::device::nest::{Axis, Nest, Side};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Result, Transfer};
@@ -14,6 +16,7 @@ use crate::memory::Block;
 use crate::tensor::{Tensor, device};
 use std::collections::VecDeque;
 use std::ffi::c_void;
+use std::sync::Arc;
 
 /// What is staged at once: large enough for full speed, small enough that the first piece is on its way soon.
 const CHUNK: usize = 4 << 20;
@@ -28,11 +31,13 @@ const MOST: usize = 1 << 16;
 const HOST: u32 = 1;
 const DEVICE: u32 = 2;
 
-/// The stream that copies, with its device's context current.
+/// The stream that copies, with its device's context current, and the copy's place there.
 pub(super) struct Target<'a> {
     pub device: &'static Device,
     pub stream: Handle,
     pub current: &'a Current<'a>,
+    pub lane: &'a Arc<Lane>,
+    pub place: u64,
 }
 
 /// From where to where the driver copies.
@@ -48,7 +53,7 @@ enum Way {
 ///
 /// # Safety
 ///
-/// The tensors were found fit for each other and for the stream's device, whose context is current; the stream is ordered
+/// The stream is alive. The tensors were found fit for each other and for its device, whose context is current; it is ordered
 /// behind what comes before. `source` stays until this returns where it is `staged`, and until the stream is there
 /// otherwise; so does `destination`.
 pub(super) unsafe fn issue(
@@ -64,7 +69,7 @@ pub(super) unsafe fn issue(
     unsafe {
         match (device::is_host(source.device()), device::is_host(destination.device())) {
             (true, true) => on_the_host(nest, target, kept),
-            (true, false) if staged => upload(nest, target, kept),
+            (true, false) if staged || is_going(&nest) => upload(nest, target, kept),
             (true, false) => by_the_driver(&nest, Way::Up, target),
             (false, true) => download(nest, device::is_pinned(destination.device()), target, kept),
             (false, false) => {
@@ -73,6 +78,11 @@ pub(super) unsafe fn issue(
             }
         }
     }
+}
+
+/// Whether the pin is gone, or going, that the source had when the copy was looked at.
+fn is_going(nest: &Nest) -> bool {
+    matches!(pin::known(nest.source()), Known::Beside)
 }
 
 /// How the driver copies from one device to another, or within one.
@@ -114,7 +124,8 @@ unsafe fn upload(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()>
         }
         if bytes > CHUNK {
             let event = Event::new(target.device, target.current)?;
-            event.record(target.stream, target.current)?;
+            // SAFETY: promised by the caller.
+            unsafe { event.record(target.stream, target.current) }?;
             ring.push_back((middle, event));
         }
         Ok(())
@@ -162,7 +173,9 @@ unsafe fn download(nest: Nest, pinned: bool, target: &Target<'_>, kept: &mut Kep
 /// As for [`issue`].
 unsafe fn on_the_host(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
     // SAFETY: promised by the caller; `Kept` lets go of the copy before the memory.
-    kept.copies.push(unsafe { HostCopy::queue(nest, target) }?);
+    let copy = move || unsafe { nest.carry_out() };
+    // SAFETY: the stream is alive.
+    kept.copies.push(unsafe { HostCopy::queue(Box::new(copy), target) }?);
     Ok(())
 }
 

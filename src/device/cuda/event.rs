@@ -44,8 +44,12 @@ impl Event {
     }
 
     /// It is done once everything queued on the stream so far is.
-    pub fn record(&self, stream: Handle, current: &Current<'_>) -> Result<()> {
-        // SAFETY: both are alive.
+    ///
+    /// # Safety
+    ///
+    /// The stream is alive, and of the context that is current.
+    pub unsafe fn record(&self, stream: Handle, current: &Current<'_>) -> Result<()> {
+        // SAFETY: the event is alive, and the stream says the caller.
         unsafe { call!(current.device.driver, cuEventRecord(self.handle, stream)) }
     }
 
@@ -69,11 +73,11 @@ impl Event {
         unsafe { call!(current.device.driver, cuEventSynchronize(self.handle)) }
     }
 
-    /// Has a stream wait for it; the context that the stream belongs to is current.
+    /// Has a stream wait for it.
     ///
     /// # Safety
     ///
-    /// The stream is alive.
+    /// The stream is alive, and of the context that is current.
     pub unsafe fn hold_up(&self, stream: Handle, current: &Current<'_>) -> Result<()> {
         // SAFETY: the event is alive, and the stream says the caller.
         unsafe { call!(current.device.driver, cuStreamWaitEvent(stream, self.handle, 0)) }

@@ -2,7 +2,8 @@
 
 use super::copy::Target;
 use super::driver::call;
-use crate::device::nest::Nest;
+use super::stream::Lane;
+use super::under_way;
 use crate::error::Result;
 use crate::guard::guard;
 use std::ffi::c_void;
@@ -17,8 +18,14 @@ const OVER: u8 = 2;
 /// driver that has lost its device says so while the host still copies.
 pub(super) struct HostCopy(Arc<Job>);
 
+/// What makes the copy.
+pub(super) type Make = Box<dyn Fn() -> Result<()> + Send + Sync>;
+
 struct Job {
-    nest: Nest,
+    make: Make,
+    /// The copy's place, for whoever waits there.
+    lane: Arc<Lane>,
+    place: u64,
     state: AtomicU8,
 }
 
@@ -27,9 +34,10 @@ impl HostCopy {
     ///
     /// # Safety
     ///
-    /// The memory is there, and nobody else's business, until the result is dropped.
-    pub unsafe fn queue(nest: Nest, target: &Target<'_>) -> Result<HostCopy> {
-        let job = Arc::new(Job { nest, state: AtomicU8::new(WAITING) });
+    /// The stream is alive, and what `make` needs is there until the result is dropped.
+    pub unsafe fn queue(make: Make, target: &Target<'_>) -> Result<HostCopy> {
+        let (lane, place) = (target.lane.clone(), target.place);
+        let job = Arc::new(Job { make, lane, place, state: AtomicU8::new(WAITING) });
         let given = Arc::into_raw(job.clone());
         // SAFETY: `run` gets the reference that was made for it.
         let launched = unsafe {
@@ -60,9 +68,10 @@ unsafe extern "C" fn run(job: *mut c_void) {
     // SAFETY: the reference that `queue` made; the driver calls this once.
     let job = unsafe { Arc::from_raw(job.cast::<Job>()) };
     if job.state.compare_exchange(WAITING, RUNNING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-        // SAFETY: the memory is there until whoever keeps it has seen that this is over. The kernels do not fail, and there
-        // is nobody to tell of a bug in them.
-        let _ = guard(|| unsafe { job.nest.carry_out() });
+        // The kernels do not fail: this would be a bug in one.
+        if let Err(failure) = guard(&job.make) {
+            under_way::failed(&job.lane, job.place, &failure);
+        }
         job.state.store(OVER, Ordering::Release);
     }
 }
@@ -77,5 +86,43 @@ impl Drop for HostCopy {
         while state.load(Ordering::Acquire) == RUNNING {
             std::thread::yield_now();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mark::{Kept, Mark};
+    use super::*;
+    use crate::error::Error;
+    use crate::fork::Lock;
+    use crate::tensor::Fence;
+
+    /// What became of the work at three places of a stream, where the host makes this copy for the middle one.
+    fn outcomes(make: Make, carries_on: bool) -> [Result<()>; 3] {
+        let lane = Arc::new(Lane::new(64, false, carries_on));
+        let marks = [0, 1, 2].map(|place| Arc::new(Mark::reserved(lane.clone(), place, None)));
+        marks.iter().for_each(|mark| under_way::add(mark.clone(), &mut Lock::take()));
+        let job = Arc::new(Job { make, lane, place: 1, state: AtomicU8::new(WAITING) });
+        // SAFETY: as the driver calls it, with a reference of its own.
+        unsafe { run(Arc::into_raw(job.clone()).cast_mut().cast()) };
+        assert_eq!(job.state.load(Ordering::Acquire), OVER);
+        marks.map(|mark| {
+            mark.bind(None, Kept::default(), None);
+            mark.settle();
+            mark.wait_for_work()
+        })
+    }
+
+    #[test]
+    fn what_became_of_it_is_told_to_who_waits() {
+        let panicked = Err(Error::Panic { words: "a bug".to_owned() });
+        let bug = || -> Make { Box::new(|| panic!("a bug")) };
+        assert_eq!(outcomes(bug(), false), [Ok(()), panicked.clone(), panicked.clone()]);
+        assert_eq!(outcomes(bug(), true), [Ok(()), panicked, Ok(())]);
+        let refused = Error::OutOfMemory { bytes: 1 };
+        let failing = refused.clone();
+        let outcome = outcomes(Box::new(move || Err(failing.clone())), false);
+        assert_eq!(outcome, [Ok(()), Err(refused.clone()), Err(refused)]);
+        assert_eq!(outcomes(Box::new(|| Ok(())), false), [Ok(()), Ok(()), Ok(())]);
     }
 }

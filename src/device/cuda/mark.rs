@@ -100,7 +100,7 @@ impl Mark {
     /// settles it.
     pub fn bind(&self, event: Option<Event>, kept: Kept, failure: Option<Error>) {
         if let Some(failure) = failure {
-            let _ = self.failure.set(failure);
+            self.has_failed(&failure);
         }
         let mut bound = self.lock();
         *bound = Bound { event: event.map(Arc::new), kept };
@@ -163,6 +163,11 @@ impl Mark {
         self.state.store(DONE, Ordering::Release);
         self.changed.notify_all();
         drop(bound);
+    }
+
+    /// Notes what became of the work, unless something failed before.
+    pub fn has_failed(&self, failure: &Error) {
+        let _ = self.failure.set(failure.clone());
     }
 
     /// Notes what the driver found later, for what is behind it as well.

@@ -8,21 +8,33 @@ use crate::error::{Driver as Failure, Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 const PORTABLE: u32 = 1;
 
-/// Pages that are locked: where they end, and the bytes that each pin of them asked for.
-struct Locked {
+/// Pages that are locked, or being locked or unlocked.
+struct Pages {
     end: usize,
+    /// The bytes that each pin asked for. Without any, nobody is to begin to use the pages as locked ones.
     pins: Vec<(usize, usize)>,
+    /// Whether a thread is having them locked or unlocked, which the table is not held for.
+    changing: bool,
 }
 
-type Table = BTreeMap<usize, Locked>;
+type Table = BTreeMap<usize, Pages>;
+
+static TABLE: Mutex<Table> = Mutex::new(BTreeMap::new());
+/// Some pages are locked or unlocked by now.
+static CHANGED: Condvar = Condvar::new();
 
 fn table() -> MutexGuard<'static, Table> {
-    static TABLE: Mutex<Table> = Mutex::new(BTreeMap::new());
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The last pages of the table that have a part of a range.
+fn touched(table: &mut Table, (first, end): (usize, usize)) -> Option<(usize, &mut Pages)> {
+    let (&begin, pages) = table.range_mut(..end).next_back()?;
+    (first < pages.end).then_some((begin, pages))
 }
 
 /// Locks the pages of these bytes, or notes another pin of pages that are locked; the bytes, from the first to one past the
@@ -37,81 +49,121 @@ pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<(usize
     let first = start - start % page;
     let end = start.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(page));
     let Some(end) = end else {
-        return Err(refused(bytes, &table(), "no memory is that large".to_owned(), Kind::InvalidArgument));
+        return Err(refused(bytes, "no memory is that large".to_owned(), Kind::InvalidArgument));
     };
-    let mut table = table();
     let asked = (start, start + bytes);
-    if let Some((_, locked)) = table.range_mut(..=first).next_back()
-        && end <= locked.end
-    {
-        locked.pins.push(asked);
-        return Ok(asked);
+    let mut table = table();
+    while let Some((begin, pages)) = touched(&mut table, (first, end)) {
+        if pages.changing {
+            table = CHANGED.wait(table).unwrap_or_else(PoisonError::into_inner);
+        } else if begin <= first && end <= pages.end {
+            pages.pins.push(asked);
+            return Ok(asked);
+        } else {
+            let why = format!("a part of it, from {begin:#x} to {:#x}, is pinned already", pages.end);
+            drop(table);
+            return Err(refused(bytes, why, Kind::InvalidArgument));
+        }
     }
-    if let Some((begin, locked)) = table.range(..end).next_back().filter(|(_, locked)| first < locked.end) {
-        let why = format!("a part of it, from {begin:#x} to {:#x}, is pinned already", locked.end);
-        return Err(refused(bytes, &table, why, Kind::InvalidArgument));
-    }
+    table.insert(first, Pages { end, pins: Vec::new(), changing: true });
+    drop(table);
+    // SAFETY: promised by the caller.
+    let locked = unsafe { lock(device, first, end, bytes) };
+    changed(first, locked.is_ok().then(|| vec![asked]));
+    locked.map(|()| asked)
+}
+
+/// Has the driver lock pages.
+///
+/// # Safety
+///
+/// They are there until they are unlocked.
+unsafe fn lock(device: &Device, first: usize, end: usize, bytes: usize) -> Result<()> {
     let current = device.enter()?;
     let driver = current.device.driver;
-    // SAFETY: pages that are there, says the caller.
+    // SAFETY: promised by the caller.
     let code = unsafe { (driver.cuMemHostRegister)(first as *mut c_void, end - first, PORTABLE) };
-    if let Err(error) = driver.check("cuMemHostRegister", code) {
-        return Err(match code {
-            ALREADY_REGISTERED => {
-                let why = format!("it is pinned already, by somebody else; {error}");
-                refused(bytes, &table, why, Kind::InvalidArgument)
-            }
-            OUT_OF_MEMORY => refused(bytes, &table, error.to_string(), Kind::OutOfMemory),
-            _ => refused(bytes, &table, error.to_string(), Kind::Device),
-        });
+    driver.check("cuMemHostRegister", code).map_err(|error| match code {
+        ALREADY_REGISTERED => {
+            let why = format!("it is pinned already, by somebody else; {error}");
+            refused(bytes, why, Kind::InvalidArgument)
+        }
+        OUT_OF_MEMORY => refused(bytes, error.to_string(), Kind::OutOfMemory),
+        _ => refused(bytes, error.to_string(), Kind::Device),
+    })
+}
+
+/// The driver is done with pages: they are locked, with these pins, or not any more.
+fn changed(begin: usize, locked: Option<Vec<(usize, usize)>>) {
+    let mut table = table();
+    match (locked, table.get_mut(&begin)) {
+        (Some(pins), Some(pages)) => (pages.pins, pages.changing) = (pins, false),
+        _ => _ = table.remove(&begin),
     }
-    table.insert(first, Locked { end, pins: vec![asked] });
-    Ok(asked)
+    CHANGED.notify_all();
 }
 
 /// What is known of bytes of the host, from the first to one past the last.
 pub(super) enum Known {
     /// All of them are among those that one pin asked for.
     Pinned,
-    /// Some share a page with what was pinned, which the driver takes for pinned as well; whoever has them does not.
+    /// Some share a page with what was pinned, or is being unlocked, which the driver takes for pinned as well; whoever has
+    /// them does not.
     Beside,
     Nothing,
 }
 
-/// What the pins say of these bytes.
-pub(super) fn known((first, end): (usize, usize)) -> Known {
-    let table = table();
-    let touched = table.range(..end).next_back().filter(|(_, locked)| first < locked.end);
-    let Some((_, locked)) = touched else { return Known::Nothing };
-    match locked.pins.iter().any(|pin| pin.0 <= first && end <= pin.1) {
+/// What the pins say of these bytes. A copy is to ask when others can see that it is under way: then it does not find what
+/// [`unpin`] is about to unlock, or that finds the copy.
+pub(super) fn known(bytes: (usize, usize)) -> Known {
+    let mut table = table();
+    let Some((_, pages)) = touched(&mut table, bytes) else { return Known::Nothing };
+    match pages.pins.iter().any(|pin| pin.0 <= bytes.0 && bytes.1 <= pin.1) {
         true => Known::Pinned,
         false => Known::Beside,
     }
 }
 
-/// Gives a pin back. The last one waits for the copies that use the pages, and unlocks them.
+/// Gives a pin back, when the copies that use its pages are done. The last one unlocks them.
 pub(in crate::device) fn unpin(asked: (usize, usize)) {
     // In a child of a fork they are the parent's, and the table may be locked for ever.
     let Ok(device) = Device::get(0) else { return };
-    let pages = table().range(..=asked.0).next_back().map(|(&begin, locked)| (begin, locked.end));
-    let Some((begin, end)) = pages else { return };
-    under_way::wait_for_memory((begin, end));
-    let mut table = table();
-    let Some(locked) = table.get_mut(&begin) else { return };
-    if let Some(at) = locked.pins.iter().position(|pin| *pin == asked) {
-        locked.pins.swap_remove(at);
+    let Some((begin, mut end)) = give_back(asked) else { return };
+    loop {
+        under_way::wait_for_memory((begin, end));
+        let mut table = table();
+        let Some(pages) = table.get_mut(&begin).filter(|pages| pages.pins.is_empty() && !pages.changing)
+        else {
+            return; // there are other pins, or another thread is at it
+        };
+        end = pages.end;
+        // Somebody may have pinned them again meanwhile, begun to copy, and given that pin back as well.
+        if !under_way::is_used((begin, end)) {
+            pages.changing = true;
+            break;
+        }
     }
-    if locked.pins.is_empty()
-        && let Some(current) = device.enter_to_free()
-    {
-        table.remove(&begin);
-        // SAFETY: registered by `pin`. There is nobody to tell of a failure.
+    let current = device.enter_to_free();
+    if let Some(current) = &current {
+        // SAFETY: registered by `pin`, and no copy uses it. There is nobody to tell of a failure.
         unsafe { (current.device.driver.cuMemHostUnregister)(begin as *mut c_void) };
     }
+    changed(begin, if current.is_some() { None } else { Some(Vec::new()) });
 }
 
-fn refused(bytes: usize, table: &Table, why: String, kind: Kind) -> Error {
-    let pinned = table.iter().map(|(begin, locked)| locked.end - begin).sum::<usize>() + pinned_by_the_pool();
+/// Takes a pin out of the table; the pages that it is of.
+fn give_back(asked: (usize, usize)) -> Option<(usize, usize)> {
+    let mut table = table();
+    let (begin, pages) = touched(&mut table, asked)?;
+    let at = pages.pins.iter().position(|pin| *pin == asked)?;
+    pages.pins.swap_remove(at);
+    Some((begin, pages.end))
+}
+
+fn refused(bytes: usize, why: String, kind: Kind) -> Error {
+    let of_pages = |(begin, pages): (&usize, &Pages)| pages.end - begin;
+    let pinned = table().iter().filter(|(_, pages)| !pages.pins.is_empty()).map(of_pages).sum::<usize>();
+    let pinned = pinned + pinned_by_the_pool();
     Error::Driver(Failure::CannotPin { bytes, pinned, limit: limit(), why, kind })
 }
 

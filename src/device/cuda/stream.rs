@@ -45,6 +45,11 @@ struct State {
 }
 
 impl Lane {
+    pub fn new(handle: usize, ours: bool, carries_on: bool) -> Lane {
+        let (state, turn, next) = (Guarded::default(), Mutex::new(0), Condvar::new());
+        Lane { handle, ours: AtomicBool::new(ours), carries_on, state, turn, next }
+    }
+
     /// Notes what failed, for what is queued behind it.
     pub fn failed(&self, error: Error, lock: &mut Lock) {
         self.state.get(lock).failure.get_or_insert(error);
@@ -59,6 +64,11 @@ impl Lane {
     /// Whether what is queued here is one order.
     pub fn is_one_stream(&self) -> bool {
         self.handle != PER_THREAD
+    }
+
+    /// Whether what is queued behind a failure here fails with it.
+    pub fn fails_as_one(&self) -> bool {
+        self.is_one_stream() && !self.carries_on
     }
 
     /// What failed before and was not reported yet, where that holds up what is behind it.
@@ -119,9 +129,7 @@ impl Queued {
     }
 
     fn on(device: &'static Device, handle: usize, ours: bool, carries_on: bool) -> Self {
-        let (state, turn, next) = (Guarded::default(), Mutex::new(0), Condvar::new());
-        let ours = AtomicBool::new(ours);
-        Queued { device, lane: Arc::new(Lane { handle, ours, carries_on, state, turn, next }) }
+        Queued { device, lane: Arc::new(Lane::new(handle, ours, carries_on)) }
     }
 
     /// Hands work to the driver when its turn comes, and binds its mark. Until the turn is over no foreign code runs here:
@@ -147,13 +155,15 @@ impl Queued {
             let last = Event::new(self.device, &current)?;
             let mut done = self.wait_for(&after);
             if let (Some((source, destination, staged)), Ok(()), None) = (&copy, &done, &held_up) {
-                let (device, stream) = (self.device, self.lane.handle());
-                let target = copy::Target { device, stream, current: &current };
-                // SAFETY: they were checked, the stream waits for what comes before, and what is needed is kept.
+                let (device, stream, lane) = (self.device, self.lane.handle(), &self.lane);
+                let target = copy::Target { device, stream, current: &current, lane, place };
+                // SAFETY: the stream lives as long as this, and waits for what comes before; the tensors were checked, and
+                // what is needed is kept.
                 done = unsafe { copy::issue(source, destination, *staged, &target, &mut kept) };
             }
             // Also after a failure: part of the work may be under way.
-            last.record(self.lane.handle(), &current)?;
+            // SAFETY: the stream lives as long as this.
+            unsafe { last.record(self.lane.handle(), &current) }?;
             event = Some(last);
             done
         });

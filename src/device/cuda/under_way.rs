@@ -6,7 +6,7 @@
 use super::mark::Mark;
 use super::stream::Lane;
 use crate::device::{cpu, thread};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fork::{self, Guarded, Lock};
 use crate::tensor::Fence;
 use std::sync::{Arc, Condvar};
@@ -48,6 +48,18 @@ fn select(which: impl Fn(&Mark) -> bool) -> Vec<Arc<Mark>> {
     UNDER_WAY.get(&mut lock).marks.iter().filter(|mark| which(mark)).cloned().collect()
 }
 
+/// Notes that the work at a place of a stream failed, for whoever waits for it or for what is behind it, before the stream
+/// goes on. No driver is called.
+pub(super) fn failed(lane: &Arc<Lane>, place: u64, failure: &Error) {
+    let mut lock = Lock::take();
+    let concerned = |mark: &&Arc<Mark>| {
+        let is_behind = mark.place > place && lane.fails_as_one();
+        Arc::ptr_eq(&mark.lane, lane) && (mark.place == place || is_behind)
+    };
+    UNDER_WAY.get(&mut lock).marks.iter().filter(concerned).for_each(|mark| mark.has_failed(failure));
+    lane.failed(failure.clone(), &mut lock);
+}
+
 /// What comes before a mark on its stream, and has not let go of everything yet.
 pub(super) fn before(mark: &Mark) -> Vec<Arc<Mark>> {
     let is_before = |other: &Mark| Arc::ptr_eq(&other.lane, &mark.lane) && other.place < mark.place;
@@ -59,10 +71,19 @@ pub(super) fn hurry() {
     CHANGED.notify_one();
 }
 
+/// The copies that access these bytes of the host without help of the CPU.
+fn that_touch((first, end): (usize, usize)) -> Vec<Arc<Mark>> {
+    select(|mark| mark.direct.is_some_and(|(from, to)| from < end && first < to))
+}
+
 /// Waits for the copies that access these bytes of the host without help of the CPU.
-pub(super) fn wait_for_memory((first, end): (usize, usize)) {
-    let touches = |mark: &Mark| mark.direct.is_some_and(|(from, to)| from < end && first < to);
-    select(touches).iter().for_each(|mark| mark.wait());
+pub(super) fn wait_for_memory(bytes: (usize, usize)) {
+    that_touch(bytes).iter().for_each(|mark| mark.wait());
+}
+
+/// Whether there are such copies. No foreign code runs.
+pub(super) fn is_used(bytes: (usize, usize)) -> bool {
+    that_touch(bytes).iter().any(|mark| !mark.is_over())
 }
 
 fn look_after() {
