@@ -218,7 +218,8 @@ impl Work<'_> {
     /// Whether the result is too much for the caches, and its rows are long enough to go past them.
     fn is_streaming(&self, inner: Axis<2>) -> bool {
         let bytes = self.to.bytes();
-        inner.extent * bytes >= stream::STREAMED && self.source.size() * bytes >= stream::cache_bytes() / 2
+        let all = stream::weight(self.source.size() * bytes, self.destination.device());
+        inner.extent * bytes >= stream::STREAMED && all >= stream::cache_bytes() / 2
     }
 
     /// Casts everything.

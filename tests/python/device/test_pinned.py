@@ -232,7 +232,8 @@ def test_torch_streams_are_taken_and_torch_takes_ours(device: str) -> None:
     theirs = torch.cuda.Stream(device)
     stream = dlbridge.Stream.from_native(theirs)
     assert (stream.device, stream.__cuda_stream__()) == (device, (0, theirs.cuda_stream))
-    ours = torch.cuda.ExternalStream(dlbridge.Stream(device).__cuda_stream__()[1], device=device)
+    own = dlbridge.Stream(device)  # torch does not keep it
+    ours = torch.cuda.ExternalStream(own.__cuda_stream__()[1], device=device)
     array = np.random.default_rng().random(1_000_003)
     for on in (theirs, ours):
         for _ in range(50):
