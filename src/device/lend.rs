@@ -1,10 +1,11 @@
 //! Memory of a device that somebody else works on, who may let go of it before the device is done.
 
 use super::own::known;
-use super::{Event, Stream};
-use crate::dlpack::{DLDeviceType, DLManagedTensorVersioned};
+use super::{Event, Stream, cuda};
+use crate::dlpack::{DLDevice, DLDeviceType, DLManagedTensorVersioned};
 use crate::error::Result;
-use crate::tensor::{Tensor, let_go_by};
+use crate::tensor::{LetGo, Tensor, let_go_by};
+use std::ffi::c_void;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ pub(super) fn watch() {
 
 /// Somebody lets go of a tensor, who may have queued work on it: until that is done the memory stays, or its lender does
 /// not use it again. It is waited for on the stream that was `named`, on the default stream, which comes after every stream
-/// that does not refuse to, and on the library's own, which refuses to and is the one that the exchange table names. Others
-/// are their owner's to wait for.
+/// that does not stand apart, and on the library's own, which does and is the one that the exchange table names. Others are
+/// their owner's to wait for.
 pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
     let device = tensor.device();
     if device.device_type != DLDeviceType::CUDA || tensor.size() == 0 {
@@ -46,6 +47,25 @@ pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
     }
 }
 
+/// What is to be done when a consumer lets go that works on a stream of this handle; `None` where that is what is done for
+/// every consumer, as the default stream comes after that one.
+///
+/// # Safety
+///
+/// `handle` is a stream of the device, and lives until the consumer lets go unless it waits for the default stream.
+pub(crate) unsafe fn on_native(device: DLDevice, handle: *mut c_void) -> Result<Option<LetGo>> {
+    // SAFETY: promised by the caller.
+    if !unsafe { cuda::stands_apart(device.device_id, handle) }? {
+        return Ok(None);
+    }
+    let handle = handle as usize;
+    Ok(Some(Box::new(move |tensor| {
+        // SAFETY: promised by the caller.
+        let named = unsafe { Stream::from_native(device, handle as *mut c_void) };
+        let_go(tensor, named.ok().as_ref());
+    })))
+}
+
 impl Stream {
     /// An event that is done when everything that the driver was given so far is: for who lets go, with locks held perhaps
     /// that somebody needs whose turn it is on this stream.
@@ -64,9 +84,19 @@ impl Stream {
 
     /// Exports a tensor for a consumer that works on this stream, until it lets go: what is queued here from now on waits for
     /// the copies into the memory, and the memory is not used again before what was queued here when the deleter is called.
+    ///
+    /// Until then the export keeps a stream of ours. One of somebody else's that does not wait for the default stream
+    /// (`cudaStreamNonBlocking`) has to live as long; any other may be destroyed before.
     pub fn export(&self, tensor: &Tensor) -> Result<NonNull<DLManagedTensorVersioned>> {
         self.wait_tensor(tensor)?;
-        let named = self.clone();
-        tensor.clone().into_export_until(Box::new(move |tensor| let_go(tensor, Some(&named))))
+        let let_go: Option<LetGo> = match self.native() {
+            // SAFETY: it lives as long as this.
+            Some(native) if !unsafe { cuda::stands_apart(self.device().device_id, native) }? => None,
+            _ => {
+                let named = self.clone();
+                Some(Box::new(move |tensor| let_go(tensor, Some(&named))))
+            }
+        };
+        tensor.clone().into_ordered_export(false, let_go)
     }
 }

@@ -5,7 +5,7 @@ use super::gil::Gil;
 use crate::dlpack::{DLManagedTensor, DLManagedTensorVersioned};
 use crate::error::{Error, Refusal, Result};
 use crate::guard::guard_silent;
-use crate::tensor::{Tensor, delete_legacy, delete_versioned, tensor_in};
+use crate::tensor::{LetGo, Tensor, delete_legacy, delete_versioned, tensor_in};
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 
@@ -39,20 +39,26 @@ impl Abi {
 pub fn capsule(tensor: &Tensor, legacy: bool) -> Result<NonNull<c_void>> {
     let gil = Gil::take()?;
     gil.settle_tensor(tensor)?;
-    ordered(&gil, tensor, legacy, false)
+    ordered(&gil, tensor, legacy, false, None)
 }
 
 /// [`capsule`] for who has ordered the consumer behind the copies into the memory. `copied` says that the memory was made
-/// for this export.
-pub(super) fn ordered(gil: &Gil, tensor: &Tensor, legacy: bool, copied: bool) -> Result<NonNull<c_void>> {
+/// for this export, `let_go` what is to be done when the consumer lets go.
+pub(super) fn ordered(
+    gil: &Gil,
+    tensor: &Tensor,
+    legacy: bool,
+    copied: bool,
+    let_go: Option<LetGo>,
+) -> Result<NonNull<c_void>> {
     if legacy && tensor.is_read_only() {
         return Err(Error::Refused(Refusal::ReadOnlyLegacy));
     }
     let tensor = tensor.clone();
     let (abi, managed) = if legacy {
-        (Abi::Legacy, tensor.into_ordered_legacy_export()?.cast::<c_void>())
+        (Abi::Legacy, tensor.into_ordered_legacy_export(let_go)?.cast::<c_void>())
     } else {
-        (Abi::Versioned, tensor.into_ordered_export(copied)?.cast::<c_void>())
+        (Abi::Versioned, tensor.into_ordered_export(copied, let_go)?.cast::<c_void>())
     };
     // SAFETY: the GIL is held; pointer and name are not NULL, and the name is static.
     let capsule = unsafe { (gil.api.PyCapsule_New)(managed.as_ptr(), abi.name().as_ptr(), Some(destroy)) };

@@ -111,7 +111,7 @@ unsafe extern "C" fn from_object(object: *mut c_void, out: *mut *mut DLManagedTe
         let tensor = unsafe { object::tensor_in(gil, object) }?;
         order(gil, tensor)?;
         // SAFETY: the caller gives a place to write to.
-        unsafe { out.write(tensor.clone().into_ordered_export(false)?.as_ptr()) };
+        unsafe { out.write(tensor.clone().into_ordered_export(false, None)?.as_ptr()) };
         Ok(())
     })
 }

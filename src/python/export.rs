@@ -10,7 +10,7 @@ use crate::copy::{Options, Order};
 use crate::device as driven;
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Refusal, Result};
-use crate::tensor::{Access, Tensor, device};
+use crate::tensor::{Access, LetGo, Tensor, device};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -20,6 +20,8 @@ static MODERN: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
 /// What the driver calls the legacy default stream.
 const LEGACY_STREAM: i64 = 1;
+/// And the default stream of whichever thread calls, which waits for that one, as that for it.
+const PER_THREAD_STREAM: i64 = 2;
 
 /// `Tensor.__dlpack__`.
 pub(super) fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
@@ -40,18 +42,18 @@ pub(super) fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Resul
         None => true,
     };
     let stream = gil.given(stream);
-    order(gil, tensor, stream)?;
+    let let_go = order(gil, tensor, stream)?;
     if copy == Some(true) && !crosses {
         let copied = copied_tensor(gil, tensor, Order::C, Options::default())?;
-        order(gil, &copied, stream)?;
-        return Ok(capsule::ordered(gil, &copied, legacy, true)?.as_ptr());
+        let let_go = order(gil, &copied, stream)?;
+        return Ok(capsule::ordered(gil, &copied, legacy, true, let_go)?.as_ptr());
     }
     if to == tensor.device() {
-        return Ok(capsule::ordered(gil, tensor, legacy, false)?.as_ptr());
+        return Ok(capsule::ordered(gil, tensor, legacy, false, let_go)?.as_ptr());
     }
     let there = moved(gil, tensor, to)?;
     gil.settle_tensor(&there)?;
-    Ok(capsule::ordered(gil, &there, legacy, crosses)?.as_ptr())
+    Ok(capsule::ordered(gil, &there, legacy, crosses, None)?.as_ptr())
 }
 
 /// The device that `dl_device` asks for: the tensor's own, or the host where it can be had there.
@@ -69,8 +71,9 @@ fn target(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<DLDevice> {
     }
 }
 
-/// Has the consumer's stream wait for the copies into the memory; on the host, this call.
-fn order(gil: &Gil, tensor: &Tensor, stream: Option<Object>) -> Result<()> {
+/// Has the consumer's stream wait for the copies into the memory; on the host, this call. What is to be done when the
+/// consumer lets go, who works on that stream.
+fn order(gil: &Gil, tensor: &Tensor, stream: Option<Object>) -> Result<Option<LetGo>> {
     let device = tensor.device();
     let refuse = |why| {
         let stream = stream.map_or_else(|| "None".into(), |stream| gil.text(stream));
@@ -78,7 +81,7 @@ fn order(gil: &Gil, tensor: &Tensor, stream: Option<Object>) -> Result<()> {
     };
     if device::is_host(device) {
         return match stream {
-            None => gil.settle_tensor(tensor),
+            None => gil.settle_tensor(tensor).map(|()| None),
             Some(_) => refuse("host memory has no streams; pass None"),
         };
     }
@@ -87,20 +90,26 @@ fn order(gil: &Gil, tensor: &Tensor, stream: Option<Object>) -> Result<()> {
         Some(stream) => gil.index(stream)?,
     };
     match handle {
-        -1 => Ok(()),
+        -1 => Ok(None),
         0 => refuse("0 is ambiguous; pass 1 for the legacy default stream"),
         i64::MIN..0 => {
             refuse("there is no such stream; pass None, 1, 2, a handle, or -1 and order the streams yourself")
         }
-        _ if tensor.is_settled() && driven::drives_cuda() => Ok(()),
+        LEGACY_STREAM | PER_THREAD_STREAM if tensor.is_settled() && driven::drives_cuda() => Ok(None),
         _ if device.device_type == DLDeviceType::CUDA && driven::check_device(device).is_ok() => {
-            // SAFETY: the consumer gives a stream of its own, which lives during this call; nothing is kept of it.
+            let handle = handle as usize as *mut c_void;
+            // SAFETY: the consumer gives a stream of its own, which lives during this call, and until it lets go where the
+            // default stream does not wait for it.
             gil.without(|| unsafe {
-                tensor.settle_on_stream(Access::Read, device, handle as usize as *mut c_void)
+                if !tensor.is_settled() {
+                    tensor.settle_on_stream(Access::Read, device, handle)?;
+                }
+                driven::on_native(device, handle)
             })
         }
+        _ if tensor.is_settled() && driven::drives_cuda() => Ok(None),
         // What nobody here drives, nothing here is under way on.
-        LEGACY_STREAM => Ok(()),
+        LEGACY_STREAM => Ok(None),
         _ => refuse("it cannot be waited on; pass None or 1, or -1 and order the streams yourself"),
     }
 }

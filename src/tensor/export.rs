@@ -113,21 +113,22 @@ impl Tensor {
     }
 
     /// [`Tensor::into_export`] for who has ordered the consumer behind the copies into the memory: this waits for none.
-    /// `copied` says that the memory was made for this export.
-    pub(crate) fn into_ordered_export(self, copied: bool) -> Result<NonNull<DLManagedTensorVersioned>> {
+    /// `copied` says that the memory was made for this export, `let_go` what is to be done when the consumer lets go.
+    pub(crate) fn into_ordered_export(
+        self,
+        copied: bool,
+        let_go: Option<LetGo>,
+    ) -> Result<NonNull<DLManagedTensorVersioned>> {
         let flags = self.flags();
-        self.build(if copied { flags | DlpackFlags::IS_COPIED } else { flags }, None)
-    }
-
-    /// [`Tensor::into_ordered_export`] for a consumer with a way of its own to let go.
-    pub(crate) fn into_export_until(self, let_go: LetGo) -> Result<NonNull<DLManagedTensorVersioned>> {
-        let flags = self.flags();
-        self.build(flags, Some(let_go))
+        self.build(if copied { flags | DlpackFlags::IS_COPIED } else { flags }, let_go)
     }
 
     /// [`Tensor::export_legacy`], as [`Tensor::into_ordered_export`].
-    pub(crate) fn into_ordered_legacy_export(self) -> Result<NonNull<DLManagedTensor>> {
-        self.build(DlpackFlags::empty(), None)
+    pub(crate) fn into_ordered_legacy_export(
+        self,
+        let_go: Option<LetGo>,
+    ) -> Result<NonNull<DLManagedTensor>> {
+        self.build(DlpackFlags::empty(), let_go)
     }
 
     fn export_as<M: ManagedTensorBase>(self, flags: DlpackFlags) -> Result<NonNull<M>> {

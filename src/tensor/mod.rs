@@ -16,7 +16,7 @@ mod wrap;
 
 pub use dtype::Element;
 pub use export::live as live_exports;
-pub(crate) use export::{let_go_by, tensor_in};
+pub(crate) use export::{LetGo, let_go_by, tensor_in};
 pub use fence::Fence;
 pub(crate) use import::{delete_legacy, delete_versioned};
 pub(crate) use layout::is_row_major;

@@ -33,15 +33,24 @@ pub struct ForeignStream {
 }
 
 impl ForeignStream {
-    /// `None` where the driver refuses.
+    /// One that does not wait for the default stream; `None` where the driver refuses.
     pub fn new(device: i32) -> Option<Self> {
+        Self::with_flags(device, 1)
+    }
+
+    /// One that waits for the default stream, and that for it.
+    pub fn blocking(device: i32) -> Option<Self> {
+        Self::with_flags(device, 0)
+    }
+
+    fn with_flags(device: i32, flags: u32) -> Option<Self> {
         let mut handle = null_mut();
         let code = with_context(device, || {
             // SAFETY: the function has these arguments, and a context is current.
             unsafe {
                 transmute::<*mut c_void, extern "C" fn(*mut *mut c_void, u32) -> i32>(function(
                     "cuStreamCreate",
-                ))(&mut handle, 1)
+                ))(&mut handle, flags)
             }
         });
         (code == 0).then_some(ForeignStream { device, handle })

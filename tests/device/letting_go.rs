@@ -1,8 +1,9 @@
 //! Who lets go of what work held, and when: who waits for all of it, and the library's thread; never who only asks, nor who
 //! has a turn on a stream. And memory that a consumer lets go of while the device is at work.
 
+use crate::foreign::{ForeignStream, Gate};
 use crate::given::*;
-use crate::standin::{calls, fail, set_delay};
+use crate::standin::{calls, fail, live, set_delay};
 use dlbridge::device::{Event, Stream, own_stream};
 use dlbridge::dlpack::{DLDevice, DLManagedTensorVersioned};
 use dlbridge::{Error, Tensor, Transfer};
@@ -22,6 +23,7 @@ crate::tests!(
     waiting_asks_the_driver_for_little,
     a_handle_is_not_ours_once_its_stream_is_gone,
     exported_memory_stays_until_the_consumer_is_done,
+    a_consumers_stream_that_waits_for_the_default_one_may_go_first,
 );
 
 const COUNT: usize = 5000;
@@ -223,4 +225,27 @@ fn exported_memory_stays_until_the_consumer_is_done() {
         }
     }
     set_delay(200);
+}
+
+fn a_consumers_stream_that_waits_for_the_default_one_may_go_first() {
+    nothing_left(|| {
+        trim();
+        let tensor = on(FIRST, &[1 << 18]);
+        let address = tensor.data();
+        let theirs = ForeignStream::blocking(0).unwrap();
+        let uses = live(c"uses of streams that are gone");
+        // SAFETY: it is dropped first.
+        let named = unsafe { Stream::from_native(FIRST, theirs.handle()) }.unwrap();
+        let export = named.export(&tensor).unwrap();
+        let work = Gate::on(0, theirs.handle());
+        drop((tensor, named, theirs));
+        // SAFETY: an export that nobody else has.
+        unsafe { (export.as_ref().deleter.unwrap())(export.as_ptr()) };
+        assert_eq!(live(c"uses of streams that are gone"), uses);
+        thread::sleep(Duration::from_millis(20));
+        let again = on(FIRST, &[1 << 18]);
+        let is_used_again = again.data() == address;
+        work.open();
+        assert!(!is_used_again);
+    });
 }

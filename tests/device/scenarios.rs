@@ -28,6 +28,7 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("events", events),
     ("memory", memory),
     ("let go on the way", let_go),
+    ("lent to others", lent),
 ];
 
 const COUNT: usize = 500;
@@ -215,6 +216,21 @@ fn memory(streams: &Streams) -> Result<bool> {
         stream.synchronize()?;
     }
     Ok(right)
+}
+
+/// To a consumer that works on a stream of ours, and one that works on the default stream.
+fn lent(streams: &Streams) -> Result<bool> {
+    let device = line(FIRST)?;
+    let ours = streams.on(FIRST)?;
+    // SAFETY: the default stream always lives.
+    let default = streams.keep(unsafe { Stream::from_native(FIRST, std::ptr::null_mut()) }?);
+    copy(&host(pattern(COUNT, 11)), &device, &ours)?;
+    for stream in [ours, default] {
+        let export = stream.export(&device)?;
+        // SAFETY: an export that nobody else has.
+        unsafe { (export.as_ref().deleter.unwrap())(export.as_ptr()) };
+    }
+    Ok(download(&device, &streams.on(FIRST)?)? == pattern(COUNT, 11))
 }
 
 /// The stream and the tensors go before anything is done; a thread of the library sees to the rest.

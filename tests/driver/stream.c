@@ -25,9 +25,10 @@ typedef struct rows {
 } rows;
 
 typedef struct op {
-    enum { COPY, WAIT, RECORD, CALL } kind;
+    enum { COPY, WAIT, AFTER, RECORD, CALL } kind;
     rows rows;
     event *event;
+    struct stream *other; /* whose work up to `number` comes first */
     uint64_t number;
     void (*call)(void *);
     void *argument;
@@ -39,6 +40,7 @@ typedef struct stream {
     uint64_t queued, completed;
     int device;
     bool live, own;
+    bool apart; /* it does not wait for the default stream, nor that for it */
     pthread_cond_t work;
     struct stream *next;
 } stream;
@@ -47,6 +49,7 @@ typedef struct stream {
 static int copying;
 
 static stream *streams, *legacy[MOST_DEVICES];
+static long uses_of_gone_streams;
 static __thread stream *per_thread[MOST_DEVICES];
 static event *events;
 static long late_left;
@@ -64,6 +67,7 @@ long live_streams(const char *what) {
     if (strcmp(what, "streams") == 0) {
         for (stream *each = streams; each != NULL; each = each->next) found += each->live && each->own;
     }
+    if (strcmp(what, "uses of streams that are gone") == 0) found = uses_of_gone_streams;
     if (strcmp(what, "events") == 0) {
         for (event *each = events; each != NULL; each = each->next) found += each->live;
     }
@@ -124,6 +128,8 @@ static void *serve(void *argument) {
         bool carried_out = lost == SUCCESS;
         if (next->kind == WAIT) {
             while (carried_out && next->event->done < next->number) pthread_cond_wait(&changed, &lock);
+        } else if (next->kind == AFTER) {
+            while (next->other->completed < next->number) pthread_cond_wait(&changed, &lock);
         } else {
             pthread_mutex_unlock(&lock);
             if (pause != 0) usleep(pause);
@@ -141,7 +147,7 @@ static void *serve(void *argument) {
         self->first = next->next;
         if (self->first == NULL) self->last = &self->first;
         self->completed++;
-        if (next->kind == RECORD || self->first == NULL) pthread_cond_broadcast(&changed);
+        if (next->kind == RECORD || self->first == NULL || !self->apart) pthread_cond_broadcast(&changed);
         free(next->rows.snapshot);
         free(next);
     }
@@ -151,12 +157,13 @@ static void *serve(void *argument) {
 
 /* --- streams --- */
 
-static stream *open_stream(int device, bool own) {
+static stream *open_stream(int device, bool own, bool apart) {
     stream *made = calloc(1, sizeof *made);
     made->last = &made->first;
     made->device = device;
     made->live = true;
     made->own = own;
+    made->apart = apart;
     pthread_cond_init(&made->work, NULL);
     made->next = streams;
     streams = made;
@@ -171,16 +178,17 @@ static stream *stream_of(void *handle) {
     int device = current_device();
     stream **place = (uintptr_t)handle == 2 ? per_thread : legacy;
     if ((uintptr_t)handle <= 2) {
-        if (place[device] == NULL) place[device] = open_stream(device, false);
+        if (place[device] == NULL) place[device] = open_stream(device, false, false);
         return place[device];
     }
     for (stream *each = streams; each != NULL; each = each->next) {
         if (each == handle && each->live) return each;
+        if (each == handle) uses_of_gone_streams++;
     }
     return NULL;
 }
 
-static void queue(stream *on, op what) {
+static void push(stream *on, op what) {
     op *entry = malloc(sizeof *entry);
     *entry = what;
     entry->next = NULL;
@@ -190,11 +198,30 @@ static void queue(stream *on, op what) {
     pthread_cond_signal(&on->work);
 }
 
+/* What is queued on the default stream comes after all streams but those that stand apart, and they after it. */
+static void queue(stream *on, op what) {
+    for (stream *each = streams; !on->apart && each != NULL; each = each->next) {
+        bool is_default = on == legacy[on->device] || each == legacy[on->device];
+        if (each == on || each->apart || each->device != on->device || !is_default) continue;
+        if (each->completed < each->queued) push(on, (op){.kind = AFTER, .other = each, .number = each->queued});
+    }
+    push(on, what);
+}
+
 EXPORT CUresult cuStreamCreate(void **result, unsigned flags) {
     ENTER(cuStreamCreate);
     NEED_CONTEXT;
     if (flags > 1) return leave(INVALID_VALUE);
-    *result = open_stream(current_device(), true);
+    *result = open_stream(current_device(), true, flags == 1);
+    return leave(SUCCESS);
+}
+
+EXPORT CUresult cuStreamGetFlags(void *handle, unsigned *flags) {
+    ENTER(cuStreamGetFlags);
+    NEED_CONTEXT;
+    stream *on = stream_of(handle);
+    if (on == NULL) return leave(INVALID_HANDLE);
+    *flags = on->apart;
     return leave(SUCCESS);
 }
 

@@ -84,7 +84,14 @@ def take(capsule: Any) -> Versioned:
     return managed
 
 
-def delete(managed: Versioned) -> None:
+def take_legacy(capsule: Any) -> Legacy:
+    """The same of a legacy capsule."""
+    managed = legacy_in(capsule)
+    _SET_NAME(capsule, USED_NAMES[1])
+    return managed
+
+
+def delete(managed: Versioned | Legacy) -> None:
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(managed.deleter)(ctypes.addressof(managed))
 
 

@@ -85,6 +85,7 @@ functions! {
     cuCtxPopCurrent = "cuCtxPopCurrent_v2" (*mut Handle);
     cuStreamCreate = "cuStreamCreate" (*mut Handle, c_uint);
     cuStreamDestroy = "cuStreamDestroy_v2" (Handle);
+    cuStreamGetFlags = "cuStreamGetFlags" (Handle, *mut c_uint);
     cuStreamSynchronize = "cuStreamSynchronize" (Handle);
     cuStreamWaitEvent = "cuStreamWaitEvent" (Handle, Handle, c_uint);
     cuLaunchHostFunc = "cuLaunchHostFunc" (Handle, HostFn, *mut c_void);

@@ -19,7 +19,7 @@ pub(super) use context::why_not;
 pub(super) use memory::{device_pool, pinned_pool, unavailable};
 pub(super) use pin::{pin, unpin};
 pub(super) use pointer::check_pointer;
-pub(super) use stream::Queued;
+pub(super) use stream::{Queued, stands_apart};
 
 /// How many devices there are.
 pub(super) fn count() -> Option<i32> {

@@ -107,6 +107,22 @@ pub(in crate::device) struct Queued {
     lane: Arc<Lane>,
 }
 
+/// Whether a stream does not wait for the legacy default stream, nor that for it.
+///
+/// # Safety
+///
+/// `handle` is a stream of the device.
+pub(in crate::device) unsafe fn stands_apart(ordinal: i32, handle: *mut c_void) -> Result<bool> {
+    if handle as usize <= PER_THREAD {
+        return Ok(false);
+    }
+    let current = Device::get(ordinal)?.enter()?;
+    let mut flags = 0;
+    // SAFETY: the stream is alive, says the caller; writes a number.
+    unsafe { call!(current.device.driver, cuStreamGetFlags(handle, &mut flags)) }?;
+    Ok(flags & NON_BLOCKING != 0)
+}
+
 impl Queued {
     /// A new stream, whose failures hold up what is queued behind them unless it `carries_on`.
     pub fn new(ordinal: i32, carries_on: bool) -> Result<Self> {

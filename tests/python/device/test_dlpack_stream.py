@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,12 @@ from place import host, needs_cuda, torch_on_device
 import dlbridge
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from dlpack_structs import NAMES, NEW_CAPSULE, DLTensor, Versioned, delete, take
+from dlpack_structs import NAMES, NEW_CAPSULE, DLTensor, Versioned, delete, take, take_legacy
 
 SIZE = 50_021
 WAITS = ("cuStreamSynchronize", "cuEventSynchronize")
 LEGACY, PER_THREAD = 1, 2
+GATE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 def number_of(device: str) -> int:
@@ -45,16 +49,41 @@ class Consumer:
         status = getattr(self.driver, name)(*arguments)
         assert status == 0, f"{name} answered {status}"
 
-    def read(self, address: int, count: int = SIZE) -> np.ndarray[Any, Any]:
-        """`count` float32 from a device's memory, as this stream finds them when its turn comes."""
-        out = dlbridge.empty_pinned(count, "float32")
+    @contextmanager
+    def current(self) -> Iterator[None]:
         self.call("cuCtxPushCurrent_v2", self.context)
         try:
-            size, handle = ctypes.c_size_t(4 * count), ctypes.c_void_p(self.handle)
-            self.call("cuMemcpyDtoHAsync_v2", ctypes.c_void_p(out.data_ptr), ctypes.c_uint64(address), size, handle)
-            self.call("cuStreamSynchronize", handle)
+            yield
         finally:
             self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+
+    def queue_read(self, address: int, out: dlbridge.Tensor) -> None:
+        """Has the stream read float32 from a device's memory, as it finds them when its turn comes."""
+        size, handle = ctypes.c_size_t(4 * out.size), ctypes.c_void_p(self.handle)
+        with self.current():
+            self.call("cuMemcpyDtoHAsync_v2", ctypes.c_void_p(out.data_ptr), ctypes.c_uint64(address), size, handle)
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """The stream does not go on meanwhile."""
+        opened = threading.Event()
+        gate = GATE(lambda _: opened.wait(60))
+        with self.current():
+            self.call("cuLaunchHostFunc", ctypes.c_void_p(self.handle), gate, None)
+        try:
+            yield
+        finally:
+            opened.set()
+            self.finish()
+
+    def finish(self) -> None:
+        with self.current():
+            self.call("cuStreamSynchronize", ctypes.c_void_p(self.handle))
+
+    def read(self, address: int, count: int = SIZE) -> np.ndarray[Any, Any]:
+        out = dlbridge.empty_pinned(count, "float32")
+        self.queue_read(address, out)
+        self.finish()
         return out.numpy().copy()
 
     def close(self) -> None:
@@ -368,22 +397,64 @@ def test_our_work_stream_is_answered_and_comes_after_the_copies(device: str, dri
     consumer.close()
 
 
+class Blocking(Consumer):
+    """A program whose stream waits for the default one, and that for it, as most do that say nothing else."""
+
+    def __init__(self, driver: Any, device: str) -> None:
+        super().__init__(driver, device)
+        made = ctypes.c_void_p()
+        with self.current():
+            self.call("cuStreamCreate", ctypes.byref(made), 0)
+        self.handle = made.value or 0
+
+    def destroy(self) -> None:
+        with self.current():
+            self.call("cuStreamDestroy_v2", ctypes.c_void_p(self.handle))
+        self.handle = LEGACY  # which comes after what is still queued
+
+
+def consumer_on(stream: str, driver: Any, device: str) -> Consumer:
+    if stream == "blocking":
+        return Blocking(driver, device)
+    return Consumer(driver, device, {"legacy": LEGACY, "per thread": PER_THREAD}.get(stream))
+
+
 @needs_cuda
-def test_what_a_consumer_lets_go_of_waits_for_the_default_stream(device: str, standin: Any) -> None:
-    standin.standin_set_delay(5_000)
-    consumer = Consumer(standin, device, LEGACY)
+@pytest.mark.parametrize("legacy", [False, True], ids=["versioned", "legacy struct"])
+@pytest.mark.parametrize("copy", [None, True])
+@pytest.mark.parametrize("stream", ["legacy", "per thread", "apart", "blocking", "blocking and gone"])
+def test_what_a_consumer_lets_go_of_waits_for_its_stream(
+    stream: str, copy: bool | None, legacy: bool, device: str, standin: Any
+) -> None:
+    consumer = consumer_on(stream.removesuffix(" and gone"), standin, device)
+    uses = standin.standin_live(b"uses of streams that are gone")
     array, tensor = upload_of(device)
-    managed = exported(tensor, stream=LEGACY)
+    keywords: dict[str, Any] = {"stream": consumer.handle, "copy": copy}
+    managed = take_legacy(tensor.__dlpack__(**keywords)) if legacy else exported(tensor, **keywords)
     out = dlbridge.empty_pinned(SIZE, "float32")
-    consumer.call("cuCtxPushCurrent_v2", consumer.context)
-    handle, size = ctypes.c_void_p(LEGACY), ctypes.c_size_t(4 * SIZE)
-    address = ctypes.c_uint64(managed.dl_tensor.data)
-    consumer.call("cuMemcpyDtoHAsync_v2", ctypes.c_void_p(out.data_ptr), address, size, handle)
-    del tensor
-    delete(managed)  # as torch lets go of a tensor whose kernels are still queued
-    _, other = upload_of(device)  # would get the same memory
-    consumer.call("cuStreamSynchronize", handle)
-    consumer.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+    host(tensor)
+    dlbridge.trim()
+    with consumer.held_up():
+        consumer.queue_read(managed.dl_tensor.data, out)
+        if isinstance(consumer, Blocking) and stream == "blocking and gone":
+            consumer.destroy()
+        before = [standin.standin_calls(name.encode()) for name in WAITS]
+        del tensor
+        delete(managed)  # as torch lets go of a tensor whose kernels are still queued
+        assert [standin.standin_calls(name.encode()) for name in WAITS] == before, "the host does not wait"
+        time.sleep(0.03)  # in which the library's thread lets go of what is not in use
+        _, other = upload_of(device)  # would get the same memory
+        host(other)
     assert (out.numpy() == array).all()
-    host(other)
+    assert standin.standin_live(b"uses of streams that are gone") == uses
+    if stream == "blocking":
+        consumer.destroy()
     consumer.close()
+
+
+@needs_cuda
+def test_what_is_no_stream_is_refused(device: str, standin: Any) -> None:
+    _, tensor = upload_of(device)
+    host(tensor)
+    with pytest.raises(dlbridge.Error, match="CUDA_ERROR_INVALID_HANDLE"):
+        tensor.__dlpack__(stream=12345)
