@@ -2,6 +2,8 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
+use super::cast::Request;
+use super::convert::wanted_cast;
 use super::gil::Gil;
 use super::import::tensor_from;
 use super::kind::{self, Kind};
@@ -9,10 +11,10 @@ use super::numpy::ToCopy;
 use super::object;
 use super::transfer::duplicate;
 use super::version::wrote;
-use super::wanted::read_dtype;
-use crate::copy::{self, Casting, Options, Order, Report};
+use crate::copy::{self, Options, Order, Report};
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{Tensor, device};
+use std::ptr::null_mut;
 
 /// Copies from so many bytes on are made with the GIL released: taking it back may take longer than a shorter copy.
 const LONG: usize = 256 << 10;
@@ -33,11 +35,16 @@ pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     Ok(gil.share(out).into_raw())
 }
 
-/// `_plan(x, dtype)`: what `copy` would do, or `cast` to a dtype, as a tuple.
+/// `_plan(x, dtype, casting)`: what `copy` would do, or the cast that `dtype=` asks for, as a tuple; None where `x` has that
+/// dtype.
 pub(super) fn plan(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([source, dtype], []) = arguments.parse(gil, "_plan", [])?;
+    let ([source, dtype, casting], []) = arguments.parse(gil, "_plan", [])?;
+    let casting = Request::read(gil, casting, null_mut())?.casting;
     let report = match gil.given(dtype) {
-        Some(dtype) => copy::plan_cast(&tensor_from(gil, source)?, read_dtype(gil, dtype)?, Casting::Unsafe)?,
+        Some(dtype) => match wanted_cast(gil, source, dtype)? {
+            Some((tensor, dtype)) => copy::plan_cast(&tensor, dtype, casting)?,
+            None => return gil.none(),
+        },
         None => {
             let ToCopy { tensor, swapped, of_bytes } = to_copy(gil, source)?;
             let again = swapped && of_bytes.is_some();

@@ -144,7 +144,7 @@ the pool of dlbridge.empty, and the threads of set_num_threads() share the work;
 >>> image = dlbridge.copy(frame.transpose(2, 0, 1))        # HWC to CHW, packed\n\
 >>> image.copied\n\
 True" => copy::copy;
-    c"_plan", c"_plan(x, dtype, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x), or of cast(x, dtype)." => copy::plan;
+    c"_plan", c"_plan(x, dtype, casting, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x), or of the cast that dtype= asks for." => copy::plan;
     c"stack", c"stack(arrays, /, *, out=None, dtype=None, casting='same_kind', layout=None, scale=None, bias=None, as_=None)\n--\n\n\
 Arrays of one shape, of any mix of frameworks, as one batch with a new first axis: a Tensor, or with as_='numpy' or\n\
 as_='torch' theirs, on memory from the pool; or `out`, an array of the right shape, and any strides.\n\n\

@@ -207,6 +207,7 @@ def test_explain_tells_of_a_cast() -> None:
     told = dlbridge.explain(np.zeros((3, 4)), "torch", dtype="float32")
     assert str(told).splitlines() == [
         "to             torch",
+        "works          yes",
         "zero-copy      no",
         "why            float64 becomes float32, in memory of its own",
         "bytes to move  48",

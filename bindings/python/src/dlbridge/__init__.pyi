@@ -31,7 +31,8 @@ from ._errors import (
     UnsupportedError as UnsupportedError,
     WrongTypeError as WrongTypeError,
 )
-from ._explain import Explanation as Explanation, explain as explain, to as to
+from ._explain import Explanation as Explanation, explain as explain
+from ._frameworks import to as to
 from ._future import Future as Future
 from ._loss import LossReport as LossReport
 from ._memory import (

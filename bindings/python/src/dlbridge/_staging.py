@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Callable
 
 from ._errors import ClosedError, InvalidArgumentError, UnavailableError, WrongTypeError
-from ._explain import to
+from ._frameworks import to
 from ._library import native
 from ._recipe import Recipe
 from ._structure import put_together

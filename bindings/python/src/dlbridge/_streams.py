@@ -98,6 +98,11 @@ def cuda_problem() -> str | None:
     return None
 
 
+def check_device(device: Any) -> None:
+    """Refuses a device that no stream can be made on here."""
+    _check(_c.dlb_device_check(_Device(*native._device(device))))
+
+
 def _check_timeout(timeout: float) -> None:
     try:
         number = timeout < 0 or timeout >= 0  # NaN is neither
