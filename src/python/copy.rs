@@ -9,10 +9,11 @@ use super::import::tensor_from;
 use super::kind::{self, Kind};
 use super::numpy::ToCopy;
 use super::object;
+use super::out::{Out, casting_for};
 use super::transfer::duplicate;
 use super::version::wrote;
 use crate::copy::{self, Options, Order, Report};
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Argument, Error, Refusal, Result, Transfer};
 use crate::tensor::{Tensor, device};
 use std::ptr::null_mut;
 
@@ -25,13 +26,22 @@ pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let Some(out) = gil.given(out) else {
         return object::wrap(gil, copied(gil, source, order_of(gil, order)?)?);
     };
-    let destination = tensor_from(gil, out)?;
     let ToCopy { mut tensor, mut swapped, of_bytes } = to_copy(gil, source)?;
     if of_bytes.is_some() {
         // Bytes have one more dimension than what they are copied to.
         (tensor, swapped) = (copied(gil, source, Order::C)?, false);
     }
-    wrote(gil, out, into(gil, &tensor, &destination, Options { swap_bytes: swapped }))?;
+    let wanted = Out { shape: tensor.shape(), dtype: tensor.dtype() };
+    let destination = wanted.read(gil, out)?;
+    let done = into(gil, &tensor, &destination, Options { swap_bytes: swapped });
+    let done = done.map_err(|error| match error {
+        Error::Transfer(Transfer::Dtypes { source: have, destination: out }) => {
+            let casting = casting_for(&[&tensor], destination.dtype());
+            Error::Argument(Argument::CopyDtype { have, out, casting })
+        }
+        error => error,
+    });
+    wrote(gil, out, wanted.check(done))?;
     Ok(gil.share(out).into_raw())
 }
 
@@ -115,7 +125,6 @@ pub(super) fn copied_tensor(gil: &Gil, source: &Tensor, order: Order, options: O
 /// Copies the elements of a tensor into another.
 fn into(gil: &Gil, source: &Tensor, destination: &Tensor, options: Options) -> Result<Report> {
     gil.settle_tensor(source)?;
-    gil.settle_tensor(destination)?;
     // SAFETY: as above, for both.
     long(gil, source, || unsafe { copy::copy(source, destination, options) })
 }

@@ -20,6 +20,7 @@ mod missing;
 mod module;
 mod numpy;
 mod object;
+mod out;
 mod release;
 mod stack;
 mod staging;

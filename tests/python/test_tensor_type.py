@@ -32,7 +32,7 @@ def test_help_names_and_signatures() -> None:
             dlbridge.to_torch,
             "(x, /, *, copy=None, readonly='error', dtype=None, device=None, casting='same_kind', report=False)",
         ),
-        (dlbridge.cast, "(x, dtype, /, *, casting='same_kind', out=None, report=False)"),
+        (dlbridge.cast, "(x, /, dtype=None, *, casting='same_kind', out=None, report=False)"),
         (dlbridge.copy, "(x, /, *, out=None, order='C')"),
     ):
         assert str(inspect.signature(function)) == signature

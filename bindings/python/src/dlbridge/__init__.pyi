@@ -149,15 +149,13 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]: ...
     def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
     @overload
-    def astype(
-        self, dtype: Any, /, *, casting: _Casting = "same_kind", report: Literal[False] = False
-    ) -> Tensor: ...
+    def astype(self, dtype: Any, *, casting: _Casting = "same_kind", report: Literal[False] = False) -> Tensor: ...
     @overload
     def astype(
-        self, dtype: Any, /, *, casting: _Casting = "same_kind", report: Literal[True]
+        self, dtype: Any, *, casting: _Casting = "same_kind", report: Literal[True]
     ) -> tuple[Tensor, LossReport]: ...
     def copy(self, *, order: _Order = "C") -> Tensor: ...
-    def view(self, dtype: Any, /) -> Tensor: ...
+    def view(self, dtype: Any) -> Tensor: ...
     def numpy(
         self, *, copy: bool | None = None, dtype: Any = None, casting: _Casting = "same_kind"
     ) -> np.ndarray[Any, Any]: ...
@@ -188,26 +186,26 @@ class Tensor:
 
 @overload
 def cast(
-    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: None = None, report: Literal[False] = False
+    x: Any, /, dtype: Any, *, casting: _Casting = "same_kind", out: None = None, report: Literal[False] = False
 ) -> Tensor: ...
 @overload
 def cast(
-    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: None = None, report: Literal[True]
+    x: Any, /, dtype: Any, *, casting: _Casting = "same_kind", out: None = None, report: Literal[True]
 ) -> tuple[Tensor, LossReport]: ...
 @overload
 def cast(
-    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: _Out, report: Literal[False] = False
+    x: Any, /, dtype: Any = None, *, casting: _Casting = "same_kind", out: _Out, report: Literal[False] = False
 ) -> _Out: ...
 @overload
 def cast(
-    x: Any, dtype: Any, /, *, casting: _Casting = "same_kind", out: _Out, report: Literal[True]
+    x: Any, /, dtype: Any = None, *, casting: _Casting = "same_kind", out: _Out, report: Literal[True]
 ) -> tuple[_Out, LossReport]: ...
 @overload
 def copy(x: Any, /, *, out: None = None, order: _Order = "C") -> Tensor: ...
 @overload
 def copy(x: Any, /, *, out: _Out, order: _Order = "C") -> _Out: ...
 def empty(
-    shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any, *, device: Any = "cpu", pinned: bool = False
+    shape: SupportsIndex | Sequence[SupportsIndex], dtype: Any, *, device: Any = "cpu", pinned: bool = False
 ) -> Tensor: ...
 @overload
 def equal(
@@ -239,8 +237,8 @@ def allclose(
     equal_nan: bool = False,
     report: Literal[True],
 ) -> Comparison: ...
-def empty_pinned(shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any) -> Tensor: ...
-def zeros_pinned(shape: SupportsIndex | Sequence[SupportsIndex], /, dtype: Any) -> Tensor: ...
+def empty_pinned(shape: SupportsIndex | Sequence[SupportsIndex], dtype: Any) -> Tensor: ...
+def zeros_pinned(shape: SupportsIndex | Sequence[SupportsIndex], dtype: Any) -> Tensor: ...
 def empty_like_pinned(x: Any, /) -> Tensor: ...
 @overload
 def from_dlpack(
@@ -332,7 +330,7 @@ def stack(
     layout: Literal["CHW", "HWC"] | None = None,
     scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
     bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
-    as_: Literal["numpy"],
+    as_: Literal["numpy", "np"],
 ) -> np.ndarray[Any, Any]: ...
 @overload
 def stack(
@@ -345,8 +343,21 @@ def stack(
     layout: Literal["CHW", "HWC"] | None = None,
     scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
     bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
-    as_: Literal["torch"],
+    as_: Literal["torch", "pytorch"],
 ) -> torch.Tensor: ...
+@overload
+def stack(
+    arrays: Iterable[Any],
+    /,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    layout: Literal["CHW", "HWC"] | None = None,
+    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    as_: Any,
+) -> Any: ...
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Tensor: ...
 def download(x: Any, /, *, stream: Stream | None = None) -> Future: ...
 def get_cmake_dir() -> str: ...

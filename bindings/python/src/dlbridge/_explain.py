@@ -72,8 +72,8 @@ def explain(
     empty array. So a cast is said to work although a value out of range would be a `LossyError`. Of frameworks
     other than NumPy and torch the layout is looked at, and those that `to` knows by name need not be installed; of
     any other module it says that it does not know. What is of NumPy or torch already comes back as it is, whatever
-    it is, unless an option asks for more. A capsule is refused, since it can be taken only once, and so is what is no
-    array, and an option that means nothing.
+    it is, unless an option asks for more. A capsule is refused, since it can be taken only once, and so is what is
+    no array, and an option that means nothing.
 
     >>> print(dlbridge.explain(numpy.zeros((2, 3))[:, ::-1], "torch"))
     to             torch

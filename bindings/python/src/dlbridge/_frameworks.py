@@ -118,6 +118,11 @@ def consumer(framework: Framework, argument: str = "framework") -> Callable[...,
     return lambda x, **options: from_dlpack(native.from_dlpack(x, **options))
 
 
+def as_consumer(as_: Any) -> Callable[..., Any]:
+    """`consumer` of an `as_=`."""
+    return consumer(as_, "as_")
+
+
 def _imported(name: str) -> ModuleType:
     """The module that has a framework's from_dlpack."""
     known = KNOWN.get(name)

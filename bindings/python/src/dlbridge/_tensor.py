@@ -133,7 +133,7 @@ def _to(self: Any, device: Any) -> Any:
     waits for.
 
     `t.to("cpu")` of pinned memory is the same memory, as plain memory of the host. A copy counts as one transfer
-    (`memory_stats`).
+    in `memory_stats`. For an array of a framework see `dlbridge.to`.
     """
     return native.from_dlpack(self, device=device)
 
