@@ -288,6 +288,8 @@ Made by dlbridge.from_dlpack and dlbridge.empty; every DLPack framework takes it
 reference to the owner, copies nothing, and its description never changes, so threads may share it.\n\n\
 Strides may be negative. torch has none such: torch.from_dlpack(t) aborts the process, as it does for a NumPy array, and\n\
 so do torch.tensor(t), torch.as_tensor(t) and torch.asarray(t). Call t.torch(), which refuses, or dlbridge.to_torch(t, copy=True).\n\n\
+There is no ==, which NumPy and torch give for each element: dlbridge.equal(a, b) compares, `is` asks for the same object,\n\
+and a tensor hashes by identity.\n\n\
 The garbage collector does not look into a tensor: a cycle through the owner of its memory, say an object that keeps a\n\
 tensor on its own buffer, is never collected.";
 

@@ -261,13 +261,17 @@ def test_what_makes_no_batch_says_why() -> None:
         ("no arrays to stack; pass at least one", ValueError, lambda: dlbridge.stack([])),
         (r"arrays is 3; pass a sequence of arrays", TypeError, lambda: dlbridge.stack(3)),  # type: ignore[call-overload]
         (
-            r"has shape \[2, 2, 3\] and the destination \[3, 2\]",
+            r"out has shape \[3, 2\] and the batch has \[2, 2, 3\]",
             ValueError,
             lambda: dlbridge.stack([a, a], out=np.zeros((3, 2), "f4")),
         ),
-        ("holds float64, not float32", ValueError, lambda: dlbridge.stack([a], out=np.zeros((1, 2, 3)))),
         (
-            "holds float32, not float64",
+            "the arrays hold float32 and out holds float64",
+            ValueError,
+            lambda: dlbridge.stack([a], out=np.zeros((1, 2, 3))),
+        ),
+        (
+            "dtype is float64 and out holds float32",
             ValueError,
             lambda: dlbridge.stack([a], out=np.zeros((1, 2, 3), "f4"), dtype="f8"),
         ),
