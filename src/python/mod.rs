@@ -27,6 +27,7 @@ mod staging;
 mod storage;
 mod text;
 mod torch;
+mod trace;
 mod transfer;
 mod unfinished;
 mod version;

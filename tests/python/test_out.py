@@ -1,4 +1,4 @@
-"""`out=`: what is wrong with it is said of `out`, with a call that works."""
+"""`out=`: what is wrong with it is said of it, with a call that works; torch notices what is written to it."""
 
 from __future__ import annotations
 
@@ -146,3 +146,34 @@ def test_what_code_of_the_caller_raises_is_the_cause() -> None:
         with pytest.raises(dlbridge.ProducerError, match="mine") as caught:
             call(Out())
         assert isinstance(caught.value.__cause__, KeyError)
+
+
+WRITERS: list[Callable[[torch.Tensor], Any]] = [
+    lambda x: dlbridge.copy(np.full(3, 100, "f4"), out=x),
+    lambda x: dlbridge.cast(np.full(3, 100.0), "float32", out=x),
+    lambda x: dlbridge.stack([np.float32(100)] * 3, out=x),
+    lambda x: dlbridge.copy(np.full(3, 100, "f4"), out=x.detach()),
+]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_autograd_notices_what_is_written_to_a_torch_tensor(write: Callable[[torch.Tensor], Any]) -> None:
+    weights, x = torch.ones(3, requires_grad=True), torch.tensor([1.0, 2.0, 3.0])
+    product = weights * x
+    write(x)
+    assert x.tolist() == [100.0] * 3
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
+def test_autograd_notices_what_a_refused_cast_spoils_and_nothing_else() -> None:
+    x = torch.tensor([1.0, 2.0, 3.0])
+    with pytest.raises(dlbridge.Error, match="shape"):
+        dlbridge.copy(np.zeros(4, "f4"), out=x)
+    assert x._version == 0
+    with pytest.raises(dlbridge.LossyError):
+        dlbridge.cast(np.full(3, 1e300), "float32", out=x)
+    assert (x._version, x.isnan().all()) == (1, True)
+    with torch.inference_mode():
+        uncounted = torch.zeros(3)
+    assert dlbridge.copy(np.ones(3, "f4"), out=uncounted).tolist() == [1.0] * 3
