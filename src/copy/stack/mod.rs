@@ -99,7 +99,7 @@ pub unsafe fn stack_into(tensors: &[&Tensor], destination: &Tensor, options: Sta
     let first = tensors.first().ok_or(Error::Stack(Stack::Empty))?;
     let shape = shape(options.layout, first)?;
     let batch = Batch::new(tensors, &shape, destination.dtype(), options)?;
-    let whole = [&[tensors.len() as i64], &shape[..]].concat();
+    let whole = batch_shape(tensors, options.layout)?;
     if destination.shape() != whole {
         let have = destination.shape().to_vec();
         return Err(Error::Stack(Stack::Destination { have, need: whole }));
@@ -135,6 +135,12 @@ pub(crate) fn common_dtype(tensors: &[&Tensor]) -> Result<DLDataType> {
             Err(Error::Stack(Stack::Dtypes { index, dtype: name(tensors[index]), first: name(tensors[0]) }))
         }
     }
+}
+
+/// The shape of the batch.
+pub(crate) fn batch_shape(tensors: &[&Tensor], layout: Layout) -> Result<Vec<i64>> {
+    let first = tensors.first().ok_or(Error::Stack(Stack::Empty))?;
+    Ok([&[tensors.len() as i64], &shape(layout, first)?[..]].concat())
 }
 
 /// The shape that an array has in the batch.
