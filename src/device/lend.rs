@@ -48,21 +48,22 @@ pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
 }
 
 /// What is to be done when a consumer lets go that works on a stream of this handle; `None` where that is what is done for
-/// every consumer, as the default stream comes after that one.
+/// every consumer, as the default stream comes after that one. The stream may be destroyed before.
 ///
 /// # Safety
 ///
-/// `handle` is a stream of the device, and lives until the consumer lets go unless it waits for the default stream.
+/// `handle` is a stream of the device.
 pub(crate) unsafe fn on_native(device: DLDevice, handle: *mut c_void) -> Result<Option<LetGo>> {
     // SAFETY: promised by the caller.
     if !unsafe { cuda::stands_apart(device.device_id, handle) }? {
         return Ok(None);
     }
-    let handle = handle as usize;
-    Ok(Some(Box::new(move |tensor| {
-        // SAFETY: promised by the caller.
-        let named = unsafe { Stream::from_native(device, handle as *mut c_void) };
-        let_go(tensor, named.ok().as_ref());
+    Ok(Some(Box::new(|tensor| {
+        let_go(tensor, None);
+        // A lender was told itself which stream its memory is used on.
+        if tensor.owner::<Lent>().is_none() && cuda::keep_until_idle(tensor).is_err() {
+            std::mem::forget(tensor.clone());
+        }
     })))
 }
 
