@@ -2,7 +2,8 @@
 
 python benches/staging_device.py [--device cuda:0] [--rounds 5] [--out FOLDER]
 
-    by hand      two pinned buffers, two on the device, a copy stream and events; a thread fills the pinned ones
+    by hand      pinned buffers, as many on the device, a copy stream and events; a thread fills the pinned ones, or
+                 the loop does it itself while the GPU is at work
     DataLoader   pin_memory=True and non_blocking=True, with 0, 1 and 2 worker processes
     tutorial     a thread that loads, a thread that makes tensors (torch.tensor(batch).to(device)), two queues
 
@@ -38,12 +39,12 @@ Make = Callable[[Array], Any]
 
 def batches_of(size: int) -> int:
     """How many make one measurement."""
-    return max(8, min(40, 512 * MIB // size))
+    return max(14, min(32, 512 * MIB // size))
 
 
 class Bench:
     def __init__(self, device: str, rounds: int) -> None:
-        self.device, self.rounds = device, rounds
+        self.device, self.rounds, self.threads = device, rounds, torch.get_num_threads()
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.cycles = self.cycles_per_second()
 
@@ -70,22 +71,11 @@ class Bench:
         stream = torch.cuda.Stream(self.device)
 
         def fill() -> None:
+            torch.set_num_threads(self.threads)  # a new thread has one
             for batch in source:
                 ready = torch.from_numpy(batch) if make is None else make(batch)
-                slot = free.get()
-                if slot is None:
-                    slot = {
-                        "host": torch.empty(ready.shape, dtype=ready.dtype, pin_memory=True),
-                        "there": torch.empty(ready.shape, dtype=ready.dtype, device=self.device),
-                        "up": torch.cuda.Event(),
-                        "used": torch.cuda.Event(),
-                    }
-                slot["up"].synchronize()
-                slot["host"].copy_(ready)
-                with torch.cuda.stream(stream):
-                    stream.wait_event(slot["used"])
-                    slot["there"].copy_(slot["host"], non_blocking=True)
-                    slot["up"].record(stream)
+                slot = free.get() or self.slot_like(ready)
+                self.send(ready, slot, stream)
                 filled.put(slot)
             filled.put(None)
 
@@ -98,24 +88,60 @@ class Bench:
             slot["used"].record()
             free.put(slot)
 
+    def by_hand_in_the_loop(self, source: Iterable[Array], make: Make | None = None) -> Iterator[Any]:
+        """The same without a thread: the next batch is filled while the GPU works on the one before."""
+        stream, slots, before = torch.cuda.Stream(self.device), [], None
+        for number, batch in enumerate(source):
+            ready = torch.from_numpy(batch) if make is None else make(batch)
+            if len(slots) < 3:
+                slots.append(self.slot_like(ready))
+            slot = slots[number % 3]
+            self.send(ready, slot, stream)
+            if before is not None:
+                torch.cuda.current_stream().wait_event(before["up"])
+                yield before["there"]
+                before["used"].record()
+            before = slot
+        if before is not None:
+            torch.cuda.current_stream().wait_event(before["up"])
+            yield before["there"]
+
+    def slot_like(self, ready: torch.Tensor) -> dict[str, Any]:
+        return {
+            "host": torch.empty(ready.shape, dtype=ready.dtype, pin_memory=True),
+            "there": torch.empty(ready.shape, dtype=ready.dtype, device=self.device),
+            "up": torch.cuda.Event(),
+            "used": torch.cuda.Event(),
+        }
+
+    @staticmethod
+    def send(ready: torch.Tensor, slot: dict[str, Any], stream: torch.cuda.Stream) -> None:
+        slot["up"].synchronize()
+        slot["host"].copy_(ready)
+        with torch.cuda.stream(stream):
+            stream.wait_event(slot["used"])
+            slot["there"].copy_(slot["host"], non_blocking=True)
+            slot["up"].record(stream)
+
     def loader(self, data: Any, workers: int) -> Iterator[Any]:
         for batch in DataLoader(data, batch_size=None, num_workers=workers, pin_memory=True):
             yield batch.to(self.device, non_blocking=True)
 
     # --- measuring ---
 
-    def each(self, batches: Iterable[Any], compute: float) -> float:
-        """Seconds for each batch, from the second one to when the GPU is done with the last."""
-        count, start = -2, 0.0
-        for batch in batches:
-            count += 1
-            if count == 0:
-                torch.cuda.synchronize()
-                start = time.perf_counter()
+    def each(self, batches: Iterable[Any], compute: float, count: int) -> float:
+        """Seconds for each batch, once what was loaded beforehand is used, until the GPU is done with the last."""
+        start, ahead = 0.0, 6
+        for number, batch in enumerate(batches, 1):
             self.total += batch.view(-1)[::4097].sum()
             self.busy(compute)
-        torch.cuda.synchronize()
-        return (time.perf_counter() - start) / (count + 1)
+            if number == ahead:
+                torch.cuda.synchronize()
+                start = time.perf_counter()
+            if number == count:
+                torch.cuda.synchronize()
+                took = time.perf_counter() - start
+        return took / (count - ahead)
 
     def alone(self, array: Array, batch: torch.Tensor) -> dict[str, float]:
         """The parts, each by itself: the link, and the loading as both sides do it."""
@@ -151,6 +177,7 @@ class Bench:
             "Stager, 4 workers": lambda: staged(source(), device=self.device, workers=4, slots=4, **options),
             "by hand": lambda: self.by_hand(source(), make),
             "by hand, 4 slots": lambda: self.by_hand(source(), make, 4),
+            "by hand, in the loop": lambda: self.by_hand_in_the_loop(source(), make),
             "tutorial": lambda: tutorial(source(), lambda batch: ready(batch).to(self.device)),
             "no overlap": lambda: (ready(batch).to(self.device) for batch in source()),
         }
@@ -182,9 +209,9 @@ class Bench:
         for _ in range(self.rounds):
             for part, took in self.alone(array, batch).items():
                 times.setdefault(part, []).append(took)
-            times.setdefault("compute", []).append(self.each([there] * count, compute))
+            times.setdefault("compute", []).append(self.each([there] * count, compute, count))
             for who, start in made.items():
-                times.setdefault(who, []).append(self.each(start(), compute))
+                times.setdefault(who, []).append(self.each(start(), compute, count))
         return {who: statistics.median(took) for who, took in times.items()}
 
     @staticmethod
@@ -210,7 +237,7 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", default="cuda:0")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     problem = cuda_problem()

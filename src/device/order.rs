@@ -1,6 +1,6 @@
 //! Order between streams and tensors, by events: nobody on the host waits.
 
-use super::{Stream, Work};
+use super::{Event, Stream, Work};
 use crate::error::Result;
 use crate::fork::Lock;
 use crate::tensor::{Access, Tensor};
@@ -25,16 +25,25 @@ impl Stream {
     /// Has whoever accesses the elements of `tensor` from now on wait until everything queued so far is done: somebody
     /// has written them on this stream. The caller does not wait.
     pub fn writes(&self, tensor: &Tensor) -> Result<()> {
-        tensor.look_back()?;
+        self.reads_and_writes(&[], std::slice::from_ref(tensor)).map(drop)
+    }
+
+    /// The same for several tensors, and for some that are read there, whose next writer waits; the event that all wait for.
+    pub(crate) fn reads_and_writes(&self, read: &[Tensor], written: &[Tensor]) -> Result<Event> {
+        read.iter().chain(written).try_for_each(Tensor::look_back)?;
         let submitted = {
             let (mut lock, mut after) = (Lock::take(), Vec::new());
-            tensor.pending(Access::Write, &mut lock, &mut after);
+            read.iter().for_each(|tensor| tensor.pending(Access::Read, &mut lock, &mut after));
+            written.iter().for_each(|tensor| tensor.pending(Access::Write, &mut lock, &mut after));
             let submitted = self.queue().submit(&mut lock, after, Work::Nothing)?;
-            tensor.busy_until(submitted.fence.clone(), Access::Write, &mut lock);
+            for (tensors, access) in [(read, Access::Read), (written, Access::Write)] {
+                for tensor in tensors {
+                    tensor.busy_until(submitted.fence.clone(), access, &mut lock);
+                }
+            }
             submitted
         };
-        submitted.carried_out();
-        Ok(())
+        Ok(submitted.carried_out())
     }
 
     /// Keeps a tensor until everything queued so far is done: it is read there by somebody who has let go of it.

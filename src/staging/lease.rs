@@ -52,6 +52,29 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
+    fn describe(&self, leaf: &Leaf<'_>) -> Result<DLTensor> {
+        Ok(DLTensor {
+            data: if packed_bytes(leaf.shape, leaf.dtype)? == 0 { null_mut() } else { self.block.data() },
+            device: self.block.device(),
+            ndim: leaf.shape.len() as i32, // at most MAX_NDIM, as `packed_bytes` has seen
+            dtype: leaf.dtype,
+            shape: leaf.shape.as_ptr().cast_mut(),
+            strides: null_mut(),
+            byte_offset: 0,
+        })
+    }
+
+    /// A tensor that keeps nothing, for copies that are to be over before the buffer is used again: those that are under
+    /// way must not look as if somebody had the batch.
+    ///
+    /// # Safety
+    ///
+    /// The buffer has room for the leaf, and is used again or given back only once the tensor is done with.
+    pub unsafe fn lend(&self, leaf: &Leaf<'_>) -> Result<Tensor> {
+        // SAFETY: promised by the caller.
+        unsafe { Tensor::wrap_foreign(&self.describe(leaf)?, DlpackFlags::empty(), None, null_mut()) }
+    }
+
     /// Gives every byte a value, once in the buffer's life.
     pub fn initialise(&self) {
         if !self.initialised.load(Ordering::Relaxed) {
@@ -128,15 +151,7 @@ impl Lease {
     }
 
     fn tensor(self: &Arc<Self>, buffer: &Buffer, leaf: &Leaf<'_>) -> Result<Tensor> {
-        let description = DLTensor {
-            data: if packed_bytes(leaf.shape, leaf.dtype)? == 0 { null_mut() } else { buffer.block.data() },
-            device: buffer.block.device(),
-            ndim: leaf.shape.len() as i32, // at most MAX_NDIM, as `packed_bytes` has seen
-            dtype: leaf.dtype,
-            shape: leaf.shape.as_ptr().cast_mut(),
-            strides: null_mut(),
-            byte_offset: 0,
-        };
+        let description = buffer.describe(leaf)?;
         let owner = Lent(self.clone());
         // SAFETY: `grow` has made the buffer large enough. It is the set's, which is given out again only when this
         // owner and all its likes are dropped.

@@ -2,7 +2,7 @@
 
 use super::lease::Lease;
 use crate::copy;
-use crate::device::copy_async;
+use crate::device::{Stream, copy_async};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result, Staging};
 use crate::tensor::{Element, Tensor};
@@ -143,13 +143,29 @@ fn upload(filled: Filled) -> Result<Filled> {
     for used in lease.set.used.iter().filter(|_| upload.waits()) {
         upload.stream.wait_event(used)?;
     }
-    for (source, destination) in host.iter().zip(&tensors) {
-        // SAFETY: the producer has given up the slot, and the destination is nobody else's.
-        unsafe { copy_async(source, destination, &upload.stream) }?;
+    // What a producer has queued into the slot comes first, and whoever looks at the tensors waits.
+    host.iter().try_for_each(|tensor| upload.stream.wait_tensor(tensor))?;
+    let queued =
+        queue(&lease, &leaves, &upload.stream).and_then(|()| upload.stream.reads_and_writes(&host, &tensors));
+    match queued {
+        Ok(done) => lease.uploaded(done),
+        Err(error) => {
+            // The memory must not be used while some of it is being copied. Where this fails as well nothing is.
+            let _ = upload.stream.synchronize();
+            return Err(error);
+        }
     }
-    let done = upload.stream.record()?;
-    lease.uploaded(done);
     Ok(Filled { tensors, names, lease })
+}
+
+/// Queues the copies of what is in a slot.
+fn queue(lease: &Lease, leaves: &[Leaf<'_>], stream: &Stream) -> Result<()> {
+    for (leaf, (host, device)) in leaves.iter().zip(lease.set.host.iter().zip(&lease.set.device)) {
+        // SAFETY: the set is used again once what comes behind the copies on the stream is done, or the stream has been
+        // waited for. The producer has given up the slot, and the destination is nobody else's.
+        unsafe { copy_async(&host.lend(leaf)?, &device.lend(leaf)?, stream) }?;
+    }
+    Ok(())
 }
 
 impl Drop for Slot {

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ SIDE = 8192
 
 
 @pytest.fixture(scope="module")
-def slow() -> np.ndarray[Any, Any]:
+def slow() -> Iterator[np.ndarray[Any, Any]]:
     array = np.zeros((SIDE, SIDE), np.float32)
     array[0, 1] = 7
-    return array.T
+    dlbridge.set_num_threads(1)  # many would be done too soon
+    yield array.T
+    dlbridge.set_num_threads(0)
 
 
 def test_the_result_waits_and_its_limit_is_kept(slow: Any) -> None:
@@ -64,11 +67,9 @@ def test_waiting_releases_the_gil(slow: Any) -> None:
 
     thread = threading.Thread(target=count)
     thread.start()
-    dlbridge.set_num_threads(1)  # many would be done too soon
     before = counted
     dlbridge.download(slow).result()
     meanwhile = counted - before
-    dlbridge.set_num_threads(0)
     over.set()
     thread.join()
     assert meanwhile > 5

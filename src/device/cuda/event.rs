@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const FLAGS: u32 = 1 | 2;
 /// How long who waits asks again and again before it sleeps: a thread that sleeps is woken some 50 microseconds late, and
 /// most copies do not take much longer than that.
-pub(super) const EAGER: Duration = Duration::from_micros(500);
+const EAGER: Duration = Duration::from_micros(200);
 /// More idle events than this are given back to the driver.
 const KEPT: usize = 1024;
 

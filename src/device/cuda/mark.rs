@@ -6,7 +6,7 @@
 //! library's own thread, and never by who only asks or whose other work comes behind.
 
 use super::context::Device;
-use super::event::{EAGER, Event};
+use super::event::Event;
 use super::host_copy::HostCopy;
 use super::stream::Lane;
 use super::under_way;
@@ -29,6 +29,9 @@ const BOUND: u8 = 1;
 /// The work is done, and some thread lets go of what it held. Others go on waiting: afterwards nothing is in use.
 const SETTLING: u8 = 2;
 const DONE: u8 = 3;
+
+/// How long [`Mark::wait_timeout`] asks without a pause: a pause is 50 microseconds longer than was asked for.
+const EAGER_WITH_LIMIT: Duration = Duration::from_millis(2);
 
 /// What work needs until it is done.
 #[derive(Default)]
@@ -268,7 +271,7 @@ impl Fence for Mark {
     }
 
     /// The driver has no such function, so it is asked again and again: at first without a pause, then with one that is
-    /// small beside what it has taken.
+    /// small beside what it has taken. Other threads may have the processor meanwhile.
     fn wait_timeout(&self, timeout: Duration) -> bool {
         let start = Instant::now();
         while !self.done() {
@@ -277,9 +280,9 @@ impl Fence for Mark {
             if left.is_zero() {
                 return false;
             }
-            match waited < EAGER {
+            match waited < EAGER_WITH_LIMIT {
                 true => std::thread::yield_now(),
-                false => std::thread::sleep(left.min(waited / 32).min(Duration::from_millis(1))),
+                false => std::thread::sleep(left.min(waited / 128).min(Duration::from_millis(1))),
             }
         }
         true

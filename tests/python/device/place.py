@@ -24,6 +24,7 @@ def torch_on_device() -> Any:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("UNAVAILABLE: torch has no CUDA device here")
+    torch.cuda.init()  # before which `is_pinned()` is False
     return torch
 
 

@@ -235,9 +235,12 @@ def test_p21_pinned_memory_is_exported_as_such_and_as_the_hosts(device: str) -> 
 def test_p21_torch_takes_pinned_memory_and_sees_that_it_is(device: str) -> None:
     torch = torch_on_device()
     pinned = dlbridge.empty_pinned(10, "float32")
+    with pytest.raises(BufferError, match="device_type: 3"):  # what torch's own import knows nothing of
+        torch.from_dlpack(pinned)
     for shared in (
         dlbridge.to_torch(pinned),
-        torch.from_dlpack(pinned, device="cpu"),
+        torch.from_dlpack(pinned.to("cpu")),
+        torch.from_dlpack(pinned.__dlpack__(dl_device=(1, 0))),
         dlbridge.to(pinned, "torch"),
     ):
         assert shared.data_ptr() == pinned.data_ptr
@@ -398,8 +401,8 @@ def test_our_work_stream_is_answered_and_comes_after_the_copies(device: str, dri
 
 
 class Fleeting(Consumer):
-    """A program with a stream that may go before what was taken for it. Blocking: it waits for the default stream, and
-    that for it, as most do that say nothing else.
+    """A program with a stream that may go before what was taken for it. Where it is blocking it waits for the
+    default stream, and that for it, as most do that say nothing else.
     """
 
     def __init__(self, driver: Any, device: str, blocking: bool) -> None:
@@ -415,10 +418,11 @@ class Fleeting(Consumer):
         self.handle = 0
 
     def finish(self) -> None:
-        if self.handle:
-            return super().finish()
         with self.current():
-            self.call("cuCtxSynchronize")
+            if self.handle:
+                self.call("cuStreamSynchronize", ctypes.c_void_p(self.handle))
+            else:
+                self.call("cuCtxSynchronize")
 
 
 def consumer_on(stream: str, driver: Any, device: str) -> Consumer:
