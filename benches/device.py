@@ -53,11 +53,12 @@ class Driver:
     def up(self, to: int, source: int, size: int) -> None:
         to_, from_ = ctypes.c_uint64(to), ctypes.c_void_p(source)
         self.call("cuMemcpyHtoDAsync_v2", to_, from_, ctypes.c_size_t(size), self.stream)
-        self.call("cuStreamSynchronize", self.stream)
 
     def down(self, to: int, source: int, size: int) -> None:
         to_, from_ = ctypes.c_void_p(to), ctypes.c_uint64(source)
         self.call("cuMemcpyDtoHAsync_v2", to_, from_, ctypes.c_size_t(size), self.stream)
+
+    def wait(self) -> None:
         self.call("cuStreamSynchronize", self.stream)
 
     def model(self) -> str:
@@ -109,23 +110,39 @@ class Bench:
         self.torch.cuda.current_stream().synchronize()
         return x
 
-    def pinned(self, size: int) -> dict[str, tuple[Row, int, str]]:
-        """Both ways from pinned memory, whose own it is."""
-        driver, torch = self.driver, self.torch
+    def pinned(self, size: int, times: int, goal: str) -> dict[str, tuple[Row, int, str]]:
+        """Both ways from pinned memory, whose own it is: so many transfers, then one wait."""
+        driver, torch, stream = self.driver, self.torch, self.stream
         own = dlbridge.empty_pinned(size, "uint8")
         own.numpy()[:] = np.random.default_rng(size).integers(0, 255, size, np.uint8)
         there = self.arrived(own)
-        up: Row = {"dlbridge": lambda: self.arrived(own)}
-        down: Row = {"dlbridge": lambda: dlbridge.download(there, stream=self.stream).result()}
-        up["bare driver"] = lambda: driver.up(there.data_ptr, own.data_ptr, size)
-        down["bare driver"] = lambda: driver.down(own.data_ptr, there.data_ptr, size)
+
+        def ours(transfer: Callable[..., Any], x: Any) -> Any:
+            made = [transfer(x) for _ in range(times)]
+            stream.record().wait()
+            return made
+
+        def bare(transfer: Callable[..., None], to: int, source: int) -> None:
+            for _ in range(times):
+                transfer(to, source, size)
+            driver.wait()
+
+        def torchs(to: Any, source: Any) -> None:
+            for _ in range(times):
+                to.copy_(source, non_blocking=True)
+            torch.cuda.current_stream().synchronize()
+
+        up: Row = {"dlbridge": lambda: ours(lambda x: dlbridge.upload(x, self.device, stream=stream), own)}
+        down: Row = {"dlbridge": lambda: ours(lambda x: dlbridge.download(x, stream=stream), there)}
+        up["bare driver"] = lambda: bare(driver.up, there.data_ptr, own.data_ptr)
+        down["bare driver"] = lambda: bare(driver.down, own.data_ptr, there.data_ptr)
         if torch:
             theirs = torch.empty(size, dtype=torch.uint8, pin_memory=True).random_()
             on_device = theirs.to(self.device)
-            up["torch copy_(non_blocking)"] = lambda: self.synced(on_device.copy_(theirs, non_blocking=True))
-            down["torch copy_(non_blocking)"] = lambda: self.synced(theirs.copy_(on_device, non_blocking=True))
-        goal = "0.98 of the bare loop's bandwidth"
-        return {f"pinned H2D, {text(size)}": (up, size, goal), f"pinned D2H, {text(size)}": (down, size, goal)}
+            up["torch copy_(non_blocking)"] = lambda: torchs(on_device, theirs)
+            down["torch copy_(non_blocking)"] = lambda: torchs(theirs, on_device)
+        name = text(size) if times == 1 else f"{times} of {text(size)}"
+        return {f"pinned H2D, {name}": (up, times * size, goal), f"pinned D2H, {name}": (down, times * size, goal)}
 
     def pageable(self, array: Any, name: str, goal: str) -> dict[str, tuple[Row, int, str]]:
         """From an array as it is; torch as people write it, and with the copy it makes first spelled out."""
@@ -174,7 +191,9 @@ class Bench:
         side = 4096 if not self.driver.is_standin else 512
         rows: dict[str, tuple[Row, int, str]] = {}
         for size in sizes:
-            rows |= self.pinned(size * MIB + (12_345 if size == 3 else 0))
+            bytes_ = size * MIB + (12_345 if size == 3 else 0)
+            rows |= self.pinned(bytes_, 1, "none: one transfer, until it is seen to be there")
+            rows |= self.pinned(bytes_, 4, "0.98 of the bare loop's bandwidth")
         wide = random.random((side, side), np.float32)
         rows |= self.pageable(wide, f"pageable upload, {text(wide.nbytes)}", "1.5x torch's .to")
         odd = random.random((side // 2 + 11, 1003), np.float32)
@@ -214,9 +233,9 @@ def show(name: str, times: dict[str, float], size: int, goal: str) -> None:
         print(f"    {who:<32}{took:>12.1f} us {speed} {ratio}")
 
 
-def report(device: str, driver: Driver, results: dict[str, Any], folder: Path) -> Path:
+def report(device: str, driver: Driver, results: dict[str, Any], folder: Path, kind: str = "gpu") -> Path:
     model, now = driver.model(), datetime.datetime.now(datetime.timezone.utc)
-    path = folder / f"gpu-{re.sub(r'[^A-Za-z0-9]+', '-', model).strip('-')}-{now:%Y-%m-%d}.json"
+    path = folder / f"{kind}-{re.sub(r'[^A-Za-z0-9]+', '-', model).strip('-')}-{now:%Y-%m-%d}.json"
     folder.mkdir(parents=True, exist_ok=True)
     said = {
         "model": model,

@@ -2,12 +2,10 @@
 
 use super::level::Level;
 use super::plan::Axis;
-use super::stream;
+use super::stream::{self, STREAMED};
 
 /// Runs shorter than this are not worth a call of the C library's copy.
 const SHORT: usize = 64;
-/// Runs shorter than this are not worth going past the caches: their ends go the usual way.
-const STREAMED: usize = 4096;
 
 /// Copies `run` bytes for every turn of `axis`; `streaming` past the caches.
 ///

@@ -30,7 +30,7 @@ pub use cast::{Casting, cast, cast_into, plan_cast};
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
 pub use level::{complaint as simd_complaint, simd_level};
 pub(crate) use movement::carry_out_bytes;
-pub(crate) use stack::common_dtype;
+pub(crate) use stack::batch_shape;
 pub use stack::{Layout, StackOptions, stack, stack_into};
 pub use tensors::{Options, Order, Report, copy, new, new_with, plan, plan_new};
 pub(crate) use tensors::{carry_out, check_match};

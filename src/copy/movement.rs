@@ -11,6 +11,7 @@ use super::stepped;
 use super::stream;
 use super::threads;
 use super::transposed::{self, Plane};
+use crate::dlpack::DLDevice;
 use crate::error::Result;
 use std::ffi::CStr;
 
@@ -69,8 +70,11 @@ pub(crate) struct Movement {
 
 /// From how many bytes on transposes go past the caches: sooner than copies, for their lines are far apart.
 const STREAMED_TRANSPOSE: usize = 8 << 20;
-/// From how many bytes on plain copies are shared out: below it one thread is done before another has come.
-pub(super) const SHARED_COPY: usize = 4 << 20;
+/// From how many bytes on plain copies are shared out: below it one thread is done before another has come. Among many
+/// threads that is sooner.
+pub(super) fn shared_copy() -> usize {
+    ((8 << 20) / threads::num_threads()).clamp(1 << 20, 4 << 20)
+}
 
 /// Runs up to this length are turned round by shuffles within a register.
 const REVERSED_RUN: usize = 8;
@@ -98,7 +102,7 @@ impl Movement {
     /// So many bytes that are one run on both sides, and too few to be shared out; `None` where they are not.
     pub fn of_run(bytes: usize) -> Option<Movement> {
         let nest = Nest { axes: Vec::new(), offsets: [0; 2] };
-        (1..SHARED_COPY).contains(&bytes).then_some(Movement {
+        (1..shared_copy()).contains(&bytes).then_some(Movement {
             kernel: Kernel::Contiguous,
             item: bytes,
             nest,
@@ -178,7 +182,7 @@ impl Movement {
     pub fn chunks(&self) -> usize {
         match self.kernel {
             Kernel::Nothing | Kernel::Bits { .. } => 1,
-            Kernel::Contiguous if self.bytes() < SHARED_COPY => 1,
+            Kernel::Contiguous if self.bytes() < shared_copy() => 1,
             // Long runs of rows, which are read and written in whole lines.
             Kernel::Transposed { .. } => threads::chunks_for(self.bytes()).min(4 * threads::num_threads()),
             _ => threads::chunks_for(self.bytes()),
@@ -218,7 +222,8 @@ impl Movement {
         unsafe { self.carry_out_among(self.bytes(), level, from, to) }
     }
 
-    /// The same for one of several movements that write so many bytes `together`.
+    /// The same for one of several movements that write so many bytes `together`, or to memory where they count for more:
+    /// [`stream::weight`].
     ///
     /// # Safety
     ///
@@ -255,7 +260,7 @@ impl Movement {
     }
 }
 
-/// Copies bytes from one layout to another: for each side where it begins, and its steps in bytes.
+/// Copies bytes from one layout to another, in memory of `place`: for each side where it begins, and its steps in bytes.
 ///
 /// # Safety
 ///
@@ -264,9 +269,12 @@ pub(crate) unsafe fn carry_out_bytes(
     shape: &[i64],
     (from, from_steps): (*const u8, &[i64]),
     (to, to_steps): (*mut u8, &[i64]),
+    place: DLDevice,
 ) -> Result<()> {
+    let movement = Movement::new(shape, from_steps, to_steps, 1, 1);
+    let together = stream::weight(movement.bytes(), place);
     // SAFETY: promised by the caller; the level is what the machine has.
-    unsafe { Movement::new(shape, from_steps, to_steps, 1, 1).carry_out(level(), from, to) }
+    unsafe { movement.carry_out_among(together, level(), from, to) }
 }
 
 /// Where the elements with indices 0 are, in the source and in the destination.

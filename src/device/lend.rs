@@ -1,21 +1,32 @@
 //! Memory of a device that somebody else works on, who may let go of it before the device is done.
 
 use super::own::known;
-use super::{Stream, cuda};
+use super::{Event, Stream, cuda};
 use crate::dlpack::{DLDevice, DLDeviceType, DLManagedTensorVersioned};
 use crate::error::Result;
 use crate::tensor::{LetGo, Tensor, let_go_by};
 use std::ffi::c_void;
 use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
+
+/// Owns memory that is used again and again, and remembers what is under way on it.
+pub(crate) trait Lender: Send + Sync {
+    /// The memory is not to be used again before `event` is done.
+    fn used_until(&self, event: Event);
+}
+
+/// The owner of a tensor whose memory need not be kept for those who have let go of it: its lender is told.
+pub(crate) struct Lent(pub Arc<dyn Lender>);
 
 /// From now on it is seen to, for every export of what is on a CUDA device.
 pub(super) fn watch() {
     let_go_by(|tensor| let_go(tensor, None));
 }
 
-/// Somebody lets go of a tensor, who may have queued work on it: the memory stays until that is done. It is waited for on the
-/// stream that was `named`, on the default stream, which comes after every stream that does not stand apart, and on the
-/// library's own, which does and is the one that the exchange table names. Others are their owner's to wait for.
+/// Somebody lets go of a tensor, who may have queued work on it: until that is done the memory stays, or its lender does
+/// not use it again. It is waited for on the stream that was `named`, on the default stream, which comes after every stream
+/// that does not stand apart, and on the library's own, which does and is the one that the exchange table names. Others are
+/// their owner's to wait for.
 pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
     let device = tensor.device();
     if device.device_type != DLDeviceType::CUDA || tensor.size() == 0 {
@@ -25,7 +36,10 @@ pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
     let default = unsafe { Stream::from_native(device, null_mut()) };
     let kept = default.and_then(|default| {
         let streams = [Some(default), known(device), named.cloned()];
-        streams.into_iter().flatten().try_for_each(|stream| stream.keeps(tensor))
+        streams.into_iter().flatten().try_for_each(|stream| match tensor.owner::<Lent>() {
+            Some(Lent(lender)) => stream.record_now().map(|event| lender.used_until(event)),
+            None => stream.out_of_turn()?.keeps(tensor),
+        })
     });
     if kept.is_err() {
         // In a child of a fork the memory is the parent's. Otherwise there is no thread to keep it: better lost than used.
@@ -34,25 +48,41 @@ pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
 }
 
 /// What is to be done when a consumer lets go that works on a stream of this handle; `None` where that is what is done for
-/// every consumer, as the default stream comes after that one.
+/// every consumer, as the default stream comes after that one. The stream may be destroyed before.
 ///
 /// # Safety
 ///
-/// `handle` is a stream of the device, and lives until the consumer lets go unless it waits for the default stream.
+/// `handle` is a stream of the device.
 pub(crate) unsafe fn on_native(device: DLDevice, handle: *mut c_void) -> Result<Option<LetGo>> {
     // SAFETY: promised by the caller.
     if !unsafe { cuda::stands_apart(device.device_id, handle) }? {
         return Ok(None);
     }
-    let handle = handle as usize;
-    Ok(Some(Box::new(move |tensor| {
-        // SAFETY: promised by the caller.
-        let named = unsafe { Stream::from_native(device, handle as *mut c_void) };
-        let_go(tensor, named.ok().as_ref());
+    Ok(Some(Box::new(|tensor| {
+        let_go(tensor, None);
+        // A lender was told itself which stream its memory is used on.
+        if tensor.owner::<Lent>().is_none() && cuda::keep_until_idle(tensor).is_err() {
+            std::mem::forget(tensor.clone());
+        }
     })))
 }
 
 impl Stream {
+    /// An event that is done when everything that the driver was given so far is: for who lets go, with locks held perhaps
+    /// that somebody needs whose turn it is on this stream.
+    pub(crate) fn record_now(&self) -> Result<Event> {
+        self.out_of_turn()?.record()
+    }
+
+    /// The same stream of the driver, with turns of its own.
+    fn out_of_turn(&self) -> Result<Stream> {
+        match self.native() {
+            // SAFETY: the stream is used before `self` goes.
+            Some(native) => unsafe { Stream::from_native(self.device(), native) },
+            None => Ok(self.clone()),
+        }
+    }
+
     /// Exports a tensor for a consumer that works on this stream, until it lets go: what is queued here from now on waits for
     /// the copies into the memory, and the memory is not used again before what was queued here when the deleter is called.
     ///

@@ -39,7 +39,7 @@ mod tests;
 
 pub use copy::copy_async;
 pub use event::Event;
-pub(crate) use lend::{let_go, on_native};
+pub(crate) use lend::{Lender, Lent, let_go, on_native};
 pub use memory::{device_allocator, pinned_allocator};
 pub(crate) use own::drives_cuda;
 pub use own::own_stream;

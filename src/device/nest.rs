@@ -1,6 +1,7 @@
 //! A copy between two layouts as one loop nest over runs of bytes. Pure: who moves the runs is a device's business.
 
 use crate::copy;
+use crate::dlpack::DLDevice;
 use crate::error::Result;
 use crate::tensor::{Tensor, dtype};
 
@@ -133,12 +134,12 @@ impl Nest {
         (into.ordered(Side::To), out.ordered(Side::From))
     }
 
-    /// Makes the copy, on the host.
+    /// Makes the copy, on the host, into memory of `place`.
     ///
     /// # Safety
     ///
     /// Both sides of the nest lie in host memory and share none; nobody else accesses either.
-    pub unsafe fn carry_out(&self) -> Result<()> {
+    pub unsafe fn carry_out(&self, place: DLDevice) -> Result<()> {
         let run = Axis { extent: self.run, from: 1, to: 1 };
         let axes: Vec<Axis> = self.axes.iter().copied().chain([run]).collect();
         let of_each = |value: fn(&Axis) -> i64| axes.iter().map(value).collect::<Vec<_>>();
@@ -148,7 +149,9 @@ impl Nest {
             of_each(|axis| axis.to as i64),
         );
         // SAFETY: promised by the caller; a loop's turns in the destination share no byte, as its elements share none.
-        unsafe { copy::carry_out_bytes(&shape, (self.from as *const u8, &from), (self.to as *mut u8, &to)) }
+        unsafe {
+            copy::carry_out_bytes(&shape, (self.from as *const u8, &from), (self.to as *mut u8, &to), place)
+        }
     }
 
     /// The addresses from the lowest byte that is read to one past the highest.

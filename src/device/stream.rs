@@ -54,7 +54,13 @@ impl Stream {
     ///
     /// `handle` is a stream of that device, and lives as long as the result and its clones.
     pub unsafe fn from_native(device: DLDevice, handle: *mut c_void) -> Result<Stream> {
-        check_device(device)?;
+        check_device(device).map_err(|error| match error {
+            // No other device has a stream like that, either.
+            Error::Transfer(Transfer::NoDevice { device, why }) => {
+                Error::Transfer(Transfer::NoForeign { device, why })
+            }
+            error => error,
+        })?;
         let device = device::check(device)?;
         if device.device_type != DLDeviceType::CUDA {
             let device = device::Name(device).to_string();

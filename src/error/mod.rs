@@ -1,6 +1,7 @@
 //! What can go wrong, and the words for it: what is wrong, with the values, then the call that mends it.
 
 mod allocation;
+mod argument;
 mod compare;
 mod driver;
 mod kind;
@@ -11,6 +12,7 @@ mod staging;
 mod transfer;
 
 pub use allocation::Allocation;
+pub use argument::Argument;
 pub use compare::Compare;
 pub use driver::Driver;
 pub use kind::Kind;
@@ -100,6 +102,8 @@ pub enum Error {
     Compare(Compare),
     Stack(Stack),
     Cast(Cast),
+    // What is wrong with an argument of a Python call that is not `x`
+    Argument(Argument),
     Python { who: &'static str, words: String },
     Panic { words: String },
 }
@@ -159,6 +163,7 @@ impl Error {
             Compare(compare) => compare.kind(),
             Stack(stack) => stack.kind(),
             Cast(cast) => cast.kind(),
+            Argument(argument) => argument.kind(),
             Python { .. } => Kind::Python,
             Panic { .. } => Kind::Internal,
         }
@@ -306,7 +311,7 @@ impl fmt::Display for Error {
             UnknownDtype { dtype } => {
                 write!(
                     f,
-                    "{dtype} is unknown, so its elements cannot be accessed; reinterpret it first (dlb_tensor_reinterpret; Tensor::reinterpret() in Rust)"
+                    "{dtype} is unknown, so its elements cannot be accessed; reinterpret it first (dlb_tensor_reinterpret; Tensor::reinterpret() in Rust, x.view(dtype) in Python)"
                 )
             }
             Misaligned { address, alignment, dtype } => write!(
@@ -343,6 +348,9 @@ impl fmt::Display for Error {
             Allocation(allocation) => allocation.fmt(f),
             Unavailable { what } => f.write_str(what),
             Capsule { words } => f.write_str(words),
+            NotAnArray { type_name } if type_name == "Future" => {
+                f.write_str("x is of type Future, which has an array once it is done; pass x.result()")
+            }
             NotAnArray { type_name } => write!(
                 f,
                 "x is of type {type_name}, which is no DLPack producer: it has neither __dlpack__ nor a buffer and is no DLPack capsule; pass an array, for example numpy.asarray(x)"
@@ -354,6 +362,7 @@ impl fmt::Display for Error {
             Compare(compare) => compare.fmt(f),
             Stack(stack) => stack.fmt(f),
             Cast(cast) => cast.fmt(f),
+            Argument(argument) => argument.fmt(f),
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }

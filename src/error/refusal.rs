@@ -74,6 +74,10 @@ impl fmt::Display for Refusal {
             NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x), or dlbridge.empty(shape, dtype)"),
             Signature { words } => f.write_str(words),
             UnknownReadOnly { given } => write!(f, "readonly is {given:?}; pass \"error\", \"copy\" or \"alias\""),
+            UnknownDevice { given } if FRAMEWORKS.contains(&given.as_str()) => write!(
+                f,
+                "device is {given:?}, which is a framework; call dlbridge.to(x, {given:?}), or pass a device such as \"cpu\" or \"cuda:0\""
+            ),
             UnknownDevice { given } => write!(
                 f,
                 "device is {given:?}, which DLPack does not know; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
@@ -161,6 +165,10 @@ impl fmt::Display for Refusal {
         }
     }
 }
+
+/// What is given as a device now and then, and names what `dlbridge.to` goes to.
+const FRAMEWORKS: [&str; 10] =
+    ["numpy", "np", "torch", "pytorch", "jax", "cupy", "tensorflow", "tf", "paddle", "mlx"];
 
 /// What makes numbers of an array of this dtype of NumPy's.
 fn numbers_of(dtype: &str) -> &'static str {

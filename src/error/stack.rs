@@ -1,5 +1,6 @@
 //! Why arrays are not stacked into one batch.
 
+use super::argument::of_argument;
 use super::{Error, Kind};
 use std::fmt;
 
@@ -19,7 +20,6 @@ pub enum Stack {
     Channels { what: &'static str, given: usize, channels: usize },
     Beyond { what: &'static str, value: String },
     Values { from: String, to: String, casting: &'static str },
-    UnknownFramework { given: String },
 }
 
 impl Stack {
@@ -34,9 +34,13 @@ impl Stack {
 }
 
 impl Error {
-    /// What is wrong with an array of a batch; of any other error itself.
+    /// What is wrong with an array of a batch, or with an argument; of any other error itself.
     pub(crate) fn of_one_array(&self) -> &Error {
-        if let Error::Stack(Stack::Array { cause, .. }) = self { cause.of_one_array() } else { self }
+        match self {
+            Error::Stack(Stack::Array { cause, .. }) => cause.of_one_array(),
+            Error::Argument(argument) => argument.cause().map_or(self, Error::of_one_array),
+            _ => self,
+        }
     }
 }
 
@@ -45,7 +49,9 @@ impl fmt::Display for Stack {
         use Stack::*;
         match self {
             Empty => f.write_str("there are no arrays to stack; pass at least one"),
-            Array { index, cause } => write!(f, "array {index}: {cause}"),
+            Array { index, cause } => {
+                write!(f, "array {index}: {}", of_argument(&cause.to_string(), &format!("arrays[{index}]")))
+            }
             Shape { have, first } => write!(
                 f,
                 "its shape is {have:?} and that of array 0 is {first:?}; make all of one shape, or leave it out"
@@ -82,9 +88,6 @@ impl fmt::Display for Stack {
                 f,
                 "values of {from} do not fit what they become on the way to {to}, which casting=\"{casting}\" refuses; pass \"saturate\" to clamp them, or \"unsafe\""
             ),
-            UnknownFramework { given } => {
-                write!(f, "as_ is {given}; pass \"numpy\" or \"torch\", or leave it out for a Tensor")
-            }
         }
     }
 }

@@ -21,7 +21,7 @@ pub enum Staging {
     Aborted { reason: String },
     NoSlot { nanoseconds: u64, held: Vec<u64> },
     NoBatch { nanoseconds: u64 },
-    Held { batches: Vec<u64>, most: usize },
+    Held { batches: Vec<u64>, most: usize, keep: usize },
     BeforeFork,
 }
 
@@ -108,10 +108,11 @@ impl fmt::Display for Staging {
                 "no batch was ready within {} ms; wait again, or longer",
                 milliseconds(*nanoseconds)
             ),
-            Held { batches, most } => write!(
+            Held { batches, most, keep } => write!(
                 f,
-                "all {most} batches that the ring may have memory for are still held (numbers {}), so there is none for the next; drop their tensors and views, copy what is to stay, or let more be kept (keep)",
-                listed(batches)
+                "all {most} batches that the ring may have memory for are still held (numbers {}), so there is none for the next; drop their tensors and views, copy what is to stay, or make it with a larger keep than {keep}, such as keep={}",
+                listed(batches),
+                2 * (*keep).max(8)
             ),
             BeforeFork => f.write_str(
                 "the ring was made before this process forked, and its threads stayed in the parent; make a new one in the child",

@@ -21,6 +21,7 @@ pub enum Transfer {
     OwnThread,
     NoThread { words: String },
     NoDevice { device: String, why: String },
+    NoForeign { device: String, why: String },
     StreamBeforeFork,
     EventBeforeFork,
 }
@@ -39,7 +40,9 @@ impl Transfer {
             | Scattered { .. }
             | NativeStream { .. } => Kind::Unsupported,
             Timeout { .. } => Kind::Timeout,
-            NoThread { .. } | NoDevice { .. } | StreamBeforeFork | EventBeforeFork => Kind::Unavailable,
+            NoThread { .. } | NoDevice { .. } | NoForeign { .. } | StreamBeforeFork | EventBeforeFork => {
+                Kind::Unavailable
+            }
         }
     }
 }
@@ -83,7 +86,7 @@ impl fmt::Display for Transfer {
             ),
             NativeStream { device } => write!(
                 f,
-                "{device} has no native streams, its streams are threads of this library; make one with dlb_stream_create"
+                "{device} has no native streams, its streams are threads of this library; make one with dlbridge.Stream() (dlb_stream_create in C)"
             ),
             Timeout { nanoseconds } => write!(
                 f,
@@ -97,7 +100,13 @@ impl fmt::Display for Transfer {
                 f,
                 "the thread of the stream could not be started ({words}); release streams that are no longer used"
             ),
-            NoDevice { device, why } => write!(f, "there are no streams on {device} here: {why}; pass cpu"),
+            NoDevice { device, why } => {
+                write!(f, "there are no streams on {device} here: {why}; pass \"cpu\" (kDLCPU in C)")
+            }
+            NoForeign { device, why } => write!(
+                f,
+                "there are no streams on {device} here: {why}; make one on the host, with dlbridge.Stream() (dlb_stream_create in C)"
+            ),
             StreamBeforeFork => f.write_str(
                 "the stream was made before this process forked, and its thread stayed in the parent; create a new stream in the child",
             ),

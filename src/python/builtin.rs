@@ -53,37 +53,88 @@ impl Arguments {
         keywords: [&'static str; K],
     ) -> Result<([Object; N], [Object; K])> {
         if self.count != N as isize {
-            return Err(Error::Refused(Refusal::Signature {
-                words: format!(
-                    "{function}() takes {N} positional-only argument{} but {} were given",
-                    if N == 1 { "" } else { "s" },
-                    self.count
-                ),
-            }));
+            return Err(wrong_count(function, N, "positional-only ", self.count));
         }
-        // SAFETY: CPython passes `count` values, and one more for each name.
-        let value = |index: usize| unsafe { *self.values.add(index) };
-        let positional = std::array::from_fn(value);
+        let mut positional = std::array::from_fn(|index| self.value(index));
         let mut named = [null_mut(); K];
-        if !self.names.is_null() {
-            // SAFETY: the GIL is held, and names are a tuple of strings.
-            let count = unsafe { (gil.api.PyTuple_Size)(self.names) };
-            for index in 0..count {
-                // SAFETY: as above; a borrowed reference.
-                let name = unsafe { (gil.api.PyTuple_GetItem)(self.names, index) };
-                let place = gil.position(name, &keywords).ok_or_else(|| {
-                    Error::Refused(Refusal::Signature {
-                        words: format!(
-                            "{function}() got an unexpected keyword argument '{}'",
-                            gil.text(name)
-                        ),
-                    })
-                })?;
-                named[place] = value(N + index as usize);
-            }
-        }
+        self.read_names(gil, function, ([""; N], &mut positional), (keywords, &mut named))?;
         Ok((positional, named))
     }
+
+    /// As [`Arguments::parse`], but that the positional arguments may be given by these names too, where they have one;
+    /// NULL stands for what is not given, and is for the caller to refuse.
+    #[inline]
+    pub fn parse_by_name<const N: usize, const K: usize>(
+        &self,
+        gil: &Gil,
+        function: &'static str,
+        names: [&'static str; N],
+        keywords: [&'static str; K],
+    ) -> Result<([Object; N], [Object; K])> {
+        let count = self.count as usize;
+        if count > N {
+            return Err(wrong_count(function, N, "", self.count));
+        }
+        let given = |index| if index < count { self.value(index) } else { null_mut() };
+        let mut positional = std::array::from_fn(given);
+        let mut named = [null_mut(); K];
+        self.read_names(gil, function, (names, &mut positional), (keywords, &mut named))?;
+        Ok((positional, named))
+    }
+
+    /// One of the values, of which there are `count`, and one more for each name.
+    #[inline]
+    fn value(&self, index: usize) -> Object {
+        // SAFETY: CPython passes that many.
+        unsafe { *self.values.add(index) }
+    }
+
+    /// Puts what was passed by name in its place.
+    #[inline]
+    fn read_names<const N: usize, const K: usize>(
+        &self,
+        gil: &Gil,
+        function: &'static str,
+        (names, positional): ([&'static str; N], &mut [Object; N]),
+        (keywords, named): ([&'static str; K], &mut [Object; K]),
+    ) -> Result<()> {
+        if self.names.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the GIL is held, and names are a tuple of strings.
+        let count = unsafe { (gil.api.PyTuple_Size)(self.names) };
+        for index in 0..count {
+            // SAFETY: as above; a borrowed reference.
+            let name = unsafe { (gil.api.PyTuple_GetItem)(self.names, index) };
+            let value = self.value(self.count as usize + index as usize);
+            if let Some(place) = gil.position(name, &keywords) {
+                named[place] = value;
+                continue;
+            }
+            let name = gil.text(name);
+            match names.iter().position(|&known| known == name && !known.is_empty()) {
+                Some(place) if positional[place].is_null() => positional[place] = value,
+                Some(_) => {
+                    return Err(refused(format!("{function}() got multiple values for argument '{name}'")));
+                }
+                None => {
+                    return Err(refused(format!("{function}() got an unexpected keyword argument '{name}'")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A call that does not fit the function.
+pub(super) fn refused(words: String) -> Error {
+    Error::Refused(Refusal::Signature { words })
+}
+
+#[cold]
+fn wrong_count(function: &str, takes: usize, kind: &str, count: isize) -> Error {
+    let (plural, verb) = (if takes == 1 { "" } else { "s" }, if count == 1 { "was" } else { "were" });
+    refused(format!("{function}() takes {takes} {kind}argument{plural} but {count} {verb} given"))
 }
 
 impl Gil {

@@ -1,14 +1,15 @@
 //! `cast`, and `dtype=` of the functions that convert: another dtype where it is asked for, with what was lost.
 
 use super::api::Object;
-use super::builtin::Arguments;
+use super::builtin::{Arguments, refused};
 use super::copy::long;
 use super::gil::{Gil, Owned};
 use super::import::tensor_from;
 use super::module;
 use super::object;
+use super::out::Out;
 use super::version::wrote;
-use super::wanted::read_dtype;
+use super::wanted::{needed_dtype, read_dtype};
 use crate::copy::{self, Casting, LossReport};
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, Result};
@@ -82,29 +83,40 @@ impl Request {
     }
 }
 
-/// `cast(x, dtype, *, casting="same_kind", out=None, report=False)`.
+/// `cast(x, /, dtype=None, *, casting="same_kind", out=None, report=False)`.
 pub(super) fn cast(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source, dtype], [casting, out, report]) =
-        arguments.parse(gil, "cast", ["casting", "out", "report"])?;
+        arguments.parse_by_name(gil, "cast", ["", "dtype"], ["casting", "out", "report"])?;
+    let (dtype, out) = (gil.given(dtype), gil.given(out));
+    if source.is_null() || (dtype.is_none() && out.is_none()) {
+        return Err(refused("cast() needs an array and a dtype; call cast(x, \"float32\")".into()));
+    }
     let request = Request::read(gil, casting, report)?;
-    let (source, dtype) = (tensor_from(gil, source)?, read_dtype(gil, dtype)?);
-    let Some(out) = gil.given(out) else {
+    let source = tensor_from(gil, source)?;
+    let asked = dtype.map(|dtype| read_dtype(gil, dtype)).transpose()?;
+    // Without a dtype it is for `out` to say which.
+    let dtype = asked.unwrap_or(source.dtype());
+    let Some(out) = out else {
         let (made, report) = request.cast(gil, &source, dtype, None)?;
         let made = gil.own(object::wrap(gil, made)?).ok_or_else(|| gil.exception())?;
         return request.answer(gil, made, report);
     };
-    let place = tensor_from(gil, out)?;
-    place.check_dtype(dtype)?;
-    let done = request.cast(gil, &source, dtype, Some(&place));
-    let (_, report) = wrote(gil, out, done)?;
+    let wanted = Out { shape: source.shape(), dtype };
+    let place = wanted.read(gil, out)?;
+    if asked.is_some() {
+        wanted.check_dtype(&place)?;
+    }
+    let done = request.cast(gil, &source, place.dtype(), Some(&place));
+    let (_, report) = wrote(gil, out, wanted.check(done))?;
     request.answer(gil, gil.share(out), report)
 }
 
 /// `Tensor.astype(dtype, *, casting="same_kind", report=False)`.
 pub(super) fn astype(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
-    let ([dtype], [casting, report]) = arguments.parse(gil, "astype", ["casting", "report"])?;
+    let ([dtype], [casting, report]) =
+        arguments.parse_by_name(gil, "astype", ["dtype"], ["casting", "report"])?;
     let request = Request::read(gil, casting, report)?;
-    let (made, report) = request.cast(gil, tensor, read_dtype(gil, dtype)?, None)?;
+    let (made, report) = request.cast(gil, tensor, needed_dtype(gil, "astype", dtype)?, None)?;
     let made = gil.own(object::wrap(gil, made)?).ok_or_else(|| gil.exception())?;
     request.answer(gil, made, report)
 }

@@ -1,11 +1,11 @@
 //! `equal` and `allclose`.
 
 use super::api::Object;
-use super::builtin::Arguments;
+use super::builtin::{Arguments, refused};
 use super::gil::{Gil, Owned};
 use super::import::tensor_from;
 use crate::copy::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Argument, Error, Result};
 use crate::guard::foreign;
 use crate::tensor::Tensor;
 use std::ffi::{c_int, c_longlong, c_ulonglong};
@@ -27,15 +27,17 @@ pub(super) fn allclose(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([a, b], [rtol, atol, equal_nan, report]) =
         arguments.parse(gil, "allclose", ["rtol", "atol", "equal_nan", "report"])?;
     let default = Tolerance::default();
-    let tolerance =
-        Tolerance { rtol: gil.float_or(rtol, default.rtol)?, atol: gil.float_or(atol, default.atol)? };
+    let tolerance = Tolerance {
+        rtol: gil.float_or(rtol, "rtol", default.rtol)?,
+        atol: gil.float_or(atol, "atol", default.atol)?,
+    };
     let options =
         CompareOptions { rule: Rule::Close(tolerance), equal_nan: flag(gil, equal_nan)?, strict: false };
     compare(gil, [a, b], options, flag(gil, report)?)
 }
 
 fn compare(gil: &Gil, [a, b]: [Object; 2], options: CompareOptions, report: bool) -> Result<Object> {
-    let (a, b) = (tensor_from(gil, a)?, tensor_from(gil, b)?);
+    let (a, b) = (read(gil, a, "a")?, read(gil, b, "b")?);
     gil.settle_tensor(&a)?;
     gil.settle_tensor(&b)?;
     if report {
@@ -47,6 +49,14 @@ fn compare(gil: &Gil, [a, b]: [Object; 2], options: CompareOptions, report: bool
     let equal = gil.unless_short(&[&a, &b], || unsafe { a.equal(&b, options) })?;
     // SAFETY: the GIL is held.
     Ok(unsafe { (gil.api.PyBool_FromLong)(equal.into()) })
+}
+
+/// One of the two; an error about it names it.
+fn read(gil: &Gil, array: Object, name: &'static str) -> Result<Tensor> {
+    tensor_from(gil, array).map_err(|error| match error {
+        Error::Python { .. } => error,
+        error => Error::Argument(Argument::Array { name, cause: Box::new(error) }),
+    })
 }
 
 /// A flag that was passed and is true.
@@ -62,15 +72,17 @@ impl Gil {
     }
 
     /// A float argument that was passed, else `default`.
-    pub(super) fn float_or(&self, argument: Object, default: f64) -> Result<f64> {
+    pub(super) fn float_or(&self, argument: Object, name: &str, default: f64) -> Result<f64> {
         let Some(given) = self.given(argument) else { return Ok(default) };
         // SAFETY: the GIL is held; -1 may be a value or an error.
         let value = unsafe { (self.api.PyFloat_AsDouble)(given) };
         // SAFETY: as above.
         if value == -1.0 && !unsafe { (self.api.PyErr_Occurred)() }.is_null() {
             if self.catch(self.api.PyExc_TypeError) || self.catch(self.api.PyExc_OverflowError) {
-                let words = format!("{} is no number that a float holds", self.text(given));
-                return Err(Error::Refused(Refusal::Signature { words }));
+                let text = self.utf8(given).map_or_else(|| self.text(given), |text| format!("{text:?}"));
+                return Err(refused(format!(
+                    "{name} is {text}, no number that a float holds; pass a number, such as 0.1"
+                )));
             }
             return Err(self.exception());
         }

@@ -13,7 +13,7 @@ use super::torch::Torch;
 use super::transfer::moved;
 use super::wanted::{device_of, other_dtype, read_dtype};
 use crate::copy::{Options, Order};
-use crate::dlpack::{DLDevice, DLPackExchangeAPI};
+use crate::dlpack::{DLDataType, DLDevice, DLPackExchangeAPI};
 use crate::error::{Cast, Error, LossReport, Refusal, Result};
 use crate::tensor::{Tensor, device, dtype};
 use std::ffi::CStr;
@@ -78,14 +78,7 @@ fn cast_first(
     place: Option<DLDevice>,
 ) -> Result<Option<(Tensor, Option<LossReport>)>> {
     let Some(wanted) = gil.given(wanted) else { return Ok(None) };
-    let known = matches!(kind::of(gil, source), Kind::Numpy(_) | Kind::Torch(_) | Kind::TorchSubclass);
-    if known && other_dtype(gil, source, wanted)?.is_none() {
-        return Ok(None);
-    }
-    let (tensor, dtype) = (tensor_from(gil, source)?, read_dtype(gil, wanted)?);
-    if tensor.dtype() == dtype {
-        return Ok(None);
-    }
+    let Some((tensor, dtype)) = wanted_cast(gil, source, wanted)? else { return Ok(None) };
     if gil.given(copy).is_some() && !gil.truth(copy)? {
         let [from, to] = [tensor.dtype(), dtype].map(|dtype| dtype::Name(dtype).to_string());
         return Err(Error::Cast(Cast::CopyForbidden { from, to }));
@@ -100,6 +93,16 @@ fn cast_first(
     let pinned = gil.without(|| crate::device::empty(tensor.shape(), dtype, DLDevice::CPU, true))?;
     let (made, report) = request.cast(gil, &tensor, dtype, Some(&pinned))?;
     Ok(Some((moved(gil, &made, place)?, report)))
+}
+
+/// What is to be cast, and to what; `None` where the source has the dtype that is wanted.
+pub(super) fn wanted_cast(gil: &Gil, source: Object, wanted: Object) -> Result<Option<(Tensor, DLDataType)>> {
+    let known = matches!(kind::of(gil, source), Kind::Numpy(_) | Kind::Torch(_) | Kind::TorchSubclass);
+    if known && other_dtype(gil, source, wanted)?.is_none() {
+        return Ok(None);
+    }
+    let (tensor, dtype) = (tensor_from(gil, source)?, read_dtype(gil, wanted)?);
+    Ok((tensor.dtype() != dtype).then_some((tensor, dtype)))
 }
 
 /// An array of its own.

@@ -2,17 +2,20 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
+use super::cast::Request;
+use super::convert::wanted_cast;
 use super::gil::Gil;
 use super::import::tensor_from;
 use super::kind::{self, Kind};
 use super::numpy::ToCopy;
 use super::object;
+use super::out::{Out, casting_for};
 use super::transfer::duplicate;
 use super::version::wrote;
-use super::wanted::read_dtype;
-use crate::copy::{self, Casting, Options, Order, Report};
-use crate::error::{Error, Refusal, Result};
+use crate::copy::{self, Options, Order, Report};
+use crate::error::{Argument, Error, Refusal, Result, Transfer};
 use crate::tensor::{Tensor, device};
+use std::ptr::null_mut;
 
 /// Copies from so many bytes on are made with the GIL released: taking it back may take longer than a shorter copy.
 const LONG: usize = 256 << 10;
@@ -23,21 +26,35 @@ pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let Some(out) = gil.given(out) else {
         return object::wrap(gil, copied(gil, source, order_of(gil, order)?)?);
     };
-    let destination = tensor_from(gil, out)?;
     let ToCopy { mut tensor, mut swapped, of_bytes } = to_copy(gil, source)?;
     if of_bytes.is_some() {
         // Bytes have one more dimension than what they are copied to.
         (tensor, swapped) = (copied(gil, source, Order::C)?, false);
     }
-    wrote(gil, out, into(gil, &tensor, &destination, Options { swap_bytes: swapped }))?;
+    let wanted = Out { shape: tensor.shape(), dtype: tensor.dtype() };
+    let destination = wanted.read(gil, out)?;
+    let done = into(gil, &tensor, &destination, Options { swap_bytes: swapped });
+    let done = done.map_err(|error| match error {
+        Error::Transfer(Transfer::Dtypes { source: have, destination: out }) => {
+            let casting = casting_for(&[&tensor], destination.dtype());
+            Error::Argument(Argument::CopyDtype { have, out, casting })
+        }
+        error => error,
+    });
+    wrote(gil, out, wanted.check(done))?;
     Ok(gil.share(out).into_raw())
 }
 
-/// `_plan(x, dtype)`: what `copy` would do, or `cast` to a dtype, as a tuple.
+/// `_plan(x, dtype, casting)`: what `copy` would do, or the cast that `dtype=` asks for, as a tuple; None where `x` has that
+/// dtype.
 pub(super) fn plan(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([source, dtype], []) = arguments.parse(gil, "_plan", [])?;
+    let ([source, dtype, casting], []) = arguments.parse(gil, "_plan", [])?;
+    let casting = Request::read(gil, casting, null_mut())?.casting;
     let report = match gil.given(dtype) {
-        Some(dtype) => copy::plan_cast(&tensor_from(gil, source)?, read_dtype(gil, dtype)?, Casting::Unsafe)?,
+        Some(dtype) => match wanted_cast(gil, source, dtype)? {
+            Some((tensor, dtype)) => copy::plan_cast(&tensor, dtype, casting)?,
+            None => return gil.none(),
+        },
         None => {
             let ToCopy { tensor, swapped, of_bytes } = to_copy(gil, source)?;
             let again = swapped && of_bytes.is_some();
@@ -108,7 +125,6 @@ pub(super) fn copied_tensor(gil: &Gil, source: &Tensor, order: Order, options: O
 /// Copies the elements of a tensor into another.
 fn into(gil: &Gil, source: &Tensor, destination: &Tensor, options: Options) -> Result<Report> {
     gil.settle_tensor(source)?;
-    gil.settle_tensor(destination)?;
     // SAFETY: as above, for both.
     long(gil, source, || unsafe { copy::copy(source, destination, options) })
 }

@@ -12,6 +12,8 @@ pub(super) struct Pending([Object; 3]);
 
 /// Who raised what a signal's handler raised.
 const HANDLER: &str = "a signal's handler";
+/// Who raised what code of the package's own in Python raised, or what it called.
+const PACKAGE: &str = "the package";
 
 impl Gil {
     /// Takes the exception away that is set, if one is.
@@ -91,6 +93,11 @@ impl Gil {
         }
     }
 
+    /// The exception that the package's own Python code raised, or what it called: raised as it is.
+    pub(super) fn raised(&self) -> Error {
+        self.exception_of(PACKAGE)
+    }
+
     /// The exception that a consumer raised, which is named.
     pub(super) fn exception_of(&self, who: &'static str) -> Error {
         match self.exception() {
@@ -129,14 +136,14 @@ impl Gil {
 }
 
 /// Raises an error as the exception class of the package that stands for it. What a producer raised becomes the cause
-/// of a `ProducerError`; what is no `Exception` (a keyboard interrupt), or comes from a signal's handler, passes through.
+/// of a `ProducerError`; what is no `Exception` (a keyboard interrupt), or comes from a signal's handler or from the package itself, passes through.
 pub(super) fn raise(gil: &Gil, error: &Error) {
     let Pending([mut kind, mut value, mut traceback]) = gil.set_aside();
     if !kind.is_null() {
         // SAFETY: the GIL is held, and the three are what `PyErr_Fetch` gave. Before 3.12 the value may be anything.
         unsafe { (gil.api.PyErr_NormalizeException)(&mut kind, &mut value, &mut traceback) };
     }
-    let handled = matches!(error, Error::Python { who: HANDLER, .. });
+    let handled = matches!(error, Error::Python { who: HANDLER | PACKAGE, .. });
     // SAFETY: the GIL is held; NULL is no exception.
     let foreign = error.kind() == Kind::Python
         && !kind.is_null()

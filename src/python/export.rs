@@ -98,8 +98,7 @@ fn order(gil: &Gil, tensor: &Tensor, stream: Option<Object>) -> Result<Option<Le
         LEGACY_STREAM | PER_THREAD_STREAM if tensor.is_settled() && driven::drives_cuda() => Ok(None),
         _ if device.device_type == DLDeviceType::CUDA && driven::check_device(device).is_ok() => {
             let handle = handle as usize as *mut c_void;
-            // SAFETY: the consumer gives a stream of its own, which lives during this call, and until it lets go where the
-            // default stream does not wait for it.
+            // SAFETY: the consumer gives a stream of its own, which lives during this call.
             gil.without(|| unsafe {
                 if !tensor.is_settled() {
                     tensor.settle_on_stream(Access::Read, device, handle)?;

@@ -1,7 +1,7 @@
 //! `empty`: tensors on memory of our own.
 
 use super::api::Object;
-use super::builtin::Arguments;
+use super::builtin::{Arguments, refused};
 use super::gil::Gil;
 use super::object;
 use super::wanted::{device_of, read_dtype};
@@ -9,19 +9,14 @@ use crate::dlpack::DLDevice;
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{MAX_NDIM, device};
 
-/// `empty(shape, dtype, *, device="cpu", pinned=False)`; `dtype` may be given by name too, as in NumPy and torch.
+/// `empty(shape, dtype, *, device="cpu", pinned=False)`
 pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([shape, dtype], [device, pinned]) = if arguments.count == 1 {
-        let ([shape], [dtype, device, pinned]) =
-            arguments.parse(gil, "empty", ["dtype", "device", "pinned"])?;
-        if dtype.is_null() {
-            let words = "empty() needs a dtype; call empty(shape, \"float32\")";
-            return Err(Error::Refused(Refusal::Signature { words: words.into() }));
-        }
-        ([shape, dtype], [device, pinned])
-    } else {
-        arguments.parse(gil, "empty", ["device", "pinned"])?
-    };
+    let ([shape, dtype], [device, pinned]) =
+        arguments.parse_by_name(gil, "empty", ["shape", "dtype"], ["device", "pinned"])?;
+    if shape.is_null() || dtype.is_null() {
+        let missing = if shape.is_null() { "shape" } else { "dtype" };
+        return Err(refused(format!("empty() needs a {missing}; call empty((480, 640), \"float32\")")));
+    }
     let place = match gil.given(device) {
         Some(device) => device_of(gil, device)?,
         None => DLDevice::CPU,

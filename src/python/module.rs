@@ -91,8 +91,9 @@ Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
 (1920, 3, -1)" => convert::from_dlpack;
-    c"cast", c"cast(x, dtype, /, *, casting='same_kind', out=None, report=False)\n--\n\n\
-The elements of any array as another dtype: a new row-major Tensor, or `out`, a writable array of that shape and dtype.\n\
+    c"cast", c"cast(x, /, dtype=None, *, casting='same_kind', out=None, report=False)\n--\n\n\
+The elements of any array as another dtype: a new row-major Tensor, or `out`, a writable array of that shape and dtype,\n\
+which is then the dtype where none is given.\n\
 `dtype` in any spelling of NumPy's and torch's: bool, int8 to int64, uint8 to uint64, float16 to float64, bfloat16,\n\
 float8_e4m3fn, float8_e5m2, complex64, complex128.\n\n\
 casting='same_kind' keeps to NumPy's kinds; it rounds, and refuses values out of range. 'same_value' takes any dtypes\n\
@@ -122,7 +123,7 @@ with both, the cast goes straight into pinned memory. copy=False raises CopyRequ
 600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
-    c"empty", c"empty(shape, /, dtype, *, device='cpu', pinned=False)\n--\n\n\
+    c"empty", c"empty(shape, dtype, *, device='cpu', pinned=False)\n--\n\n\
 A row-major Tensor on memory of its own: writable, its values anything. `shape` is an integer or a sequence of them,\n\
 `dtype` any spelling of one.\n\n\
 The memory lies at a multiple of 256 bytes, from 2 MiB on in huge pages. From 1 MiB on it comes from a pool and goes\n\
@@ -144,12 +145,13 @@ the pool of dlbridge.empty, and the threads of set_num_threads() share the work;
 >>> image = dlbridge.copy(frame.transpose(2, 0, 1))        # HWC to CHW, packed\n\
 >>> image.copied\n\
 True" => copy::copy;
-    c"_plan", c"_plan(x, dtype, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x), or of cast(x, dtype)." => copy::plan;
+    c"_plan", c"_plan(x, dtype, casting, /)\n--\n\nKernel, bytes, passes, threads and bytes of a temporary of copy(x), or of the cast that dtype= asks for." => copy::plan;
     c"stack", c"stack(arrays, /, *, out=None, dtype=None, casting='same_kind', layout=None, scale=None, bias=None, as_=None)\n--\n\n\
-Arrays of one shape, of any mix of frameworks, as one batch with a new first axis: a Tensor, or with as_='numpy' or\n\
-as_='torch' theirs, on memory from the pool; or `out`, an array of the right shape, and any strides.\n\n\
-In the same pass values are cast to `dtype`, which is needed where the arrays differ in it, as `casting` allows (see\n\
-cast); pictures are turned from height, width, channels with layout='CHW', or to them with layout='HWC' (two axes are\n\
+Arrays of one shape, of any mix of frameworks, as one batch with a new first axis: a Tensor, or with as_='numpy',\n\
+as_='torch' or any framework that to() takes theirs, on memory from the pool; or `out`, an array of the right shape, and any\n\
+strides.\n\n\
+In the same pass values are cast to `dtype`, which is needed where the arrays differ in it or from `out`, as `casting`\n\
+allows (see cast); pictures are turned from height, width, channels with layout='CHW', or to them with layout='HWC' (two axes are\n\
 one channel); and become x * scale + bias, one number or one for each channel (without a layout the last axis),\n\
 multiplied, then added, in float64 where that is the dtype, else in float32.\n\n\
 Everything is checked before anything is written. An array that is refused is named by its index; where a value is\n\

@@ -8,7 +8,7 @@ use super::exchange;
 use super::export;
 use super::gil::Gil;
 use super::release::drain;
-use super::wanted::read_dtype;
+use super::wanted::needed_dtype;
 use crate::copy::Options;
 use crate::device::let_go;
 use crate::dlpack::DLDevice;
@@ -224,8 +224,7 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
 'read-only', so a read-only tensor raises ReadOnlyError, a BufferError. About 50 ns.\n\n\
 Of a CUDA tensor, `stream` is the consumer's: it waits for the copies into the memory, by an event, and this call does\n\
 not. None and 1 are the legacy default stream, 2 the per-thread one, a larger number a handle, -1 waits for nothing.\n\
-When the consumer lets go, the memory is not used again before what it has queued there. A stream that does not wait for\n\
-the default one (cudaStreamNonBlocking), as torch's, which are never destroyed, has to live until then.\n\
+When the consumer lets go, the memory is not used again before what it has queued there; the stream may be destroyed first.\n\
 Nothing is copied, unless copy=True asks for it, or dl_device=(1, 0) for a CUDA tensor on the host: then it is there when\n\
 this returns.\n\
 Pinned memory is exported as such, (3, 0), and with dl_device=(1, 0) as the plain host memory that it is too." =>
@@ -259,13 +258,13 @@ Pinned memory is exported as such, (3, 0), and with dl_device=(1, 0) as the plai
             let ([axis], []) = arguments.parse(gil, "_unsqueeze", [])?;
             wrap(gil, tensor.unsqueeze(gil.index(axis)?)?)
         };
-    c"astype", c"astype($self, dtype, /, *, casting='same_kind', report=False)\n--\n\n\
+    c"astype", c"astype($self, /, dtype, *, casting='same_kind', report=False)\n--\n\n\
 The elements as another dtype, in a new row-major tensor: dlbridge.cast(self, dtype, ...)." =>
         |gil, tensor, arguments| cast::astype(gil, tensor, &arguments);
-    c"view", c"view($self, dtype, /)\n--\n\nThe same bytes as another dtype (spelled as for to_numpy): t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
+    c"view", c"view($self, /, dtype)\n--\n\nThe same bytes as another dtype (spelled as for to_numpy): t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
         |gil, tensor, arguments| {
-            let ([name], []) = arguments.parse(gil, "view", [])?;
-            wrap(gil, tensor.reinterpret(read_dtype(gil, name)?)?)
+            let ([dtype], []) = arguments.parse_by_name(gil, "view", ["dtype"], [])?;
+            wrap(gil, tensor.reinterpret(needed_dtype(gil, "view", dtype)?)?)
         };
 };
 
@@ -290,6 +289,8 @@ Made by dlbridge.from_dlpack and dlbridge.empty; every DLPack framework takes it
 reference to the owner, copies nothing, and its description never changes, so threads may share it.\n\n\
 Strides may be negative. torch has none such: torch.from_dlpack(t) aborts the process, as it does for a NumPy array, and\n\
 so do torch.tensor(t), torch.as_tensor(t) and torch.asarray(t). Call t.torch(), which refuses, or dlbridge.to_torch(t, copy=True).\n\n\
+There is no ==, which NumPy and torch give for each element: dlbridge.equal(a, b) compares, `is` asks for the same object,\n\
+and a tensor hashes by identity.\n\n\
 The garbage collector does not look into a tensor: a cycle through the owner of its memory, say an object that keeps a\n\
 tensor on its own buffer, is never collected.";
 

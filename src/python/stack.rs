@@ -1,19 +1,20 @@
 //! `stack`.
 
 use super::api::Object;
-use super::builtin::Arguments;
+use super::builtin::{Arguments, refused};
 use super::cast::Request;
 use super::convert::{array_of, make_torch};
 use super::gil::{Gil, Owned};
 use super::import::tensor_from;
 use super::numpy::Numpy;
 use super::object;
+use super::out::{Out, casting_for};
 use super::torch::Torch;
 use super::version::wrote;
 use super::wanted::read_dtype;
 use crate::copy::{self, Layout, StackOptions};
-use crate::error::{Error, Result, Stack};
-use crate::tensor::Tensor;
+use crate::error::{Argument, Error, Result, Stack};
+use crate::tensor::{Tensor, dtype};
 use std::ptr::null_mut;
 
 const KEYWORDS: [&str; 7] = ["out", "dtype", "casting", "layout", "scale", "bias", "as_"];
@@ -25,7 +26,7 @@ pub(super) fn stack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let casting = Request::read(gil, casting, null_mut())?.casting;
     let framework = Framework::read(gil, framework)?;
     let dtype = gil.given(dtype).map(|dtype| read_dtype(gil, dtype)).transpose()?;
-    let (scale, bias) = (numbers(gil, scale)?, numbers(gil, bias)?);
+    let (scale, bias) = (numbers(gil, scale, "scale")?, numbers(gil, bias, "bias")?);
     let options = StackOptions { casting, layout: read_layout(gil, layout)?, scale: &scale, bias: &bias };
     let tensors = read_arrays(gil, arrays)?;
     let tensors: Vec<&Tensor> = tensors.iter().collect();
@@ -34,24 +35,59 @@ pub(super) fn stack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         let made = gil.unless_short(&tensors, || unsafe { copy::stack(&tensors, dtype, options) })?;
         return framework.answer(gil, made, None);
     };
-    let place = tensor_from(gil, out)?;
-    if let Some(dtype) = dtype {
-        place.check_dtype(dtype)?;
-    } else if scale.is_empty() && bias.is_empty() && !tensors.is_empty() {
-        // Nobody asked for a cast.
-        place.check_dtype(copy::common_dtype(&tensors)?)?;
+    let shape = copy::batch_shape(&tensors, options.layout)?;
+    let wanted = Out { shape: &shape, dtype: dtype.unwrap_or(tensors[0].dtype()) };
+    let place = wanted.read(gil, out)?;
+    if dtype.is_some() {
+        wanted.check_dtype(&place)?;
+    } else if scale.is_empty() && bias.is_empty() {
+        check_no_cast(&tensors, &place)?;
     }
-    gil.settle_tensor(&place)?;
     // SAFETY: as above, and not to touch `out` either.
     let done = gil.unless_short(&tensors, || unsafe { copy::stack_into(&tensors, &place, options) });
-    wrote(gil, out, done)?;
+    wrote(gil, out, wanted.check(done))?;
     framework.answer(gil, place, Some(out))
+}
+
+/// Refuses an `out` of another dtype than that of the arrays: nobody asked for a cast.
+fn check_no_cast(tensors: &[&Tensor], place: &Tensor) -> Result<()> {
+    let (first, out) = (tensors[0].dtype(), place.dtype());
+    let other = tensors.iter().position(|tensor| tensor.dtype() != first);
+    if first == out && other.is_none() {
+        return Ok(());
+    }
+    let name = |dtype| dtype::Name(dtype).to_string();
+    let have = match other {
+        Some(other) => {
+            let dtype = name(tensors[other].dtype());
+            format!("array 0 holds {}, array {other} holds {dtype}", name(first))
+        }
+        None => format!("the arrays hold {}", name(first)),
+    };
+    let casting = casting_for(tensors, out);
+    Err(Error::Argument(Argument::StackDtype { have, out: name(out), casting }))
 }
 
 /// The tensors of a sequence, or of whatever can be iterated. What is none is named by its index.
 fn read_arrays(gil: &Gil, arrays: Object) -> Result<Vec<Tensor>> {
     // SAFETY: the GIL is held; a new reference or NULL comes back.
-    let tuple = gil.own(unsafe { (gil.api.PySequence_Tuple)(arrays) }).ok_or_else(|| gil.exception())?;
+    let Some(tuple) = gil.own(unsafe { (gil.api.PySequence_Tuple)(arrays) }) else {
+        // What its own code raised while it was iterated is another matter.
+        let mut ways = [c"__iter__", c"__getitem__"].iter();
+        let python_type = gil.type_of(arrays);
+        let raised = gil.set_aside();
+        let iterable = ways.any(|way| gil.attribute(python_type, way).is_ok());
+        gil.clear();
+        gil.put_back(raised);
+        if iterable {
+            return Err(gil.exception());
+        }
+        gil.clear();
+        return Err(refused(format!(
+            "arrays is {}; pass a sequence of arrays, such as [x, y]",
+            gil.text(arrays)
+        )));
+    };
     // SAFETY: the GIL is held, and it is a tuple.
     let count = unsafe { (gil.api.PyTuple_Size)(tuple.object) };
     let read = |index| {
@@ -68,17 +104,20 @@ fn read_arrays(gil: &Gil, arrays: Object) -> Result<Vec<Tensor>> {
 }
 
 /// A number, or a sequence of them.
-fn numbers(gil: &Gil, argument: Object) -> Result<Vec<f64>> {
+fn numbers(gil: &Gil, argument: Object, name: &str) -> Result<Vec<f64>> {
     let Some(given) = gil.given(argument) else { return Ok(Vec::new()) };
+    if gil.utf8(given).is_some() {
+        return Ok(vec![gil.float_or(given, name, 0.0)?]); // which refuses a string
+    }
     // SAFETY: the GIL is held; a new reference or NULL comes back.
     let Some(tuple) = gil.own(unsafe { (gil.api.PySequence_Tuple)(given) }) else {
         if !gil.catch(gil.api.PyExc_TypeError) {
             return Err(gil.exception());
         }
-        return Ok(vec![gil.float_or(given, 0.0)?]);
+        return Ok(vec![gil.float_or(given, name, 0.0)?]);
     };
     // SAFETY: the GIL is held, and it is a tuple, whose items are borrowed.
-    let item = |index| gil.float_or(unsafe { (gil.api.PyTuple_GetItem)(tuple.object, index) }, 0.0);
+    let item = |index| gil.float_or(unsafe { (gil.api.PyTuple_GetItem)(tuple.object, index) }, name, 0.0);
     // SAFETY: as above.
     (0..unsafe { (gil.api.PyTuple_Size)(tuple.object) }).map(item).collect()
 }
@@ -93,20 +132,30 @@ fn read_layout(gil: &Gil, argument: Object) -> Result<Layout> {
 }
 
 /// Whose array the result is to be.
-enum Framework {
+enum Framework<'gil> {
     Own,
     Numpy,
     Torch,
+    /// Any other that `to` knows: what makes its array.
+    Other(Owned<'gil>),
 }
 
-impl Framework {
-    fn read(gil: &Gil, argument: Object) -> Result<Self> {
+impl<'gil> Framework<'gil> {
+    fn read(gil: &'gil Gil, argument: Object) -> Result<Self> {
         let Some(given) = gil.given(argument) else { return Ok(Framework::Own) };
-        match gil.text(given).as_str() {
-            "numpy" => Ok(Framework::Numpy),
-            "torch" => Ok(Framework::Torch),
-            other => Err(Error::Stack(Stack::UnknownFramework { given: format!("{other:?}") })),
+        match gil.utf8(given).as_deref() {
+            Some("numpy" | "np") => Ok(Framework::Numpy),
+            Some("torch" | "pytorch") => Ok(Framework::Torch),
+            _ => Self::other(gil, given).map(Framework::Other),
         }
+    }
+
+    /// What the package makes arrays of a framework with.
+    fn other(gil: &'gil Gil, given: Object) -> Result<Owned<'gil>> {
+        // SAFETY: the GIL is held; a new reference or NULL comes back.
+        let module = gil.own(unsafe { (gil.api.PyImport_ImportModule)(c"dlbridge._frameworks".as_ptr()) });
+        let ask = gil.attribute(module.ok_or_else(|| gil.exception())?.object, c"as_consumer")?;
+        gil.call_with(ask.object, given).ok_or_else(|| gil.raised())
     }
 
     /// The batch as what was asked for; `out` itself where nothing was.
@@ -116,6 +165,10 @@ impl Framework {
             (Framework::Own, None) => object::wrap(gil, batch),
             (Framework::Numpy, _) => array_of(gil, Numpy::get(gil)?, &batch).map(Owned::into_raw),
             (Framework::Torch, _) => make_torch(gil, Torch::get(gil)?, batch, false).map(Owned::into_raw),
+            (Framework::Other(make), _) => {
+                let batch = gil.own(object::wrap(gil, batch)?).ok_or_else(|| gil.exception())?;
+                gil.call_with(make.object, batch.object).map(Owned::into_raw).ok_or_else(|| gil.raised())
+            }
         }
     }
 }

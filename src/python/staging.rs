@@ -199,7 +199,7 @@ fn like(gil: &Gil, item: Object) -> Result<(Vec<i64>, DLDataType)> {
 
 impl Gil {
     /// None.
-    fn none(&self) -> Result<Object> {
+    pub(super) fn none(&self) -> Result<Object> {
         Ok(self.share(self.api._Py_NoneStruct).into_raw())
     }
 

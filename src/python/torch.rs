@@ -4,6 +4,7 @@ use super::api::Object;
 use super::gil::{Gil, Owned};
 use super::object;
 use super::storage::Storages;
+use super::trace::Traces;
 use super::version;
 use crate::dlpack::{DLDataType, DLDataTypeCode, DLDevice, DLPackExchangeAPI, DLTensor};
 use crate::error::{Error, Refusal, Result};
@@ -33,9 +34,8 @@ pub(super) struct Torch {
     /// The exchange table, since 2.10.
     pub table: Option<&'static DLPackExchangeAPI>,
     pub from_dlpack: Object,
-    is_tracing: Option<Object>,
+    traces: Traces,
     has_function_mode: Option<Object>,
-    modes: Option<Modes>,
     is_neg: Object,
     pub storages: Storages,
     /// `torch.uint8` and `torch.int8`.
@@ -43,13 +43,6 @@ pub(super) struct Torch {
     requires_grad: Object,
     /// `torch.autograd.graph.increment_version`.
     pub increment_version: Option<Object>,
-}
-
-/// torch's dispatch modes; `make_fx` records in one of them.
-struct Modes {
-    count: Object,
-    get: Object,
-    recorder: Object,
 }
 
 static LOADED: AtomicPtr<Torch> = AtomicPtr::new(null_mut());
@@ -100,19 +93,15 @@ impl Torch {
         let tensor_type = gil.attribute(module.object, c"Tensor")?;
         let core = gil.attribute(module.object, c"_C")?;
         let modules = gil.attribute(module.object, c"nn")?;
-        let optional = |name| {
-            let found = gil.attribute(core.object, name).map(Owned::into_raw).ok();
-            gil.clear();
-            found
-        };
-        let modes = Modes::load(gil, core.object).ok();
+        let traces = Traces::load(gil, core.object);
+        let mode = gil.attribute(core.object, c"_is_torch_function_mode_enabled");
+        let has_function_mode = mode.map(Owned::into_raw).ok();
         gil.clear();
         Ok(Torch {
             table: super::exchange::table(gil, tensor_type.object),
             from_dlpack: gil.attribute(module.object, c"from_dlpack")?.into_raw(),
-            is_tracing: optional(c"_is_tracing"),
-            has_function_mode: optional(c"_is_torch_function_mode_enabled"),
-            modes,
+            traces,
+            has_function_mode,
             is_neg: gil.attribute(tensor_type.object, c"is_neg")?.into_raw(),
             storages: Storages::load(gil, module.object, tensor_type.object)?,
             bytes: [
@@ -142,31 +131,7 @@ impl Torch {
                 call: "x.resolve_neg()",
             }));
         }
-        self.check_no_trace(gil)
-    }
-
-    /// Refuses while `torch.jit.trace` or `make_fx` records. With `pre_dispatch=True` and real tensors the latter goes
-    /// unnoticed: its modes are then a Python list, and looking there costs more than the rest.
-    fn check_no_trace(&self, gil: &Gil) -> Result<()> {
-        let answer = |function| gil.call(function).ok_or_else(|| gil.exception());
-        let mut traced = false;
-        if let Some(is_tracing) = self.is_tracing {
-            traced = answer(is_tracing)?.object == gil.api._Py_TrueStruct;
-        }
-        if let Some(modes) = &self.modes
-            && gil.truth(answer(modes.count)?.object)?
-        {
-            let recorder = gil.call_with(modes.get, modes.recorder);
-            traced |= recorder.ok_or_else(|| gil.exception())?.object != gil.api._Py_NoneStruct;
-        }
-        if !traced {
-            return Ok(());
-        }
-        let call = "the conversion outside the function that torch.jit.trace or make_fx records";
-        Err(Error::Refused(Refusal::Torch {
-            what: "is being traced, and the trace would keep its present values",
-            call,
-        }))
+        self.traces.check(gil)
     }
 
     /// Why torch would not describe a tensor: the kinds that have no plain memory, else torch's own exception.
@@ -354,17 +319,6 @@ impl Torch {
         let object = gil.own(object::wrap(gil, tensor)?).ok_or_else(|| gil.exception())?;
         let made = gil.call_with(self.from_dlpack, object.object);
         made.map(Owned::into_raw).ok_or_else(|| gil.exception_of("torch"))
-    }
-}
-
-impl Modes {
-    fn load(gil: &Gil, core: Object) -> Result<Modes> {
-        let keys = gil.attribute(core, c"_TorchDispatchModeKey")?;
-        Ok(Modes {
-            count: gil.attribute(core, c"_len_torch_dispatch_stack")?.into_raw(),
-            get: gil.attribute(core, c"_get_dispatch_mode")?.into_raw(),
-            recorder: gil.attribute(keys.object, c"PROXY")?.into_raw(),
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `dtype=` and `device=`: read in every spelling that Python users write.
 
 use super::api::Object;
+use super::builtin::refused;
 use super::gil::{Gil, Owned};
 use super::numpy;
 use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
@@ -16,6 +17,14 @@ pub(super) fn other_dtype(gil: &Gil, array: Object, wanted: Object) -> Result<Op
     }
     let wanted = read_dtype(gil, wanted)?;
     Ok((read_dtype(gil, have.object).ok() != Some(wanted)).then_some(wanted))
+}
+
+/// The dtype that a function was given, and needs.
+pub(super) fn needed_dtype(gil: &Gil, function: &str, dtype: Object) -> Result<DLDataType> {
+    match dtype.is_null() {
+        true => Err(refused(format!("{function}() needs a dtype; call {function}(\"float32\")"))),
+        false => read_dtype(gil, dtype),
+    }
 }
 
 /// A dtype from its name, from NumPy's other spellings of it, or from an object that stands for it: a type of Python's,
@@ -63,7 +72,10 @@ fn parse_dtype(text: &str) -> Result<DLDataType> {
 
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
 pub(super) fn device_of(gil: &Gil, spelling: Object) -> Result<DLDevice> {
-    let text = gil.text(spelling);
+    let text = match gil.type_name(spelling).as_str() {
+        "module" => gil.name(spelling),
+        _ => gil.text(spelling),
+    };
     let read = if gil.type_of(spelling) == gil.api.PyTuple_Type {
         let (kind, id) = gil.pair(spelling, "device")?;
         let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());

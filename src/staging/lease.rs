@@ -1,7 +1,7 @@
 //! The memory of one batch, and who has it.
 
 use super::shared::Shared;
-use crate::device::{Event, Stream};
+use crate::device::{Event, Lender, Lent, Stream};
 use crate::dlpack::DLTensor;
 use crate::error::Result;
 use crate::fork::{Guarded, Lock};
@@ -22,8 +22,8 @@ pub(super) struct Set {
     pub device: Vec<Buffer>,
     /// The copies out of the host's buffers.
     pub uploaded: Option<Event>,
-    /// What was queued on the batch when its last tensor went.
-    pub used: Option<Event>,
+    /// What was queued on the batch when its tensors went.
+    pub used: Vec<Event>,
 }
 
 impl Set {
@@ -67,7 +67,7 @@ pub(super) fn grow(
     buffers: &mut Vec<Buffer>,
     leaves: &[Leaf<'_>],
     allocator: Option<&Arc<dyn Allocator>>,
-    used: Option<&Event>,
+    used: &[Event],
 ) -> Result<()> {
     for (index, leaf) in leaves.iter().enumerate() {
         let bytes = packed_bytes(leaf.shape, leaf.dtype)?;
@@ -78,7 +78,7 @@ pub(super) fn grow(
         match buffers.get_mut(index) {
             Some(place) => {
                 let smaller = std::mem::replace(place, buffer);
-                smaller.block.release_after(used.map(Event::fence).into_iter().collect());
+                smaller.block.release_after(used.iter().map(Event::fence).collect());
             }
             None => buffers.push(buffer),
         }
@@ -94,13 +94,16 @@ pub(super) struct Lease {
     pub set: Set,
     /// The stream that the batch is used on.
     stream: Guarded<Option<Stream>>,
+    /// What others had queued when they let go of tensors.
+    used: Guarded<Vec<Event>>,
     /// The copies to the device.
     uploaded: OnceLock<Event>,
 }
 
 impl Lease {
     pub fn new(shared: Arc<Shared>, ticket: u64, set: Set) -> Arc<Self> {
-        Arc::new(Lease { shared, ticket, set, stream: Guarded::new(None), uploaded: OnceLock::new() })
+        let (stream, used, uploaded) = (Guarded::new(None), Guarded::default(), OnceLock::new());
+        Arc::new(Lease { shared, ticket, set, stream, used, uploaded })
     }
 
     /// What has to be done before the memory is used again is what is on `stream` when the last tensor goes.
@@ -134,11 +137,21 @@ impl Lease {
             strides: null_mut(),
             byte_offset: 0,
         };
+        let owner = Lent(self.clone());
         // SAFETY: `grow` has made the buffer large enough. It is the set's, which is given out again only when this
         // owner and all its likes are dropped.
-        let made =
-            unsafe { Tensor::keep(self.clone(), Reach::Unknown, DlpackFlags::empty(), |_| Ok(description)) };
+        let made = unsafe { Tensor::keep(owner, Reach::Unknown, DlpackFlags::empty(), |_| Ok(description)) };
         made.map_err(|(error, _)| error)
+    }
+}
+
+impl Lender for Lease {
+    fn used_until(&self, event: Event) {
+        // Asked without the lock. A batch that is kept may be lent out any number of times.
+        let mut used = std::mem::take(self.used.get(&mut Lock::take()));
+        used.retain(|event| !event.done());
+        used.push(event);
+        self.used.get(&mut Lock::take()).append(&mut used);
     }
 }
 
@@ -148,15 +161,16 @@ impl Drop for Lease {
         let stream = self.stream.get(&mut Lock::take()).take();
         if let Some(uploaded) = self.uploaded.take() {
             // What was queued on the batch before is over when this is.
-            set.used = None;
+            set.used.clear();
             set.uploaded = Some(uploaded);
         }
+        set.used.append(self.used.get(&mut Lock::take()));
         let mut usable = true;
         if let Some(stream) = stream {
             // A stream that takes no more work has lost its process or its device: nobody knows what it still does, and
             // the memory goes back to where it came from instead.
-            match stream.record() {
-                Ok(event) => set.used = Some(event),
+            match stream.record_now() {
+                Ok(event) => set.used.push(event),
                 Err(_) => usable = false,
             }
         }

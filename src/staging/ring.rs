@@ -76,13 +76,13 @@ impl Ring {
         let (target, set) = (&self.0.0.target, taken.set.get_or_insert_default());
         // What was copied out of the host's buffers, or used in them where they were the batch: done long ago, unless
         // nobody looked at the batch. Whether it failed was told to others.
-        let busy = if target.upload.is_some() { set.uploaded.take() } else { set.used.take() };
-        if let Some(busy) = busy {
-            let _ = busy.wait();
+        let in_use = if target.upload.is_some() { Vec::new() } else { std::mem::take(&mut set.used) };
+        for event in set.uploaded.take().iter().chain(&in_use) {
+            let _ = event.wait();
         }
-        grow(&mut set.host, leaves, target.host.as_ref(), None)?;
+        grow(&mut set.host, leaves, target.host.as_ref(), &[])?;
         if let Some(upload) = &target.upload {
-            grow(&mut set.device, leaves, Some(&upload.allocator), set.used.as_ref())?;
+            grow(&mut set.device, leaves, Some(&upload.allocator), &set.used)?;
         }
         let set = taken.set.take().unwrap_or_default();
         let lease = Lease::new(self.0.0.clone(), ticket, set);

@@ -256,7 +256,10 @@ impl Shared {
             Answer::Wait => Ok((lock, None, waited)),
             Answer::Closed => refuse(Staging::Closed),
             Answer::Aborted => refuse(Staging::Aborted { reason: inner.reason.clone().unwrap_or_default() }),
-            Answer::Held(batches) => refuse(Staging::Held { batches, most: inner.state.most() }),
+            Answer::Held(batches) => {
+                let state = &inner.state;
+                refuse(Staging::Held { batches, most: state.most(), keep: state.keep() })
+            }
         }
     }
 

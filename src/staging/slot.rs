@@ -140,9 +140,7 @@ fn upload(filled: Filled) -> Result<Filled> {
     let leaves: Vec<Leaf<'_>> =
         host.iter().map(|tensor| Leaf { name: "", shape: tensor.shape(), dtype: tensor.dtype() }).collect();
     let tensors = lease.tensors(&lease.set.device, &leaves)?;
-    if let Some(used) = &lease.set.used
-        && upload.waits()
-    {
+    for used in lease.set.used.iter().filter(|_| upload.waits()) {
         upload.stream.wait_event(used)?;
     }
     for (source, destination) in host.iter().zip(&tensors) {

@@ -112,6 +112,11 @@ impl State {
         self.most
     }
 
+    /// How many of them are beyond the slots, for batches that are kept.
+    pub fn keep(&self) -> usize {
+        self.most - self.slots
+    }
+
     /// The batches that consumers have, or of which tensors are kept; also slots that were given up while theirs are.
     pub fn held(&self) -> Vec<u64> {
         let held = |stage: &Stage| !matches!(stage, Stage::Filling | Stage::Ready);

@@ -83,7 +83,7 @@ fn a_batch_that_is_kept_is_never_overwritten() {
             kept.push((batch.tensors()[0].select(0, 3).unwrap(), batch.tensors()[0].export().unwrap()));
         }
         let error = put_within(&ring, &[5; 100], PATIENT).unwrap_err();
-        assert_eq!(error, Error::Staging(Staging::Held { batches: vec![0, 1, 2, 3, 4], most: 5 }));
+        assert_eq!(error, Error::Staging(Staging::Held { batches: vec![0, 1, 2, 3, 4], most: 5, keep: 3 }));
         for (number, (view, export)) in kept.drain(..).enumerate() {
             // SAFETY: an export that is deleted once, and elements that nobody writes.
             unsafe {

@@ -297,6 +297,16 @@ impl Tensor {
             _ => self,
         }
     }
+
+    /// The owner of the memory, where it is a value of this type.
+    pub(crate) fn owner<O: Send + Sync + 'static>(&self) -> Option<&O> {
+        match &self.root().inner().owner {
+            // SAFETY: a box that stays where it is while there is a tensor, and that nobody changes. What is made of it may
+            // be shared among threads.
+            Owner::Rust(owner) => unsafe { owner.as_ref() }.downcast_ref(),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for Tensor {

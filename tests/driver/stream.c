@@ -247,6 +247,16 @@ EXPORT CUresult cuStreamSynchronize(void *handle) {
     return leave(lost);
 }
 
+EXPORT CUresult cuCtxSynchronize(void) {
+    ENTER(cuCtxSynchronize);
+    NEED_CONTEXT;
+    int device = current_device();
+    for (stream *each = streams; each != NULL; each = each->next) {
+        if (each->device == device) finish(each);
+    }
+    return leave(lost);
+}
+
 EXPORT CUresult cuLaunchHostFunc(void *handle, void (*call)(void *), void *argument) {
     ENTER(cuLaunchHostFunc);
     NEED_CONTEXT;

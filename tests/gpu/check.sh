@@ -15,15 +15,18 @@ failed=
 note() { echo "FAILED: $1"; failed="$failed $1"; }
 
 cd "$here/tests/python" || exit 1
-DLBRIDGE_DEVICE=$device "$python" -m pytest -q -rs -p no:cacheprovider device || note "the device tests in Python"
-"$python" -m pytest -q -p no:cacheprovider test_future.py || note "test_future.py"
+tests() { timeout -k 5 300 "$python" -m pytest -q -rs -o faulthandler_timeout=60 -p no:cacheprovider "$@"; }
+DLBRIDGE_DEVICE=$device tests device || note "the device tests in Python"
+tests test_future.py || note "test_future.py"
 for program in "$here"/c/*; do
-    LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$program" >"$program.log" 2>&1 || {
+    LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" timeout -k 5 60 "$program" >"$program.log" 2>&1 || {
         grep -v '^ok ' "$program.log"
         note "$(basename "$program")"
     }
     echo "$(basename "$program"): $(tail -n 1 "$program.log")"
 done
-"$python" "$here/benches/device.py" --device "$device" --out "$here/results" || note "the benchmark"
+for bench in device staging_device; do
+    timeout -k 5 300 "$python" "$here/benches/$bench.py" --device "$device" --out "$here/results" || note "$bench.py"
+done
 test -z "$failed" || { echo "failed:$failed"; exit 1; }
 echo "all passed on $device"

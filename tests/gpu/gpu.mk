@@ -20,5 +20,6 @@ else
 	@PYTHON=$(PY) $(GPU_BUNDLE)/check.sh && mkdir -p benches/results && cp $(GPU_BUNDLE)/results/*.json benches/results/
 endif
 
-bench-device: package ## transfers beside torch and a bare loop over the driver, on a GPU
+bench-device: package ## transfers and staging beside torch and a bare loop over the driver, on a GPU
 	@$(PY) benches/device.py --out benches/results
+	@$(PY) benches/staging_device.py --out benches/results

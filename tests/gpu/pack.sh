@@ -15,9 +15,9 @@ find "$out/site" -name __pycache__ -prune -exec rm -rf {} +
 # pytest looks its own version up.
 cp -r "$packages"/pytest-*.dist-info "$packages"/pluggy-*.dist-info "$out/site/"
 cp -r tests/python/device tests/python/conftest.py tests/python/dlpack_structs.py tests/python/test_future.py \
-    tests/python/test_process.py "$out/tests/python/"
+    tests/python/stagers.py tests/python/test_process.py "$out/tests/python/"
 cp tests/gpu/probe.py "$out/tests/gpu/"
-cp benches/device.py "$out/benches/"
+cp benches/device.py benches/staging.py benches/staging_device.py "$out/benches/"
 cp tests/gpu/check.sh "$out/"
 cp "$library" "$out/lib/$(readelf -d "$library" | sed -n 's/.*soname: \[\(.*\)\]/\1/p')"
 for program in "$@"; do cp "$program" "$out/c/"; done

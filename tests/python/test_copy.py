@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -265,115 +262,6 @@ def test_what_cannot_be_copied_is_refused_and_out_is_left_alone() -> None:
     assert not out.any()
 
 
-def test_a_forked_worker_copies_with_threads_of_its_own() -> None:
-    source = np.arange(2_000_000, dtype="f4").reshape(1000, 2000)
-    assert same(dlbridge.copy(source.T), source.T)  # the threads of this process are there now
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if same(dlbridge.copy(source.T), source.T) else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    loader = torch.utils.data.DataLoader(
-        _Turned(source), batch_size=None, num_workers=2, multiprocessing_context="fork"
-    )
-    assert [int(right) for right in loader] == [1, 1, 1, 1]
-
-
-def test_a_forked_worker_casts_stacks_and_compares() -> None:
-    source = np.arange(2_000_000, dtype="f4").reshape(1000, 2000) % 999
-
-    def works() -> bool:
-        narrow = dlbridge.cast(source.T, "float16")
-        batch = dlbridge.stack([source, source], as_="numpy")
-        return same(narrow, source.T.astype("f2")) and dlbridge.equal(batch[1], source)
-
-    assert works()
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if works() else 1)
-    assert os.waitpid(child, 0)[1] == 0
-
-
-def test_short_copies_start_no_threads() -> None:
-    code = (
-        "import os, numpy as np, dlbridge\n"
-        "dlbridge.set_num_threads(4)\n"
-        "count = lambda: len(os.listdir('/proc/self/task'))\n"
-        "before, a = count(), np.ones((511, 512), 'f4')\n"
-        "dlbridge.copy(a.T), dlbridge.cast(a[:300], 'f2')\n"
-        "dlbridge.stack([a[:200], a[:200]]), dlbridge.equal(a[:255], a[:255])\n"
-        "assert count() == before, 'below 1 MiB'\n"
-        "dlbridge.copy(np.ones((2048, 2048), 'f4').T)\n"
-        "assert count() > before, 'above it'\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_the_gil_is_kept_during_a_short_copy() -> None:
-    """A thread that only waits for the GIL has its turn when somebody lets go of it."""
-    source, out = np.ones(64 << 10, "u1"), np.zeros(64 << 10, "u1")
-    turns, stop = [0], threading.Event()
-
-    def count() -> None:
-        while not stop.is_set():
-            turns[0] += 1
-            time.sleep(0)
-
-    thread = threading.Thread(target=count)
-    interval = sys.getswitchinterval()
-    thread.start()
-    try:
-        sys.setswitchinterval(1000)
-        before = turns[0]
-        for _ in range(1000):
-            dlbridge.copy(source, out=out)
-        seen = turns[0] - before
-    finally:
-        sys.setswitchinterval(interval)
-        stop.set()
-        thread.join()
-    assert seen == 0
-
-
-class _Turned(torch.utils.data.Dataset[int]):
-    """Copies in the worker, and says whether it was right."""
-
-    def __init__(self, source: Any) -> None:
-        self.source = source
-
-    def __len__(self) -> int:
-        return 4
-
-    def __getitem__(self, index: int) -> int:
-        turned = (self.source + index).T
-        return int(same(dlbridge.copy(turned), turned))
-
-
-def test_other_threads_run_during_a_long_copy() -> None:
-    source = np.ones(64 << 20, "u1")
-    turns, stop = [0], threading.Event()
-
-    def count() -> None:
-        while not stop.is_set():
-            turns[0] += 1
-            time.sleep(0)  # lets the others run
-
-    thread = threading.Thread(target=count)
-    interval = sys.getswitchinterval()
-    thread.start()
-    try:
-        sys.setswitchinterval(1000)  # nobody gives the GIL away because of the time
-        seen = 0
-        for _ in range(50):
-            before = turns[0]
-            dlbridge.copy(source)
-            seen += turns[0] != before
-    finally:
-        sys.setswitchinterval(interval)
-        stop.set()
-        thread.join()
-    assert seen > 0
-
-
 def test_memory_of_large_copies_is_pooled_and_trim_gives_it_back() -> None:
     dlbridge.trim()
     source = np.ones(8 << 20, "u1")
@@ -397,34 +285,3 @@ def test_nothing_is_left_behind() -> None:
             dlbridge.copy(source, out=made)
         del made
     assert (dlbridge.live_tensors(), dlbridge.live_exports()) == before
-
-
-WRITERS: list[Callable[[torch.Tensor], Any]] = [
-    lambda x: dlbridge.copy(np.full(3, 100, "f4"), out=x),
-    lambda x: dlbridge.cast(np.full(3, 100.0), "float32", out=x),
-    lambda x: dlbridge.stack([np.float32(100)] * 3, out=x),
-    lambda x: dlbridge.copy(np.full(3, 100, "f4"), out=x.detach()),
-]
-
-
-@pytest.mark.parametrize("write", WRITERS)
-def test_autograd_notices_what_is_written_to_a_torch_tensor(write: Callable[[torch.Tensor], Any]) -> None:
-    weights, x = torch.ones(3, requires_grad=True), torch.tensor([1.0, 2.0, 3.0])
-    product = weights * x
-    write(x)
-    assert x.tolist() == [100.0] * 3
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        product.sum().backward()
-
-
-def test_autograd_notices_what_a_refused_cast_spoils_and_nothing_else() -> None:
-    x = torch.tensor([1.0, 2.0, 3.0])
-    with pytest.raises(dlbridge.Error, match="shape"):
-        dlbridge.copy(np.zeros(4, "f4"), out=x)
-    assert x._version == 0
-    with pytest.raises(dlbridge.LossyError):
-        dlbridge.cast(np.full(3, 1e300), "float32", out=x)
-    assert (x._version, x.isnan().all()) == (1, True)
-    with torch.inference_mode():
-        uncounted = torch.zeros(3)
-    assert dlbridge.copy(np.ones(3, "f4"), out=uncounted).tolist() == [1.0] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import dlbridge
 array = np.arange(6.0)
 tensor = dlbridge.from_dlpack(array)
 wait = dlbridge.Stream().record().wait
+future = dlbridge.download(array)
 
 # What is called with an argument of a type that means nothing there, and what it says.
 WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
@@ -46,6 +48,22 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "in": (lambda: 1 in tensor, "x in tensor.numpy"),
     "Tensor()": (lambda: dlbridge.Tensor(), "call dlbridge.from_dlpack"),
     "Event()": (lambda: dlbridge.Event(), "call stream.record"),
+    "Future()": (lambda: dlbridge.Future(), r"call dlbridge.download\(x\)"),
+    "add_done_callback(3)": (lambda: future.add_done_callback(3), "callback is 3; pass a function"),
+    "numpy.asarray(future)": (lambda: np.asarray(future), r"pass future.result\(\)"),
+    "from_dlpack(future)": (lambda: dlbridge.from_dlpack(future), r"of type Future, .*; pass x.result\(\)$"),
+    "equal(x, future)": (lambda: dlbridge.equal(array, future), r"^b is of type Future, .*; pass b.result\(\)$"),
+    "set_num_threads('2')": (lambda: dlbridge.set_num_threads("2"), "count is '2'; pass an int, 1 to 1024, or 0"),
+    "set_num_threads(2.0)": (lambda: dlbridge.set_num_threads(2.0), "count is 2.0; pass an int, 1 to 1024, or 0"),
+    "trace(3)": (lambda: dlbridge.Stager([array]).trace(3), "path is 3; pass the name of a file"),
+    "plot(None)": (lambda: dlbridge.Stager([array]).plot(None), "path is None; pass the name of a file"),
+    "stack(3)": (lambda: dlbridge.stack(3), "arrays is 3; pass a sequence of arrays"),
+    "stack(None)": (lambda: dlbridge.stack(None), "arrays is None; pass a sequence of arrays"),
+    "stack(['x'])": (lambda: dlbridge.stack(["x"]), r"array 0: arrays\[0\] is of type str"),
+    "scale='0.1'": (lambda: dlbridge.stack([array], scale="0.1"), 'scale is "0.1", no number .*; pass a number'),
+    "bias=['a']": (lambda: dlbridge.stack([array], bias=["a"]), 'bias is "a", no number .*; pass a number'),
+    "rtol='x'": (lambda: dlbridge.allclose(array, array, rtol="x"), 'rtol is "x", no number .*; pass a number'),
+    "t == x": (lambda: tensor == array, r"write dlbridge.equal\(a, b\)"),
 }
 
 
@@ -65,6 +83,72 @@ def test_numbers_of_numpy_and_infinite_patience_are_arguments() -> None:
     dlbridge.trim(np.int64(1 << 62))
     for timeout in (np.float32(1), 1, True, float("inf")):
         wait(timeout)
+
+
+def test_what_a_sequence_raises_while_it_is_read_is_the_cause() -> None:
+    def broken() -> Any:
+        yield array
+        raise TypeError("'int' object is not iterable")
+
+    with pytest.raises(dlbridge.ProducerError, match="not iterable") as caught:
+        dlbridge.stack(broken())
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
+def test_a_future_names_the_way_to_its_array() -> None:
+    with pytest.raises(AttributeError, match=r"write future.result\(\).numpy$"):
+        future.numpy()
+    with pytest.raises(AttributeError, match=r"no attribute 'films'$"):
+        future.films  # noqa: B018
+    assert not hasattr(future, "__dlpack__")
+
+
+def test_threads_that_there_are_not() -> None:
+    before = dlbridge.get_num_threads()
+    for count in (-1, 1025, 5000, 1 << 70):
+        with pytest.raises(dlbridge.InvalidArgumentError, match=f"count is {count}; pass 1 to 1024 threads, or 0"):
+            dlbridge.set_num_threads(count)
+    assert dlbridge.get_num_threads() == before
+    dlbridge.set_num_threads(np.int64(2))  # type: ignore[arg-type]
+    assert dlbridge.get_num_threads() == 2
+    dlbridge.set_num_threads(0)
+
+
+@pytest.mark.parametrize(
+    ("given", "call"),
+    [("torch", 'dlbridge.to(x, "torch")'), (np, 'dlbridge.to(x, "numpy")')],
+)
+def test_a_framework_in_place_of_a_device_names_the_call(given: Any, call: str) -> None:
+    with pytest.raises(dlbridge.InvalidArgumentError, match=re.escape(f"which is a framework; call {call}")):
+        tensor.to(given)
+    eval(call, {"dlbridge": dlbridge, "x": array})
+
+
+def test_words_of_pools_that_are_not_here() -> None:
+    if dlbridge.cuda_available():
+        pytest.skip("there is a CUDA device")
+    for call in (dlbridge.memory_stats, dlbridge.trim, lambda **place: dlbridge.memory_limit(1 << 20, **place)):
+        with pytest.raises(
+            dlbridge.UnavailableError, match=r"^there is no pool on cuda: .*; leave device= out for"
+        ):
+            call(device="cuda")
+        with pytest.raises(
+            dlbridge.UnavailableError, match=r"^there is no pool of pinned memory: .*; leave pinned="
+        ):
+            call(pinned=True)
+
+
+def test_words_of_streams_that_are_not_here() -> None:
+    if dlbridge.cuda_available():
+        pytest.skip("there is a CUDA device")
+    for make, call in (
+        (lambda: dlbridge.Stream("cuda"), 'pass "cpu" (kDLCPU in C)'),
+        (lambda: dlbridge.Stream.from_native(0), "make one on the host, with dlbridge.Stream() (dlb_stream_create"),
+        (lambda: dlbridge.Stream.from_native(0, "cpu"), "make one with dlbridge.Stream() (dlb_stream_create in C)"),
+    ):
+        with pytest.raises(dlbridge.Error, match=re.escape(call)):
+            make()
+    assert dlbridge.Stream("cpu").device == dlbridge.Stream().device == "cpu"
 
 
 def test_every_error_derives_from_error_and_from_a_builtin() -> None:

@@ -48,6 +48,7 @@ def test_explain_says_what_would_happen(
 def test_explain_prints_as_a_table() -> None:
     assert str(dlbridge.explain(REVERSED, torch)).splitlines() == [
         "to             torch",
+        "works          no",
         "zero-copy      no",
         "why            axis 1 has the negative stride -1, which torch cannot represent",
         "bytes to move  48",

@@ -64,9 +64,11 @@ def test_waiting_releases_the_gil(slow: Any) -> None:
 
     thread = threading.Thread(target=count)
     thread.start()
+    dlbridge.set_num_threads(1)  # many would be done too soon
     before = counted
     dlbridge.download(slow).result()
     meanwhile = counted - before
+    dlbridge.set_num_threads(0)
     over.set()
     thread.join()
     assert meanwhile > 5

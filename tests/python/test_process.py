@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+# Since Python 3.12 a fork warns of threads; those of the library are ready for it.
+FORKS = "ignore:This process:DeprecationWarning"
 
 
 def run(code: str, *arguments: str) -> tuple[int, str, str]:
     """A program's exit status and everything it said."""
     ran = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", code, *arguments],
+        [sys.executable, "-X", "faulthandler", "-W", FORKS, "-c", code, *arguments],
         cwd=HERE,
         capture_output=True,
         text=True,

@@ -245,7 +245,7 @@ def test_a_time_limit() -> None:
             {"x": np.zeros((2, 3)), "y": np.zeros(2, "f4")},
             r"batch 1, array \['y'\] is float32 and batch 0 was float64",
         ),
-        ({"x": np.zeros((2, 3))}, r"batch 1 has the arrays \['x'\] and batch 0 had \['x'\], \['y'\]"),
+        ({"x": np.zeros((2, 3))}, r"batch 1 has the arrays \['x'\] and batch 0 had the arrays \['x'\], \['y'\]"),
         ({"x": np.zeros((2, 3)), "y": np.array(["text"])}, r"batch 1, array \['y'\]: .*"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from stagers import reused, stager_threads
 
 import dlbridge
@@ -165,7 +166,7 @@ def test_what_would_be_lost_is_reported() -> None:
     ("options", "error", "words"),
     [
         ({"casting": "zzz"}, dlbridge.InvalidArgumentError, "casting is 'zzz'; pass one of 'same_kind'"),
-        ({"casting": {0: "zzz"}}, dlbridge.InvalidArgumentError, "casting is 'zzz'"),
+        ({"casting": {0: "zzz"}}, dlbridge.InvalidArgumentError, r"casting\[0\] is 'zzz'"),
         ({"casting": 3}, dlbridge.InvalidArgumentError, "casting is 3"),
         ({"timeout": float("inf")}, dlbridge.InvalidArgumentError, "timeout is inf; .*None"),
         ({"timeout": float("nan")}, dlbridge.InvalidArgumentError, "timeout is nan"),
@@ -173,11 +174,95 @@ def test_what_would_be_lost_is_reported() -> None:
         ({"timeout": "x"}, dlbridge.WrongTypeError, "timeout is 'x'; pass seconds"),
         ({"workers": "2"}, dlbridge.WrongTypeError, "workers is '2'; pass an int"),
         ({"workers": 1.5}, dlbridge.WrongTypeError, "workers is 1.5"),
+        ({"slots": 0}, dlbridge.InvalidArgumentError, "slots is 0; pass 1 to 65536$"),
+        ({"slots": 2.5}, dlbridge.WrongTypeError, "slots is 2.5; pass an int, 1 to 65536$"),
+        ({"keep": -1}, dlbridge.InvalidArgumentError, "keep is -1; pass 0 to 65536$"),
+        ({"keep": "x"}, dlbridge.WrongTypeError, "keep is 'x'; pass an int"),
+        ({"as_": 3}, dlbridge.InvalidArgumentError, 'as_ is 3; pass "numpy", "torch"'),
+        ({"as_": "cpu"}, dlbridge.InvalidArgumentError, "as_ is 'cpu', a device"),
+        ({"device": "torch"}, dlbridge.InvalidArgumentError, 'device is "torch", which is a framework'),
+        ({"stack": "x"}, dlbridge.WrongTypeError, "stack is 'x'; pass True or False"),
+        ({"layout": "NCHW"}, dlbridge.InvalidArgumentError, "layout is 'NCHW'; pass one of 'CHW', 'HWC'"),
+        ({"layout": {"a": 3}}, dlbridge.InvalidArgumentError, r"layout\['a'\] is 3; pass one of"),
+        ({"dtype": "float7"}, dlbridge.InvalidArgumentError, 'dtype: "float7" names no dtype'),
+        ({"dtype": {0: "float"}}, dlbridge.InvalidArgumentError, r"dtype\[0\]: .*float64 in NumPy and float32"),
+        ({"scale": "0.1"}, dlbridge.WrongTypeError, "scale is '0.1'; pass a number, or one for each"),
+        ({"bias": {"a": [1, None]}}, dlbridge.WrongTypeError, r"bias\['a'\] is \[1, None\]; pass a number"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         dlbridge.Stager([], **options)
+
+
+def test_next_of_a_new_stager_is_the_first_batch() -> None:
+    stager = dlbridge.Stager([np.full(2, number) for number in range(3)], as_="np")
+    assert [int(next(stager)[0]) for _ in range(3)] == [0, 1, 2]
+    assert next(stager, None) is None
+    assert [int(batch[0]) for batch in stager] == [0, 1, 2]
+    closed = dlbridge.Stager([np.zeros(2)])
+    closed.close()
+    assert next(closed, None) is None
+    assert len(list(closed)) == 1
+
+
+@pytest.mark.parametrize("name", ["np", "numpy", np, "pytorch", "torch", torch])
+def test_a_framework_has_one_set_of_names(name: Any) -> None:
+    array = np.arange(3.0)
+    (batch,) = dlbridge.Stager([array], as_=name)
+    assert type(batch) is type(dlbridge.to(array, name)) is type(dlbridge.stack([array], as_=name))
+
+
+def test_numbers_that_can_be_read_once_serve_every_batch() -> None:
+    images = [np.ones((2, 3), "f4")] * 3
+    with dlbridge.Stager(images, scale=(number for number in (1, 2, 3)), as_="numpy") as stager:
+        assert [batch.tolist() for batch in stager] == [[[1, 2, 3]] * 2] * 3
+
+
+DRIFTS: list[tuple[list[Any], str, dict[str, Any]]] = [
+    (
+        [{"a": np.ones(2)}, {"a": np.ones(2, "f4")}],
+        r"^batch 1, array \['a'\] is float32 and batch 0 was float64; pass dtype={'a': 'float64'} to cast it, or ",
+        {"dtype": {"a": "float64"}},
+    ),
+    (
+        [np.ones(2), np.ones(2, "f4")],
+        r"^batch 1 is float32 and batch 0 was float64; pass dtype='float64' to cast it, or ragged=True$",
+        {"dtype": "float64"},
+    ),
+    ([np.ones(2), np.ones(1)], r"^batch 1 has shape \(1,\) and batch 0 had \(2,\); pad it, .*", {"ragged": True}),
+    (
+        [np.ones(2), (np.ones(2), np.ones(2))],
+        r"^batch 1 has the arrays \[0\], \[1\] and batch 0 had one array; yield the same arrays each time, or ",
+        {"ragged": True},
+    ),
+]
+
+
+@pytest.mark.parametrize(("batches", "words", "mended"), DRIFTS)
+def test_drift_names_batch_and_array_and_what_mends_it(batches: Any, words: str, mended: dict[str, Any]) -> None:
+    with pytest.raises(dlbridge.InvalidArgumentError, match=words):
+        list(dlbridge.Stager(batches))
+    assert len(list(dlbridge.Stager(batches, **mended))) == 2
+
+
+def test_what_is_no_array_is_named_as_it_is_reached() -> None:
+    with pytest.raises(
+        dlbridge.NotAnArrayError, match=r"^batch 0, array \['b'\]: .*numpy.asarray\(batch\['b'\]\)$"
+    ):
+        list(dlbridge.Stager([{"a": np.ones(2), "b": {1, 2}}]))
+    grad = torch.ones(2, requires_grad=True)
+    with pytest.raises(
+        dlbridge.UnsupportedError, match=r"^batch 0: .* requires grad; call batch.detach\(\) first$"
+    ):
+        list(dlbridge.Stager([grad]))
+
+
+def test_batches_that_are_kept_name_how_many_may_be() -> None:
+    batches = [np.ones(2)] * 20
+    with pytest.raises(dlbridge.OutOfMemoryError, match=r"a larger keep than 3, such as keep=16$"):
+        list(dlbridge.Stager(batches, keep=3))
+    assert len(list(dlbridge.Stager(batches, keep=20))) == 20
 
 
 def test_options_for_arrays_that_are_not_there() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import itertools
+import operator
 import pickle
 import pydoc
 import signal
 import subprocess
 import sys
+import unittest.mock
+import weakref
 from typing import Any
 
 import numpy as np
@@ -32,7 +36,7 @@ def test_help_names_and_signatures() -> None:
             dlbridge.to_torch,
             "(x, /, *, copy=None, readonly='error', dtype=None, device=None, casting='same_kind', report=False)",
         ),
-        (dlbridge.cast, "(x, dtype, /, *, casting='same_kind', out=None, report=False)"),
+        (dlbridge.cast, "(x, /, dtype=None, *, casting='same_kind', out=None, report=False)"),
         (dlbridge.copy, "(x, /, *, out=None, order='C')"),
     ):
         assert str(inspect.signature(function)) == signature
@@ -52,13 +56,42 @@ def test_pickling_is_refused_naming_what_can_be(protocol: int) -> None:
     assert copy.copy(tensor) is tensor
 
 
-def test_equality_and_hash_are_by_identity() -> None:
+def test_a_tensor_has_no_equality_beside_arrays_and_names_equal() -> None:
     array = np.zeros(3)
     one, two = dlbridge.from_dlpack(array), dlbridge.from_dlpack(array)
-    assert one == one
-    assert one != two
+    others: list[Any] = [two, torch.zeros(3), 0, 0.0, np.float32(0), [0.0, 0.0, 0.0], (0, 0, 0)]
+    for other in others:
+        for compare in (operator.eq, operator.ne):
+            with pytest.raises(dlbridge.WrongTypeError, match=r"write dlbridge\.equal\(a, b\)"):
+                compare(one, other)
+    with pytest.raises(TypeError, match="has no == beside"):
+        assert one == array
+    assert (array == one).all()  # NumPy asks for the array, and compares
+    assert dlbridge.equal(one, two)
+    for nothing in (None, "cpu", object(), {}):
+        assert one != nothing
+        assert not one == nothing  # noqa: SIM201
+    assert one == unittest.mock.ANY
+
+
+def test_tensors_are_keys_and_found_by_identity() -> None:
+    array = np.zeros(3)
+    one, two = dlbridge.from_dlpack(array), dlbridge.from_dlpack(array)
+    assert hash(one) == object.__hash__(one)
     assert {one: 1, two: 2}[two] == 2
-    assert hash(one) == hash(one)
+    assert {one, two, one} == {two, one}
+    assert one in {one}
+    assert two not in {one}
+    assert one in [one, two]
+    assert [one, two] == [one, two]
+    assert (one, 1) == (one, 1)
+    assert one == one
+    assert not one != one  # noqa: SIM202
+    with pytest.raises(dlbridge.WrongTypeError, match="or `is` for the same object"):
+        assert two in [one]
+    held = weakref.WeakKeyDictionary({one: "one"})
+    assert held[one] == "one"
+    assert functools.lru_cache(lambda tensor: tensor.shape)(one) == (3,)
     with pytest.raises(TypeError, match="not supported between"):
         one < two  # noqa: B015
 

@@ -1,12 +1,14 @@
 //! From one dtype to another, in one pass that also notes what is lost.
 //!
-//! - [`scalar`]: the dtypes; [`small`] and [`convert`]: single numbers; [`kernel`]: rows of them, for each instruction set;
-//! - [`recipe`]: blocks in any layout; [`tally`]: what was lost, for the blocks where something was.
+//! - [`casting`]: what may happen to values; [`scalar`]: the dtypes; [`small`] and [`convert`]: single numbers;
+//! - [`kernel`]: rows of them, for each instruction set; [`recipe`]: blocks in any layout; [`tally`]: what was lost, for the
+//!   blocks where something was.
 
 #[cfg(target_arch = "x86_64")]
 mod brain;
 #[cfg(target_arch = "x86_64")]
 mod byte;
+mod casting;
 mod convert;
 #[cfg(target_arch = "x86_64")]
 mod half;
@@ -19,77 +21,19 @@ mod tally;
 mod tests;
 
 use super::level::{Level, level};
-use super::plan::{Nest, Operand, nest};
+use super::plan::{Axis, Nest, Operand, nest};
+use super::stream;
 use super::tensors::{Report, check_host};
 use super::threads;
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, LossReport, Result, Transfer};
 use crate::tensor::{Access, Tensor, dtype};
+pub use casting::Casting;
 pub(super) use kernel::Notes;
 pub(super) use recipe::{Buffers, Recipe};
 pub(super) use scalar::{Kind as ScalarKind, Scalar};
 use std::sync::{Mutex, PoisonError};
 use tally::{Change, Tally};
-
-/// What a cast may do to values. All round to the nearest, ties to even, and cut off the fraction on the way to an
-/// integer. NaNs keep their sign and as much of their payload as there is room for; signed zeros, infinities and
-/// subnormals stay what they are where the target has them. Anything but 0 becomes true, NaN included. What a number has
-/// in its imaginary part is dropped by a real type.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Casting {
-    /// NumPy's kinds: bool, unsigned, signed, floating-point, complex, and no way back. Rounding is allowed; a value out of
-    /// range, which would wrap around or become infinite, is an error.
-    #[default]
-    SameKind,
-    /// Any dtypes. A value that would not be the same is an error: converted back it must be equal. A NaN may become
-    /// another NaN, and -0 becomes 0 where the target has none.
-    SameValue,
-    /// Any dtypes and values, with the results of NumPy on x86-64:
-    ///
-    /// - integers wrap around;
-    /// - floating-point numbers without an int32 become -2^31, and then wrap around, on the way to int8, int16, int32,
-    ///   uint8 and uint16; those without an int64 become -2^63 on the way to int64;
-    /// - to uint32 and uint64 negative ones wrap around as from the signed type of the size, those too large become 0, and
-    ///   those too small for the signed type, and NaN, become its smallest value as an unsigned number. So does NumPy
-    ///   with whole vectors of float32 and float64; what is left over at the end of its rows, and NaN and -inf of
-    ///   float16, become another number to uint32 there. torch has one result in whole vectors and another at the end
-    ///   too;
-    /// - finite numbers out of range become infinite, and NaN in float8_e4m3fn, which has no infinity: as in ml_dtypes
-    ///   (torch clamps them there).
-    ///
-    /// float64 and integers are rounded to bfloat16 once, where ml_dtypes and torch round to float32 in between.
-    Unsafe,
-    /// Any dtypes and values: what is out of range becomes the nearest that is in range, infinities included where
-    /// the target has none, and NaN becomes the integer 0.
-    Saturate,
-}
-
-impl Casting {
-    /// The name, as Python takes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Casting::SameKind => "same_kind",
-            Casting::SameValue => "same_value",
-            Casting::Unsafe => "unsafe",
-            Casting::Saturate => "saturate",
-        }
-    }
-
-    /// Reads a name.
-    ///
-    /// ```
-    /// use dlbridge::copy::Casting;
-    ///
-    /// assert_eq!(Casting::parse("same_value")?, Casting::SameValue);
-    /// # Ok::<(), dlbridge::Error>(())
-    /// ```
-    pub fn parse(name: &str) -> Result<Self> {
-        let all = [Casting::SameKind, Casting::SameValue, Casting::Unsafe, Casting::Saturate];
-        all.into_iter()
-            .find(|casting| casting.name() == name)
-            .ok_or_else(|| Error::Cast(Cast::Casting { given: format!("{name:?}") }))
-    }
-}
 
 /// The elements of `source` as another dtype, in new row-major memory. `report`, where it is given, becomes what changed;
 /// also where that is the error.
@@ -271,6 +215,13 @@ impl Work<'_> {
         [self.source, self.destination].map(|tensor| tensor.data().cast())
     }
 
+    /// Whether the result is too much for the caches, and its rows are long enough to go past them.
+    fn is_streaming(&self, inner: Axis<2>) -> bool {
+        let bytes = self.to.bytes();
+        let all = stream::weight(self.source.size() * bytes, self.destination.device());
+        inner.extent * bytes >= stream::STREAMED && all >= stream::cache_bytes() / 2
+    }
+
     /// Casts everything.
     ///
     /// # Safety
@@ -278,8 +229,9 @@ impl Work<'_> {
     /// The elements of both are there, in memory that nobody else uses, and the level is this machine's.
     unsafe fn run(&self, saturate: bool) -> Result<Tallies> {
         let all = Mutex::new(Tallies::default());
-        let recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes);
         let nest = self.nest();
+        let mut recipe = Recipe::new(self.level, self.from, self.to, saturate, self.notes);
+        recipe.streaming = self.is_streaming(nest.inner());
         let chunks = chunks_of(self.source, self.from, self.to);
         let places = Bases(self.bases());
         threads::for_each(chunks, &|index| {
@@ -305,7 +257,8 @@ impl Work<'_> {
         nest.rows(bases, &mut |row| {
             let mut done = 0;
             while done < inner.extent {
-                let count = size.min(inner.extent - done);
+                let most = if done == 0 { recipe.first_size(row[1], size) } else { size };
+                let count = most.min(inner.extent - done);
                 let at = [0, 1].map(|each| row[each].wrapping_offset(done as isize * inner.steps[each]));
                 // SAFETY: promised by the caller.
                 unsafe {
@@ -316,6 +269,9 @@ impl Work<'_> {
                 done += count;
             }
         });
+        if recipe.streaming {
+            stream::finish();
+        }
     }
 
     /// Counts what changed in a block in which something did.

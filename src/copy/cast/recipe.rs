@@ -5,6 +5,7 @@ use super::kernel::{Notes, Row, convert_row};
 use super::scalar::Scalar;
 use crate::copy::item::with_item;
 use crate::copy::level::Level;
+use crate::copy::stream;
 use std::mem::MaybeUninit;
 use std::ptr::from_mut;
 
@@ -12,6 +13,12 @@ use std::ptr::from_mut;
 const BLOCK: usize = 512;
 /// Bytes of the source in a block that needs none: little to look at again where something was lost.
 const DIRECT: usize = 4096;
+/// Bytes of the source in a block whose results go past the caches: so short that reading and writing overlap (measured).
+const STREAMED: usize = 1024;
+/// So far ahead of them the source is fetched.
+const AHEAD: usize = 2 * STREAMED;
+/// Bytes of what is made in a block that needs a buffer for it.
+const MADE: usize = BLOCK * size_of::<u128>();
 
 /// Where what is gathered, widened and made waits, by turns.
 pub(in crate::copy) struct Buffers {
@@ -54,6 +61,8 @@ pub(in crate::copy) struct Recipe {
     load: Option<Row>,
     /// From there; `None` where that is the target already.
     convert: Option<Row>,
+    /// Whether packed results go past the caches; [`stream::finish`] comes after the last of them.
+    pub streaming: bool,
 }
 
 impl Recipe {
@@ -67,7 +76,7 @@ impl Recipe {
         let wide = source.part().wide();
         let convert = convert_row(wide, target.part(), saturate, notes);
         let load = (wide != source.part() || convert.is_none()).then(|| source.part().load());
-        Recipe { source, target, level, notes, parts, load, convert }
+        Recipe { source, target, level, notes, parts, load, convert, streaming: false }
     }
 
     /// Bytes that are read at each step of the source.
@@ -82,8 +91,17 @@ impl Recipe {
             && (self.load.is_none() || self.convert.is_none());
         match (plain, self.notes) {
             (false, _) => BLOCK,
+            (true, _) if self.streaming => (STREAMED / self.source.bytes()).min(MADE / self.target.bytes()),
             (true, Notes::Nothing) => usize::MAX,
             (true, _) => DIRECT / self.source.bytes(),
+        }
+    }
+
+    /// How many elements to give it first, at most, so that the later blocks begin where a cache line does.
+    pub fn first_size(&self, to: *const u8, size: usize) -> usize {
+        match to.align_offset(stream::LINE) / self.target.bytes() {
+            lead if self.streaming && lead != 0 => lead.min(size),
+            _ => size,
         }
     }
 
@@ -104,7 +122,10 @@ impl Recipe {
         let (taken, bytes) = (self.taken(), self.target.bytes());
         let mut at = from.cast_const();
         let direct = steps[1] == bytes as isize && matches!(self.parts, Parts::None | Parts::Pairs);
-        let out = if direct { to } else { made };
+        let out = if direct && !self.streaming { to } else { made };
+        if self.streaming && steps[0] == taken as isize {
+            stream::fetch(at.wrapping_add(AHEAD), count * taken);
+        }
         // SAFETY: the caller's elements, and buffers with room for a block of any type.
         unsafe {
             if steps[0] != taken as isize {
@@ -123,6 +144,8 @@ impl Recipe {
             }
             if !direct {
                 scatter(bytes, at, to, steps[1], count);
+            } else if self.streaming {
+                stream::copy(self.level, at, to, count * bytes);
             }
             noted
         }

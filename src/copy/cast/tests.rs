@@ -34,18 +34,25 @@ fn block(
     source: &[u8],
     side: Side,
 ) -> (Vec<u8>, bool) {
+    cast_guarded(Recipe::new(level, from, to, saturate, notes), [from, to], source, side)
+}
+
+/// The same with this recipe.
+fn cast_guarded(recipe: Recipe, [from, to]: [Scalar; 2], source: &[u8], side: Side) -> (Vec<u8>, bool) {
     let count = source.len() / from.bytes();
     let [inputs, outputs] = [from, to].map(|scalar| Guarded::new(count * scalar.bytes(), side));
     inputs.bytes().copy_from_slice(source);
     outputs.bytes().fill(0x5a);
-    let recipe = Recipe::new(level, from, to, saturate, notes);
     let steps = [from.bytes() as isize, to.bytes() as isize];
-    let size = recipe.block_size(steps).min(count.max(1));
-    let (mut noted, mut buffers) = (false, Buffers::new());
-    for at in (0..count).step_by(size) {
+    let size = recipe.block_size(steps);
+    let (mut noted, mut buffers, mut at) = (false, Buffers::new(), 0);
+    let mut next = recipe.first_size(outputs.at(0), size).min(count);
+    while at < count {
         let places = [inputs.at(at * from.bytes()), outputs.at(at * to.bytes())];
         // SAFETY: elements of the guarded memory, no more than a block of them; the level is available.
-        noted |= unsafe { recipe.block(places, steps, size.min(count - at), &mut buffers) };
+        noted |= unsafe { recipe.block(places, steps, next, &mut buffers) };
+        at += next;
+        next = size.min(count - at);
     }
     (outputs.bytes().to_vec(), noted)
 }
@@ -89,6 +96,26 @@ fn every_level_gives_the_bits_of_single_elements() {
                     });
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn past_the_caches_they_are_the_same() {
+    let mut random = Random::new(7);
+    for from in Scalar::ALL {
+        for to in Scalar::ALL {
+            let mut source = vec![0; 1301 * from.bytes()];
+            fill(&mut random, from, &mut source);
+            on_every_level(|level| {
+                for (notes, side) in [(Notes::Nothing, Side::Left), (Notes::Changes, Side::Right)] {
+                    let mut recipe = Recipe::new(level, from, to, false, notes);
+                    recipe.streaming = true;
+                    let made = cast_guarded(recipe, [from, to], &source, side);
+                    let usual = block(level, [from, to], (false, notes), &source, side);
+                    assert!(made == usual, "{from:?} to {to:?}, {notes:?}, {level:?}");
+                }
+            });
         }
     }
 }

@@ -160,7 +160,8 @@ fn every_movement_has_its_kernel_and_does_it() {
 
 #[test]
 fn random_layouts_arrive_as_a_plain_loop_moves_them() {
-    let mut random = Random::new(7);
+    // Two, so that the cases are the same on machines of all levels.
+    let (mut random, mut bytes_of) = (Random::new(1), Random::new(8));
     let mut kernels = BTreeSet::new();
     let budget = if cfg!(debug_assertions) { 300 } else { 4000 };
     for _ in 0..budget {
@@ -196,7 +197,7 @@ fn random_layouts_arrive_as_a_plain_loop_moves_them() {
             Layout::new(&shape, &order, &steps, bytes)
         });
         let case = Case { shape, layouts, bytes, lane };
-        kernels.insert(check_everywhere(&case, &mut random).name());
+        kernels.insert(check_everywhere(&case, &mut bytes_of).name());
     }
     let common = [
         c"byte-swapped",

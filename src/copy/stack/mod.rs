@@ -8,7 +8,8 @@ mod tests;
 
 use super::cast::{Casting, cast_into, check_casting, spoil};
 use super::level::level;
-use super::movement::{Movement, SHARED_COPY};
+use super::movement::{Movement, shared_copy};
+use super::stream;
 use super::threads::{chunks_for, for_each};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result, Stack, Transfer};
@@ -98,7 +99,7 @@ pub unsafe fn stack_into(tensors: &[&Tensor], destination: &Tensor, options: Sta
     let first = tensors.first().ok_or(Error::Stack(Stack::Empty))?;
     let shape = shape(options.layout, first)?;
     let batch = Batch::new(tensors, &shape, destination.dtype(), options)?;
-    let whole = [&[tensors.len() as i64], &shape[..]].concat();
+    let whole = batch_shape(tensors, options.layout)?;
     if destination.shape() != whole {
         let have = destination.shape().to_vec();
         return Err(Error::Stack(Stack::Destination { have, need: whole }));
@@ -134,6 +135,12 @@ pub(crate) fn common_dtype(tensors: &[&Tensor]) -> Result<DLDataType> {
             Err(Error::Stack(Stack::Dtypes { index, dtype: name(tensors[index]), first: name(tensors[0]) }))
         }
     }
+}
+
+/// The shape of the batch.
+pub(crate) fn batch_shape(tensors: &[&Tensor], layout: Layout) -> Result<Vec<i64>> {
+    let first = tensors.first().ok_or(Error::Stack(Stack::Empty))?;
+    Ok([&[tensors.len() as i64], &shape(layout, first)?[..]].concat())
 }
 
 /// The shape that an array has in the batch.
@@ -262,19 +269,20 @@ impl Batch {
             Movement::new(array.shape(), array.strides(), &destination.strides()[1..], bytes, 1)
         };
         let usual = movement(&self.arrays[0]);
+        let together = stream::weight(all, destination.device());
         let one = |index: usize| {
             let (array, place) = (&self.arrays[index], destination.data().cast::<u8>());
             let (from, to) = (array.data().cast(), place.wrapping_offset(index as isize * step));
             // SAFETY: promised by the caller: the place of this array; this machine has the level.
             unsafe {
                 match array.strides() == self.arrays[0].strides() {
-                    true => usual.carry_out_among(all, level(), from, to),
-                    false => movement(array).carry_out_among(all, level(), from, to),
+                    true => usual.carry_out_among(together, level(), from, to),
+                    false => movement(array).carry_out_among(together, level(), from, to),
                 }
             }
         };
         // Either an array alone is worth several threads, or all are together, or none.
-        let alone = usual.chunks() > 1 || (usual.is_one_run() && all < SHARED_COPY);
+        let alone = usual.chunks() > 1 || (usual.is_one_run() && all < shared_copy());
         let groups = if alone { 1 } else { chunks_for(all).min(count) };
         let failed = Mutex::new(None);
         for_each(groups, &|group| {

@@ -10,7 +10,7 @@ use super::pin::{self, Known};
 use super::pointer;
 use super::stream::Lane;
 use crate::device::nest::{Axis, Nest, Side};
-use crate::dlpack::DLDevice;
+use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Result, Transfer};
 use crate::memory::Block;
 use crate::tensor::{Tensor, device};
@@ -29,6 +29,9 @@ const ROW: usize = 64;
 const FEW: usize = 64;
 /// More calls than this are refused where there is no such detour: they would hold up the stream, and who calls.
 const MOST: usize = 1 << 16;
+
+/// Where pieces are packed.
+const PINNED: DLDevice = DLDevice { device_type: DLDeviceType::CUDAHOST, device_id: 0 };
 
 const HOST: u32 = 1;
 const DEVICE: u32 = 2;
@@ -121,7 +124,7 @@ unsafe fn upload(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()>
         // SAFETY: the block has room for the piece, and the device is done with what was in it; the rest is promised by
         // the caller.
         unsafe {
-            pack.carry_out()?;
+            pack.carry_out(PINNED)?;
             by_the_driver(&send, Way::Up, target)?;
         }
         if bytes > CHUNK {
@@ -175,7 +178,7 @@ unsafe fn download(nest: Nest, pinned: bool, target: &Target<'_>, kept: &mut Kep
 /// As for [`issue`].
 unsafe fn on_the_host(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
     // SAFETY: promised by the caller, as long as the stream may come to it.
-    let copy = move || unsafe { nest.carry_out() };
+    let copy = move || unsafe { nest.carry_out(DLDevice::CPU) };
     // SAFETY: promised by the caller; `Kept` lets go of the copy before the memory.
     kept.copies.push(unsafe { HostCopy::queue(Box::new(copy), target) }?);
     Ok(())

@@ -83,6 +83,7 @@ functions! {
     cuDevicePrimaryCtxRelease = "cuDevicePrimaryCtxRelease_v2" (c_int);
     cuCtxPushCurrent = "cuCtxPushCurrent_v2" (Handle);
     cuCtxPopCurrent = "cuCtxPopCurrent_v2" (*mut Handle);
+    cuCtxSynchronize = "cuCtxSynchronize" ();
     cuStreamCreate = "cuStreamCreate" (*mut Handle, c_uint);
     cuStreamDestroy = "cuStreamDestroy_v2" (Handle);
     cuStreamGetFlags = "cuStreamGetFlags" (Handle, *mut c_uint);

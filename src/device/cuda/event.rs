@@ -5,9 +5,13 @@ use super::driver::{Handle, call};
 use crate::error::Result;
 use std::ptr::null_mut;
 use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
-/// Whoever waits sleeps; no time is taken.
+/// Whoever waits long sleeps; no time is taken.
 const FLAGS: u32 = 1 | 2;
+/// How long who waits asks again and again before it sleeps: a thread that sleeps is woken some 50 microseconds late, and
+/// most copies do not take much longer than that.
+pub(super) const EAGER: Duration = Duration::from_micros(500);
 /// More idle events than this are given back to the driver.
 const KEPT: usize = 1024;
 
@@ -57,6 +61,13 @@ impl Event {
     }
 
     pub fn wait(&self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < EAGER {
+            if self.is_done()? {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
         let current = self.device.enter()?;
         // SAFETY: it is alive.
         unsafe { call!(current.device.driver, cuEventSynchronize(self.handle)) }

@@ -6,7 +6,7 @@
 //! library's own thread, and never by who only asks or whose other work comes behind.
 
 use super::context::Device;
-use super::event::Event;
+use super::event::{EAGER, Event};
 use super::host_copy::HostCopy;
 use super::stream::Lane;
 use super::under_way;
@@ -267,17 +267,20 @@ impl Fence for Mark {
         drop(self.changed.wait_while(self.lock(), settling).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The driver has no such function, so it is asked again and again.
+    /// The driver has no such function, so it is asked again and again: at first without a pause, then with one that is
+    /// small beside what it has taken.
     fn wait_timeout(&self, timeout: Duration) -> bool {
         let start = Instant::now();
-        let mut pause = Duration::from_micros(10);
         while !self.done() {
-            let left = timeout.saturating_sub(start.elapsed());
+            let waited = start.elapsed();
+            let left = timeout.saturating_sub(waited);
             if left.is_zero() {
                 return false;
             }
-            std::thread::sleep(left.min(pause));
-            pause = (pause * 2).min(Duration::from_millis(1));
+            match waited < EAGER {
+                true => std::thread::yield_now(),
+                false => std::thread::sleep(left.min(waited / 32).min(Duration::from_millis(1))),
+            }
         }
         true
     }

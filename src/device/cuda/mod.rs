@@ -8,6 +8,7 @@ mod copy;
 mod driver;
 mod event;
 mod host_copy;
+mod idle;
 mod mark;
 mod memory;
 mod pin;
@@ -16,6 +17,7 @@ mod stream;
 mod under_way;
 
 pub(super) use context::why_not;
+pub(super) use idle::keep_until_idle;
 pub(super) use memory::{device_pool, pinned_pool, unavailable};
 pub(super) use pin::{pin, unpin};
 pub(super) use pointer::check_pointer;

@@ -12,7 +12,8 @@ use crate::tensor::Fence;
 use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
-static UNDER_WAY: Guarded<UnderWay> = Guarded::new(UnderWay { marks: Vec::new(), watched: None });
+static UNDER_WAY: Guarded<UnderWay> =
+    Guarded::new(UnderWay { marks: Vec::new(), watched: None, asleep: false });
 static CHANGED: Condvar = Condvar::new();
 
 struct UnderWay {
@@ -20,7 +21,13 @@ struct UnderWay {
     marks: Vec<Arc<Mark>>,
     /// The process that has the thread.
     watched: Option<u64>,
+    /// Whether the thread sleeps until it is told: waking it takes longer than handing over a small copy, so it stays awake
+    /// for a while.
+    asleep: bool,
 }
+
+/// How often the thread looks in vain, a millisecond apart, before it sleeps.
+const LINGERS: u32 = 50;
 
 /// Starts the thread, where there is none.
 pub(super) fn watch() -> Result<()> {
@@ -35,9 +42,9 @@ pub(super) fn watch() -> Result<()> {
 
 /// Notes a mark that was reserved.
 pub(super) fn add(mark: Arc<Mark>, lock: &mut Lock) {
-    let marks = &mut UNDER_WAY.get(lock).marks;
-    marks.push(mark);
-    if marks.len() == 1 {
+    let under_way = UNDER_WAY.get(lock);
+    under_way.marks.push(mark);
+    if under_way.asleep {
         CHANGED.notify_one();
     }
 }
@@ -91,9 +98,12 @@ fn look_after() {
     let (shortest, longest) = (Duration::from_micros(200), Duration::from_millis(4));
     let mut pause = shortest;
     loop {
-        let mut lock = Lock::take();
+        let (mut lock, mut looks) = (Lock::take(), 0);
         while UNDER_WAY.get(&mut lock).marks.is_empty() {
-            lock = lock.wait(&CHANGED, None);
+            UNDER_WAY.get(&mut lock).asleep = looks == LINGERS;
+            lock = lock.wait(&CHANGED, (looks < LINGERS).then_some(Duration::from_millis(1)));
+            UNDER_WAY.get(&mut lock).asleep = false;
+            looks = LINGERS.min(looks + 1);
             pause = shortest;
         }
         drop(lock.wait(&CHANGED, Some(pause)));

@@ -397,32 +397,42 @@ def test_our_work_stream_is_answered_and_comes_after_the_copies(device: str, dri
     consumer.close()
 
 
-class Blocking(Consumer):
-    """A program whose stream waits for the default one, and that for it, as most do that say nothing else."""
+class Fleeting(Consumer):
+    """A program with a stream that may go before what was taken for it. Blocking: it waits for the default stream, and
+    that for it, as most do that say nothing else.
+    """
 
-    def __init__(self, driver: Any, device: str) -> None:
+    def __init__(self, driver: Any, device: str, blocking: bool) -> None:
         super().__init__(driver, device)
         made = ctypes.c_void_p()
         with self.current():
-            self.call("cuStreamCreate", ctypes.byref(made), 0)
+            self.call("cuStreamCreate", ctypes.byref(made), 0 if blocking else 1)
         self.handle = made.value or 0
 
     def destroy(self) -> None:
         with self.current():
             self.call("cuStreamDestroy_v2", ctypes.c_void_p(self.handle))
-        self.handle = LEGACY  # which comes after what is still queued
+        self.handle = 0
+
+    def finish(self) -> None:
+        if self.handle:
+            return super().finish()
+        with self.current():
+            self.call("cuCtxSynchronize")
 
 
 def consumer_on(stream: str, driver: Any, device: str) -> Consumer:
-    if stream == "blocking":
-        return Blocking(driver, device)
+    if stream in ("blocking", "fleeting"):
+        return Fleeting(driver, device, stream == "blocking")
     return Consumer(driver, device, {"legacy": LEGACY, "per thread": PER_THREAD}.get(stream))
 
 
 @needs_cuda
 @pytest.mark.parametrize("legacy", [False, True], ids=["versioned", "legacy struct"])
 @pytest.mark.parametrize("copy", [None, True])
-@pytest.mark.parametrize("stream", ["legacy", "per thread", "apart", "blocking", "blocking and gone"])
+@pytest.mark.parametrize(
+    "stream", ["legacy", "per thread", "apart", "blocking", "blocking and gone", "fleeting and gone"]
+)
 def test_what_a_consumer_lets_go_of_waits_for_its_stream(
     stream: str, copy: bool | None, legacy: bool, device: str, standin: Any
 ) -> None:
@@ -436,7 +446,7 @@ def test_what_a_consumer_lets_go_of_waits_for_its_stream(
     dlbridge.trim()
     with consumer.held_up():
         consumer.queue_read(managed.dl_tensor.data, out)
-        if isinstance(consumer, Blocking) and stream == "blocking and gone":
+        if isinstance(consumer, Fleeting) and stream.endswith(" and gone"):
             consumer.destroy()
         before = [standin.standin_calls(name.encode()) for name in WAITS]
         del tensor

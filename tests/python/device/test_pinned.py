@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from place import IS_CUDA, host, needs_cuda, torch_on_device
+from place import IS_CUDA, IS_STANDIN, host, needs_cuda, torch_on_device
 
 import dlbridge
 
@@ -232,7 +232,8 @@ def test_torch_streams_are_taken_and_torch_takes_ours(device: str) -> None:
     theirs = torch.cuda.Stream(device)
     stream = dlbridge.Stream.from_native(theirs)
     assert (stream.device, stream.__cuda_stream__()) == (device, (0, theirs.cuda_stream))
-    ours = torch.cuda.ExternalStream(dlbridge.Stream(device).__cuda_stream__()[1], device=device)
+    own = dlbridge.Stream(device)  # torch does not keep it
+    ours = torch.cuda.ExternalStream(own.__cuda_stream__()[1], device=device)
     array = np.random.default_rng().random(1_000_003)
     for on in (theirs, ours):
         for _ in range(50):
@@ -254,6 +255,24 @@ def test_cupy_is_on_the_same_memory(device: str) -> None:
         assert host(made).sum() == np.arange(1_000_003.0).sum() * 3
         assert dlbridge.Stream.from_native(stream).__cuda_stream__() == (0, stream.ptr)
     assert dlbridge.from_dlpack(made).data_ptr == made.data.ptr
+
+
+@needs_cuda
+def test_jax_is_on_the_same_memory(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    jax = pytest.importorskip("jax", reason="UNAVAILABLE: JAX is not installed")
+    if IS_STANDIN or jax.default_backend() != "gpu":
+        pytest.skip("UNAVAILABLE: a GPU that JAX can use")
+    array = np.arange(1_000_003, dtype=np.float32)
+    for _ in range(20):
+        there = dlbridge.upload(array, device)
+        theirs = jax.dlpack.from_dlpack(there)
+        assert theirs.unsafe_buffer_pointer() == there.data_ptr
+        del there  # what JAX has queued keeps it
+        made = theirs * 2
+        back = dlbridge.from_dlpack(made)
+        assert (back.device, back.data_ptr) == (device, made.unsafe_buffer_pointer())
+        np.testing.assert_array_equal(host(back), array * 2)
 
 
 @needs_cuda

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ import pytest
 from place import host, needs_cuda, torch_on_device
 
 import dlbridge
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from dlpack_structs import delete, take
 
 
 def reused(count: int, size: int = 5000) -> Iterator[np.ndarray]:
@@ -79,6 +84,27 @@ def test_torch_uses_batches_on_its_current_stream(device: str) -> None:
     with torch.cuda.stream(torch.cuda.Stream()), dlbridge.Stager(reused(50), device=device, as_="torch") as stager:
         sums = [batch.sum() for batch in stager]
     assert [int(each) for each in sums] == [sum(range(5000)) * (number + 1) for number in range(50)]
+
+
+@needs_cuda
+def test_who_runs_ahead_of_the_device_keeps_no_batches(standin: Any, device: str) -> None:
+    standin.standin_set_delay(20_000)
+    with dlbridge.Stager(reused(40), device=device, keep=0) as stager:
+        for batch in stager:
+            delete(take(batch.__dlpack__(max_version=(1, 3))))
+    assert stager.stats.sets <= 3
+
+
+@needs_cuda
+def test_torch_runs_ahead_of_the_device_and_keeps_no_batches(device: str) -> None:
+    torch = torch_on_device()
+    sums = []
+    with dlbridge.Stager(reused(40), device=device, as_="torch", keep=0) as stager:
+        for batch in stager:
+            torch.cuda._sleep(5_000_000)  # clock cycles: some milliseconds
+            sums.append(batch.sum())
+    assert [int(each) for each in sums] == [sum(range(5000)) * (number + 1) for number in range(40)]
+    assert stager.stats.sets <= 3
 
 
 def test_leaving_early_leaves_nothing(device: str) -> None:

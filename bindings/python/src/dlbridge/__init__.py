@@ -30,7 +30,8 @@ from ._errors import (
     UnsupportedError,
     WrongTypeError,
 )
-from ._explain import Explanation, explain, to
+from ._explain import Explanation, explain
+from ._frameworks import to
 from ._future import Future, download
 from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
 from ._loss import LossReport

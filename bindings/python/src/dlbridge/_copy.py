@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 
-from ._errors import InvalidArgumentError
+from ._errors import InvalidArgumentError, WrongTypeError
 from ._library import get_library
 
+_MOST = 1024
 _c = ctypes.CDLL(get_library())
 _c.dlb_threads_get.restype = ctypes.c_size_t
 _c.dlb_threads_set.argtypes = (ctypes.c_size_t,)
@@ -23,10 +25,14 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Changes that from now on: 1 for no other threads, 0 for what DLB_NUM_THREADS or the machine says."""
-    if not 0 <= count < 1 << 63:
-        raise InvalidArgumentError(f"count is {count}; pass a number of threads, or 0 for the default")
-    _c.dlb_threads_set(count)
+    """Changes that from now on, up to 1024: 1 for no others, 0 for what DLB_NUM_THREADS or the machine says."""
+    try:
+        number = operator.index(count)
+    except TypeError:
+        raise WrongTypeError(f"count is {count!r}; pass an int, 1 to {_MOST}, or 0 for the default") from None
+    if not 0 <= number <= _MOST:
+        raise InvalidArgumentError(f"count is {number}; pass 1 to {_MOST} threads, or 0 for the default")
+    _c.dlb_threads_set(number)
 
 
 def simd_level() -> str:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ._errors import Error
+from ._errors import Error, WrongTypeError
 from ._library import native
 from ._streams import Event, Stream, handle_of
 
@@ -24,7 +24,7 @@ class Future:
     """
 
     def __init__(self) -> None:
-        raise TypeError("a future is made by a download; call dlbridge.download(x)")
+        raise WrongTypeError("a future is made by a download; call dlbridge.download(x)")
 
     @classmethod
     def _of(cls, tensor: Any, event: Event) -> Future:
@@ -70,6 +70,8 @@ class Future:
         is logged to `dlbridge` and goes no further. Where no thread can be started, that error is raised and the
         callback is not added. A forked child does not call what was added before the fork: its parent does.
         """
+        if not callable(callback):
+            raise WrongTypeError(f"callback is {callback!r}; pass a function that takes the future")
         with self._lock:
             attended = self._thread is not None and self._thread.is_alive()
             if not attended and self.done():
@@ -97,6 +99,14 @@ class Future:
         except caught:
             logging.getLogger("dlbridge").exception("a callback of %s raised", repr(self))
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise WrongTypeError("a Future is no array until it is done; pass future.result()")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(native.Tensor, name):
+            raise AttributeError(f"a Future has no attribute {name!r}")
+        raise AttributeError(f"a Future is no array until it is done; write future.result().{name}")
+
     def __repr__(self) -> str:
         return f"<dlbridge.Future {'done' if self.done() else 'pending'}>"
 
@@ -106,7 +116,7 @@ def download(x: Any, /, *, stream: Stream | None = None) -> Future:
 
     From a CUDA device it goes into pinned memory, as the driver's copies want it, from a pool. `x` is kept alive
     until it is done, and may be written again then. Without `stream` the copy is queued on the library's own stream
-    of the device. It counts as one transfer (`memory_stats`).
+    of the device. In `memory_stats` it counts as one transfer from a CUDA device, and as one copy on the CPU.
 
     >>> future = dlbridge.download(tensor)
     >>> future.result().numpy()

@@ -23,7 +23,7 @@ _c.dlb_transfer_stats.argtypes = (ctypes.c_void_p,)
 _c.dlb_allocator_device.argtypes = _c.dlb_allocator_pinned.argtypes = (_Device, ctypes.POINTER(ctypes.c_void_p))
 
 
-def empty_pinned(shape: Any, /, dtype: Any) -> Any:
+def empty_pinned(shape: Any, dtype: Any) -> Any:
     """`empty(shape, dtype, pinned=True)`: memory that CUDA devices copy from and to without help of the CPU.
 
     It comes from a pool of its own and goes back there; torch sees it as pinned. Page-locking is the costly part,
@@ -35,7 +35,7 @@ def empty_pinned(shape: Any, /, dtype: Any) -> Any:
     return native.empty(shape, dtype, pinned=True)
 
 
-def zeros_pinned(shape: Any, /, dtype: Any) -> Any:
+def zeros_pinned(shape: Any, dtype: Any) -> Any:
     """`empty_pinned` with every byte 0. Touches all of it once."""
     tensor = native.empty(shape, dtype, pinned=True)
     ctypes.memset(tensor.data_ptr, 0, tensor.nbytes)
@@ -203,7 +203,10 @@ def _pool(device: Any, pinned: bool) -> int | None:
         ask, where = (_c.dlb_allocator_pinned, (2, 0)) if pinned else (_c.dlb_allocator_device, (kind, number))
         status = ask(_Device(*where), ctypes.byref(out))
         if status:
-            raise BY_NUMBER[status](_c.dlb_error_message().decode())
+            # Nobody asked for memory here, but for the pool of it.
+            why = _c.dlb_error_message().decode().partition("; ")[0].partition(": ")[2]
+            what, option = ("of pinned memory", "pinned=") if pinned else (f"on {device}", "device=")
+            raise BY_NUMBER[status](f"there is no pool {what}: {why}; leave {option} out for that of the host")
         _pools[place] = out.value
     return _pools[place]
 

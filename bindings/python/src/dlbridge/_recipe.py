@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from ._errors import InvalidArgumentError
+from ._errors import InvalidArgumentError, WrongTypeError
 from ._library import native
 
 _Like = tuple[tuple[int, ...], str]
+_LAYOUTS = ("CHW", "HWC")
 _CASTINGS = ("same_kind", "same_value", "unsafe", "saturate")
 
 
@@ -16,11 +18,11 @@ class Recipe:
 
     def __init__(self, stack: Any, **options: Any) -> None:
         self.stack = stack
-        self.options = {name: value for name, value in options.items() if value is not None}
-        casting = self.options.get("casting")
-        for given in casting.values() if isinstance(casting, dict) else [casting]:
-            if given is not None and given not in _CASTINGS:
-                raise InvalidArgumentError(f"casting is {given!r}; pass one of {', '.join(map(repr, _CASTINGS))}")
+        for key, value in _each(stack):
+            if not isinstance(value, bool):
+                raise WrongTypeError(f"{_place('stack', key)} is {value!r}; pass True or False")
+        given = {name: value for name, value in options.items() if value is not None}
+        self.options = {name: _checked(name, value) for name, value in given.items()}
 
     def check(self, keys: list[Any]) -> None:
         """Refuses options for arrays that the batch, whose arrays have these keys, does not have."""
@@ -66,6 +68,49 @@ class Recipe:
     def write(self, rows: tuple[Any, ...], options: dict[str, Any], place: Any) -> None:
         """Does it: into the tensor of a slot."""
         native.stack(rows, out=place._unsqueeze(0) if place.ndim == rows[0].ndim else place, **options)
+
+
+def _checked(name: str, option: Any) -> Any:
+    """An option that means something, whatever the arrays; numbers that can be read once only are kept."""
+    if isinstance(option, dict):
+        return {key: value if value is None else _value(name, key, value) for key, value in option.items()}
+    return _value(name, None, option)
+
+
+def _value(name: str, key: Any, value: Any) -> Any:
+    place = _place(name, key)
+    if name == "dtype":
+        try:
+            native.empty(0, value)
+        except InvalidArgumentError as error:
+            raise type(error)(f"{place}: {error}") from None
+    elif name in ("scale", "bias"):
+        value = _numbers(place, value)
+    else:
+        known = _CASTINGS if name == "casting" else _LAYOUTS
+        if not (isinstance(value, str) and value in known):
+            raise InvalidArgumentError(f"{place} is {value!r}; pass one of {', '.join(map(repr, known))}")
+    return value
+
+
+def _numbers(place: str, value: Any) -> Any:
+    several = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+    values = list(value) if several else [value]
+    try:
+        if any(isinstance(each, str) for each in values):  # of which float() reads some
+            raise TypeError
+        read = [float(each) for each in values]
+    except (TypeError, ValueError, OverflowError):
+        raise WrongTypeError(f"{place} is {value!r}; pass a number, or one for each channel") from None
+    return read if several else read[0]
+
+
+def _each(option: Any) -> Iterable[tuple[Any, Any]]:
+    return option.items() if isinstance(option, dict) else [(None, option)]
+
+
+def _place(name: str, key: Any) -> str:
+    return name if key is None else f"{name}[{key!r}]"
 
 
 def _turned(shape: tuple[int, ...], layout: Any) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Callable
 
 from ._errors import ClosedError, InvalidArgumentError, UnavailableError, WrongTypeError
-from ._explain import to
+from ._frameworks import consumer
 from ._library import native
 from ._recipe import Recipe
 from ._structure import put_together
@@ -36,7 +36,7 @@ class Stager:
 
     workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one
         the source may yield the same array again and again; with more it must not change what it has yielded.
-    as_: "torch", "numpy", "jax" or another framework, or None for `Tensor`.
+    as_: any framework that `dlbridge.to` takes ("torch", "numpy", "jax", ...), or None for `Tensor`.
     timeout: how many seconds the loop waits for a batch before `TimedOutError`; None for any number.
     order: "kept", or "first" for batches as they get ready.
     ragged: whether batches may differ from the first in shape, dtype and structure.
@@ -81,19 +81,22 @@ class Stager:
         bias: Any = None,
     ) -> None:
         if not hasattr(type(batches), "__iter__") and not hasattr(type(batches), "__getitem__"):
-            raise InvalidArgumentError(f"batches is a {type(batches).__name__}; pass an iterable of batches")
-        workers = _workers(workers)
+            kind = type(batches).__name__
+            raise WrongTypeError(f"batches is of type {kind}; pass an iterable of batches, such as a list")
+        workers = _count("workers", workers, 1, 1024)
+        slots, keep = _count("slots", slots, 1, 1 << 16), _count("keep", keep, 0, 1 << 16)
         if order not in ("kept", "first"):
             raise InvalidArgumentError(f"order is {order!r}; pass 'kept' or 'first'")
         self._device: tuple[int, int] = native._device(device)
         self._batches, self._workers, self._ragged = batches, workers, ragged
         self._timeout = -1 if timeout is None else _nanoseconds(timeout)
         self._ring_options = (device, slots, keep, order == "first")
-        self._convert = _converter(as_)
+        self._convert: Callable[[Any], Any] = _same if as_ is None else consumer(as_, "as_")
         self._recipe = Recipe(stack, dtype=dtype, casting=casting, layout=layout, scale=scale, bias=bias)
         self._progress = _progress(batches) if progress else None
         self._work: Work | None = None
         self._close: Any = None
+        self._fresh = True
         self._starting = threading.RLock()
         self._kept = order == "kept"
         self._loops = threading.local()
@@ -107,6 +110,7 @@ class Stager:
                     return self._work
                 self._close()
                 self._ring = Ring(*self._ring_options)
+            self._fresh = False
             self._work = work = Work(
                 self._ring, iter(self._batches), self._workers, self._ragged, self._recipe, self._kept
             )
@@ -151,7 +155,7 @@ class Stager:
         return self
 
     def __next__(self) -> Any:
-        work = self._work
+        work = self._start() if self._fresh else self._work
         if work is None or (self._close is not None and not self._close.alive):
             raise StopIteration
         asked = clock()
@@ -188,7 +192,12 @@ class Stager:
         return batch
 
     def close(self) -> None:
-        """Ends the threads and lets go of the source. Batches that the loop has stay what they are."""
+        """Ends the pass, if one is under way, with its threads; what was loaded and not handed out is dropped.
+
+        Batches that the loop has stay what they are. A `for` after it begins another pass, where the source can be
+        iterated again; `next(stager)` does not.
+        """
+        self._fresh = False
         if self._close is not None:
             self._close()
         if self._progress is not None:
@@ -235,13 +244,17 @@ class Stager:
         return f"<dlbridge.Stager of {slots} slots on {device}>"
 
 
-def _workers(workers: Any) -> int:
+def _same(tensor: Any) -> Any:
+    return tensor
+
+
+def _count(name: str, value: Any, least: int, most: int) -> int:
     try:
-        count = operator.index(workers)
+        count = operator.index(value)
     except TypeError:
-        raise WrongTypeError(f"workers is {workers!r}; pass an int, 1 or more") from None
-    if count < 1:
-        raise InvalidArgumentError(f"workers is {count}; pass 1 or more")
+        raise WrongTypeError(f"{name} is {value!r}; pass an int, {least} to {most}") from None
+    if not least <= count <= most:
+        raise InvalidArgumentError(f"{name} is {count}; pass {least} to {most}")
     return count
 
 
@@ -252,15 +265,6 @@ def _nanoseconds(timeout: Any) -> int:
     if not 0 <= timeout < 2**63 / 1e9:
         raise InvalidArgumentError(f"timeout is {timeout}; pass seconds, 0 or more, or None to wait for ever")
     return int(timeout * 1e9)
-
-
-def _converter(as_: Any) -> Callable[[Any], Any]:
-    if as_ is None:
-        return lambda tensor: tensor
-    direct: dict[Any, Callable[[Any], Any]] = {"torch": native.to_torch, "numpy": native.to_numpy}
-    if isinstance(as_, str) and as_ in direct:
-        return direct[as_]
-    return lambda tensor: to(tensor, as_)
 
 
 def _stream_on(device: tuple[int, int]) -> int:

@@ -98,6 +98,11 @@ def cuda_problem() -> str | None:
     return None
 
 
+def check_device(device: Any) -> None:
+    """Refuses a device that no stream can be made on here."""
+    _check(_c.dlb_device_check(_Device(*native._device(device))))
+
+
 def _check_timeout(timeout: float) -> None:
     try:
         number = timeout < 0 or timeout >= 0  # NaN is neither
@@ -267,8 +272,8 @@ def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> A
     `torch()`, `__dlpack__`; a consumer with a stream has that wait instead. `x` is kept alive until then. Do not
     write to it before: once `stream.record().wait()` or a look at the result has answered, it may be written. On
     its way to a CUDA device, what is not pinned has been staged, and may be written again, when this returns.
-    Without `stream` the copy is queued on the library's own stream of the device. It counts as one transfer
-    (`memory_stats`).
+    Without `stream` the copy is queued on the library's own stream of the device. In `memory_stats` it counts as
+    one transfer to a CUDA device, and as one copy on the CPU.
 
     >>> dlbridge.upload(numpy.arange(6.0)).numpy()
     array([0., 1., 2., 3., 4., 5.])

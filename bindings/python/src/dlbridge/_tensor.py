@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,6 +91,22 @@ def _kind(item: Any) -> str:
     )
 
 
+def _eq(self: Any, other: Any) -> Any:
+    """Refused beside other arrays, numbers and sequences: NumPy and torch compare elements, and this library has no
+    elementwise operations. A tensor is equal to itself, by which it also hashes, and to nothing else: so sets, the
+    keys of dicts, weak ones too, and `in` where it is found itself work.
+    """
+    if self is other:
+        return True
+    array = any(hasattr(type(other), name) for name in ("__dlpack__", "__array__", "__array_interface__"))
+    if array or isinstance(other, (numbers.Number, list, tuple)):
+        raise WrongTypeError(
+            "a Tensor has no == beside arrays; write dlbridge.equal(a, b) for one answer, "
+            "tensor.numpy() == other for one of each element, or `is` for the same object"
+        )
+    return NotImplemented
+
+
 def _contains(self: Any, item: Any) -> bool:
     """Refused: it would compare elements, which this library does not do."""
     raise WrongTypeError("a tensor is not searched for elements; write `x in tensor.numpy()`")
@@ -133,7 +150,7 @@ def _to(self: Any, device: Any) -> Any:
     waits for.
 
     `t.to("cpu")` of pinned memory is the same memory, as plain memory of the host. A copy counts as one transfer
-    (`memory_stats`).
+    in `memory_stats`. For an array of a framework see `dlbridge.to`.
     """
     return native.from_dlpack(self, device=device)
 
@@ -160,6 +177,7 @@ for _name, _method in {
     "__bool__": _bool,
     "__iter__": _iter,
     "__contains__": _contains,
+    "__eq__": _eq,
     "__copy__": _copy,
     "__reduce__": _reduce,
     "__getitem__": _getitem,

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ._errors import UnavailableError
+from ._errors import UnavailableError, WrongTypeError
 
 
 class StagerStats(NamedTuple):
@@ -76,6 +76,7 @@ class Timeline:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Chrome's trace format: open it at ui.perfetto.dev or in chrome://tracing."""
+        _check_path(path, "timeline.json")
         spans = self.spans
         start = min((span.begin for span in spans), default=0)
         lanes = _lanes(spans)
@@ -105,6 +106,7 @@ class Timeline:
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """The last moments as bars, one row for each lane."""
+        _check_path(path, "timeline.png")
         try:
             from matplotlib.figure import Figure
         except ImportError as missing:
@@ -132,6 +134,12 @@ class Timeline:
         if spans:
             axes.legend(ncols=len(colors), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
         figure.savefig(path)
+
+
+def _check_path(path: Any, example: str) -> None:
+    """Refuses what names no file: an int would be one that is open."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise WrongTypeError(f"path is {path!r}; pass the name of a file, such as {example!r}")
 
 
 def _lanes(spans: Iterable[Span]) -> list[str]:

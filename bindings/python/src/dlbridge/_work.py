@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import warnings
@@ -115,7 +116,7 @@ class Work:
             self.recipe.check(keys)
         found = [self.prepare(number, *each) for each in zip(paths, arrays, keys)]
         likes = tuple(like for _, like, _ in found)
-        self.check(number, paths, likes)
+        self.check(number, paths, keys, likes)
         del batch, arrays
         waiting = clock()
         slot, ticket, chosen = native._staging_acquire(self.ring.handle, likes)
@@ -142,23 +143,28 @@ class Work:
             raise _located(error, number, paths[at]) from error
         native._staging_fill(slot, tuple(rows if options is None else None for rows, _, options in found))
 
-    def check(self, number: int, paths: list[str], likes: tuple[Any, ...]) -> None:
+    def check(self, number: int, paths: list[str], keys: list[Any], likes: tuple[Any, ...]) -> None:
         """Refuses a batch that is not like the first."""
         if not likes:
             raise InvalidArgumentError(f"batch {number} holds no array; yield arrays, or tuples or dicts of them")
         paths0, likes0 = self.first = self.first or (paths, likes)
         if self.ragged or (likes == likes0 and paths == paths0):
             return
-        advice = "; pad it, drop it (drop_last), or pass ragged=True"
         if paths != paths0:
-            have, had = ", ".join(paths), ", ".join(paths0)
-            raise InvalidArgumentError(f"batch {number} has the arrays {have} and batch 0 had {had}{advice}")
-        for path, (shape, dtype), (shape0, dtype0) in zip(paths, likes, likes0):
+            advice = "yield the same arrays each time, or pass ragged=True"
+            raise InvalidArgumentError(
+                f"batch {number} has {_list(paths)} and batch 0 had {_list(paths0)}; {advice}"
+            )
+        for path, key, (shape, dtype), (shape0, dtype0) in zip(paths, keys, likes, likes0):
             where = f"batch {number}{_at(path)}"
             if shape != shape0:
-                raise InvalidArgumentError(f"{where} has shape {shape} and batch 0 had {shape0}{advice}")
+                advice = "pad it, leave it out (drop_last=True of a DataLoader), or pass ragged=True"
+                raise InvalidArgumentError(f"{where} has shape {shape} and batch 0 had {shape0}; {advice}")
             if dtype != dtype0:
-                raise InvalidArgumentError(f"{where} is {dtype} and batch 0 was {dtype0}{advice}")
+                cast = f"dtype={dtype0!r}" if key is None else f"dtype={{{key!r}: {dtype0!r}}}"
+                raise InvalidArgumentError(
+                    f"{where} is {dtype} and batch 0 was {dtype0}; pass {cast} to cast it, or ragged=True"
+                )
 
     def is_behind(self, number: int) -> bool:
         """Whether a batch before this one failed, and order is kept."""
@@ -177,9 +183,15 @@ def _at(path: str) -> str:
     return f", array {path}" if path else ""
 
 
+def _list(paths: list[str]) -> str:
+    """The arrays of a batch, for a message."""
+    return "one array" if paths == [""] else "the arrays " + ", ".join(paths)
+
+
 def _located(error: Error, number: int, path: str) -> Error:
-    """The same error, of this array."""
-    located = type(error)(f"batch {number}{_at(path)}: {error}")
+    """The same error, of this array, which it calls x."""
+    words = re.sub(r'(?<![\w"])x(?![\w"])', lambda _: f"batch{path}", str(error))
+    located = type(error)(f"batch {number}{_at(path)}: {words}")
     if isinstance(located, LossyError):
         located.report = getattr(error, "report", None)
     return located
