@@ -222,8 +222,8 @@ pub unsafe extern "C" fn dlb_tensor_empty_for(
 /// Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
 /// or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,
 /// where it is the destination's, once the event is done. One source may be written sooner: what a CUDA stream uploads from
-/// memory that is not pinned, or that does not lie as the driver can read it, has been staged when this returns. A process
-/// that exits does not wait for what is queued.
+/// memory that is not pinned has been packed into pinned memory when this returns, in one pass. A process that exits does not
+/// wait for what is queued.
 ///
 /// `out_done` may be NULL; otherwise `*out_done` is owned by the caller: `dlb_event_release()`. Fails with
 /// `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices

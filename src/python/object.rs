@@ -224,8 +224,7 @@ Versioned (DLPack 1.3) where max_version is (1, 0) or more, legacy where it is N
 'read-only', so a read-only tensor raises ReadOnlyError, a BufferError. About 50 ns.\n\n\
 Of a CUDA tensor, `stream` is the consumer's: it waits for the copies into the memory, by an event, and this call does\n\
 not. None and 1 are the legacy default stream, 2 the per-thread one, a larger number a handle, -1 waits for nothing.\n\
-When the consumer lets go, the memory is not used again before what it has queued there. A stream that does not wait for\n\
-the default one (cudaStreamNonBlocking), as torch's, which are never destroyed, has to live until then.\n\
+When the consumer lets go, the memory is not used again before what it has queued there; the stream may be destroyed first.\n\
 Nothing is copied, unless copy=True asks for it, or dl_device=(1, 0) for a CUDA tensor on the host: then it is there when\n\
 this returns.\n\
 Pinned memory is exported as such, (3, 0), and with dl_device=(1, 0) as the plain host memory that it is too." =>

@@ -13,6 +13,8 @@ crate::tests!(
     a_round_trip_is_right_and_counts_two,
     what_is_pinned_goes_directly,
     rows_go_as_rows,
+    scattered_sources_are_packed_and_go_in_few_calls,
+    the_longest_loop_goes_as_rows,
     any_layout_is_copied_to_any_other,
     what_lies_backward_goes_in_one_run,
     within_a_device_and_between_two,
@@ -93,6 +95,66 @@ fn rows_go_as_rows() {
         assert_eq!(calls("cuMemcpy2DAsync"), before.0 + 2);
         assert_eq!(elements(&rows).unwrap(), download(&there, &stream).unwrap());
         assert_eq!(elements(&padded.slice(1, Some(48), None, 1).unwrap()).unwrap(), vec![0; 50 * 16]);
+    });
+}
+
+/// How often the driver was told to copy from the host.
+fn uploads() -> (i64, i64) {
+    (calls("cuMemcpyHtoDAsync"), calls("cuMemcpy2DAsync"))
+}
+
+/// By one pass of the host, in two pieces of 4 MiB at most, whether they are pinned or not.
+fn scattered_sources_are_packed_and_go_in_few_calls() {
+    nothing_left(|| {
+        set_delay(0);
+        let stream = stream();
+        for is_pinned in [false, true] {
+            let make = |shape: &[i64]| {
+                let tensor =
+                    if is_pinned { pinned(shape) } else { Tensor::empty(shape, dtype::U32).unwrap() };
+                fill(&tensor, &pattern(tensor.size(), is_pinned.into()));
+                tensor
+            };
+            let cut =
+                |tensor: &Tensor, axis, start, stop, step| tensor.slice(axis, start, stop, step).unwrap();
+            let whole = make(&[40, 200, 260]);
+            let sources = [
+                cut(&cut(&whole, 1, Some(20), Some(180), 1), 2, Some(5), Some(255), 1),
+                make(&[250, 160, 40]).permute(&[2, 1, 0]).unwrap(),
+                make(&[160, 40, 250]).permute(&[1, 0, 2]).unwrap(),
+                cut(&make(&[40, 160, 250]), 1, None, None, -1),
+                cut(&make(&[40, 160, 500]), 2, None, None, 2),
+                make(&[40, 1, 250]).expand(&[40, 160, 250]).unwrap(),
+            ];
+            for source in &sources {
+                let there = on(FIRST, &[40, 160, 250]);
+                let before = uploads();
+                copy(source, &there, &stream).unwrap();
+                assert_eq!(uploads(), (before.0 + 2, before.1), "{source:?}");
+                assert!(download(&there, &stream).unwrap() == elements(source).unwrap(), "{source:?}");
+            }
+        }
+        set_delay(200);
+    });
+}
+
+/// Where the destination has gaps of two kinds.
+fn the_longest_loop_goes_as_rows() {
+    nothing_left(|| {
+        let stream = stream();
+        for shape in [[300, 3, 8], [3, 300, 8]] {
+            let whole = on(FIRST, &[shape[0], shape[1] + 1, shape[2] + 2]);
+            let there = whole.slice(1, None, Some(shape[1]), 1).unwrap();
+            let there = there.slice(2, Some(2), None, 1).unwrap();
+            let source = Tensor::from_vec(pattern(7200, 3), &shape).unwrap();
+            let before = uploads();
+            copy(&source, &there, &stream).unwrap();
+            assert_eq!(uploads(), (before.0, before.1 + 3));
+            let other = on(FIRST, &shape);
+            copy(&there, &other, &stream).unwrap();
+            assert_eq!(uploads(), (before.0, before.1 + 6));
+            assert_eq!(download(&other, &stream).unwrap(), pattern(7200, 3));
+        }
     });
 }
 

@@ -23,6 +23,8 @@ const CHUNK: usize = 4 << 20;
 /// How many pieces are on their way while the next is packed.
 const RING: usize = 3;
 
+/// Shorter rows are elements that lie apart, which the host packs faster than a device fetches them one by one.
+const ROW: usize = 64;
 /// More calls than this for one piece are worth a detour on the host.
 const FEW: usize = 64;
 /// More calls than this are refused where there is no such detour: they would hold up the stream, and who calls.
@@ -142,7 +144,7 @@ unsafe fn upload(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()>
 ///
 /// As for [`issue`].
 unsafe fn download(nest: Nest, pinned: bool, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
-    if is_one_call(&nest, target.device) && pointer::is_reachable(nest.destination(), pinned, target.current)?
+    if calls(&nest, target.device) == 1 && pointer::is_reachable(nest.destination(), pinned, target.current)?
     {
         // SAFETY: promised by the caller.
         return unsafe { by_the_driver(&nest, Way::Down, target) };
@@ -175,29 +177,32 @@ unsafe fn download(nest: Nest, pinned: bool, target: &Target<'_>, kept: &mut Kep
 ///
 /// As for [`issue`].
 unsafe fn on_the_host(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
-    // SAFETY: promised by the caller; `Kept` lets go of the copy before the memory.
+    // SAFETY: promised by the caller, as long as the stream may come to it.
     let copy = move || unsafe { nest.carry_out(DLDevice::CPU) };
-    // SAFETY: the stream is alive.
+    // SAFETY: promised by the caller; `Kept` lets go of the copy before the memory.
     kept.copies.push(unsafe { HostCopy::queue(Box::new(copy), target) }?);
     Ok(())
 }
 
-/// Whether the driver copies it in one call.
-pub(super) fn is_one_call(nest: &Nest, device: &Device) -> bool {
-    match &nest.axes[..] {
-        [] => true,
-        [rows] => are_rows(rows, nest.run, device),
-        _ => false,
+/// Whether what is uploaded is better packed on the host: the driver then copies longer rows, or is called less often.
+pub(super) fn is_scattered(nest: &Nest, device: &Device) -> bool {
+    if nest.axes.is_empty() {
+        return false;
     }
+    let (_, send) = nest.through(0);
+    calls(&send, device) < calls(nest, device) || (nest.run < ROW && nest.run < send.run)
 }
 
-/// In how many calls the driver copies it within a device.
+/// In how many calls the driver copies it from and to one device.
 fn calls(nest: &Nest, device: &Device) -> usize {
-    let outer = match &nest.axes[..] {
-        [outer @ .., rows] if are_rows(rows, nest.run, device) => outer,
-        all => all,
-    };
-    outer.iter().map(|axis| axis.extent).product()
+    let all: usize = nest.axes.iter().map(|axis| axis.extent).product();
+    all / rows(nest, device).map_or(1, |at| nest.axes[at].extent)
+}
+
+/// The loop that the driver makes in each call, as rows: the longest that it can.
+fn rows(nest: &Nest, device: &Device) -> Option<usize> {
+    let loops = nest.axes.iter().enumerate().filter(|(_, axis)| are_rows(axis, nest.run, device));
+    loops.max_by_key(|(_, axis)| axis.extent).map(|(at, _)| at)
 }
 
 /// Refuses what lies so that the driver is called for a few bytes each, where both tensors are on a device.
@@ -225,8 +230,13 @@ fn are_rows(Axis { from, to, .. }: &Axis, width: usize, device: &Device) -> bool
 ///
 /// Both sides are there until the stream is past this, and are what `way` says.
 unsafe fn by_the_driver(nest: &Nest, way: Way, target: &Target<'_>) -> Result<()> {
+    let mut outer = nest.axes.clone();
+    let rows = match way {
+        Way::Between { .. } => None,
+        _ => rows(nest, target.device).map(|at| outer.remove(at)),
+    };
     // SAFETY: promised by the caller.
-    unsafe { walk(nest.from, nest.to, &nest.axes, nest.run, way, target) }
+    unsafe { walk(nest.from, nest.to, &outer, (rows.as_ref(), nest.run), way, target) }
 }
 
 /// # Safety
@@ -235,48 +245,46 @@ unsafe fn by_the_driver(nest: &Nest, way: Way, target: &Target<'_>) -> Result<()
 unsafe fn walk(
     from: usize,
     to: usize,
-    axes: &[Axis],
-    width: usize,
+    outer: &[Axis],
+    (rows, width): (Option<&Axis>, usize),
     way: Way,
     target: &Target<'_>,
 ) -> Result<()> {
-    match axes {
-        // SAFETY: promised by the caller.
-        [] => unsafe { run(from, to, width, way, target) },
-        [rows] if !matches!(way, Way::Between { .. }) && are_rows(rows, width, target.device) => {
-            let kind = |device: bool| if device { DEVICE } else { HOST };
-            let (from_device, to_device) = (!matches!(way, Way::Up), !matches!(way, Way::Down));
-            let description = Rows {
-                from_x: 0,
-                from_y: 0,
-                from_kind: kind(from_device),
-                from_host: from as *const c_void,
-                from_device: from as u64,
-                from_array: std::ptr::null_mut(),
-                from_pitch: rows.from as usize,
-                to_x: 0,
-                to_y: 0,
-                to_kind: kind(to_device),
-                to_host: to as *mut c_void,
-                to_device: to as u64,
-                to_array: std::ptr::null_mut(),
-                to_pitch: rows.to as usize,
-                width,
-                height: rows.extent,
-            };
-            // SAFETY: promised by the caller; the description is read at once.
-            unsafe { call!(target.device.driver, cuMemcpy2DAsync(&description, target.stream)) }
+    if let Some((axis, inner)) = outer.split_first() {
+        for index in 0..axis.extent as isize {
+            let from = from.wrapping_add_signed(index * axis.from);
+            let to = to.wrapping_add_signed(index * axis.to);
+            // SAFETY: promised by the caller.
+            unsafe { walk(from, to, inner, (rows, width), way, target) }?;
         }
-        [outer, inner @ ..] => {
-            for index in 0..outer.extent as isize {
-                let from = from.wrapping_add_signed(index * outer.from);
-                let to = to.wrapping_add_signed(index * outer.to);
-                // SAFETY: promised by the caller.
-                unsafe { walk(from, to, inner, width, way, target) }?;
-            }
-            Ok(())
-        }
+        return Ok(());
     }
+    let Some(rows) = rows else {
+        // SAFETY: promised by the caller.
+        return unsafe { run(from, to, width, way, target) };
+    };
+    let kind = |device: bool| if device { DEVICE } else { HOST };
+    let (from_device, to_device) = (!matches!(way, Way::Up), !matches!(way, Way::Down));
+    let description = Rows {
+        from_x: 0,
+        from_y: 0,
+        from_kind: kind(from_device),
+        from_host: from as *const c_void,
+        from_device: from as u64,
+        from_array: std::ptr::null_mut(),
+        from_pitch: rows.from as usize,
+        to_x: 0,
+        to_y: 0,
+        to_kind: kind(to_device),
+        to_host: to as *mut c_void,
+        to_device: to as u64,
+        to_array: std::ptr::null_mut(),
+        to_pitch: rows.to as usize,
+        width,
+        height: rows.extent,
+    };
+    // SAFETY: promised by the caller; the description is read at once.
+    unsafe { call!(target.device.driver, cuMemcpy2DAsync(&description, target.stream)) }
 }
 
 /// # Safety

@@ -238,8 +238,8 @@ impl Queue for Queued {
         }
         let Some(nest) = Nest::new(source, destination, Side::To) else { return Ok(false) };
         let pinned = device::is_pinned(source.device());
-        let goes =
-            copy::is_one_call(&nest, self.device) && pointer::is_reachable(nest.source(), pinned, &current)?;
+        let goes = !copy::is_scattered(&nest, self.device)
+            && pointer::is_reachable(nest.source(), pinned, &current)?;
         Ok(!goes)
     }
 
