@@ -212,6 +212,8 @@ def _instead(x: Any, framework: Framework, options: dict[str, Any], drop: str) -
     without = explain(x, framework, **others)
     if without.zero_copy:
         return advice
+    if without.change.startswith("nothing"):
+        return without.change
     if without.works:
         return f"{advice}, and {without.change}"
     return f"nothing; otherwise it is refused, since {without.reason}"
