@@ -129,7 +129,7 @@ def test_words_of_pools_that_are_not_here() -> None:
         pytest.skip("there is a CUDA device")
     for call in (dlbridge.memory_stats, dlbridge.trim, lambda **place: dlbridge.memory_limit(1 << 20, **place)):
         with pytest.raises(
-            dlbridge.UnavailableError, match=r"^there is no pool on cuda: .*; leave device= out for"
+            dlbridge.UnavailableError, match=r"^there is no pool on cuda:0: .*; leave device= out for"
         ):
             call(device="cuda")
         with pytest.raises(

@@ -183,3 +183,18 @@ def test_a_read_only_array_reaches_jax_by_a_copy() -> None:
     assert dlbridge.explain(array, "jax").change == "pass copy=True"
     told = dlbridge.explain(array, "jax", copy=True)
     assert (told.works, told.zero_copy) == (True, False)
+
+
+def test_what_is_never_shared_needs_no_change() -> None:
+    array = np.ones(3, "f4")
+    told = [dlbridge.explain(array, "mlx", **options) for options in ({}, {"copy": True}, {"dtype": "float16"})]
+    assert {each.change for each in told} == {"nothing; it shares no memory with others"}
+    assert all(each.works and not each.zero_copy for each in told)
+
+
+def test_explain_counts_as_no_copy_and_no_memory() -> None:
+    array = np.ones((600, 500))
+    before = dlbridge.memory_stats()
+    for options in ({}, {"copy": True}, {"dtype": "float32"}, {"readonly": "copy"}):
+        dlbridge.explain(array[::-1], "torch", **options)  # type: ignore[arg-type]
+    assert dlbridge.memory_stats() == before

@@ -25,6 +25,7 @@ _FREE = ("detach", "as_subclass", ".view(", ".chunk(")
 # What is refused over the array, and not over an argument; where the casting forbids a cast, that is one too.
 _REFUSALS = (UnsupportedError, ReadOnlyError, CopyRequiredError, UnavailableError, InvalidArgumentError)
 
+_CUDA = 2
 # The type of capsules; `types.CapsuleType` is of Python 3.13.
 _Capsule = type(native.Tensor.__dlpack_c_exchange_api__)
 
@@ -167,16 +168,27 @@ def _try(x: Any, framework: Framework, name: str, options: dict[str, Any]) -> No
         if options.get("copy") is False:
             to(x, "torch", copy=False, device=options["device"])  # which refuses
         check_device(options["device"])
+        native.from_dlpack(x)  # as transfers read it
     if _family(x) == name == "torch" and _cast(x, options) is None and not _moves(x, options):
         return  # torch clones it, whatever it is
     stays = {option: value for option, value in options.items() if option != "device"}
     sample = _emptied(x)
     if name in ("numpy", "torch"):
         to(sample, framework, **stays)
+        if name == "torch" and _moves(x, options):
+            _check_torch_has(options["device"])
         return
     made = native.from_dlpack(sample, **stays)
     # Memory of dlbridge's own lies as all of them like it.
     _look(native.empty([1] * made.ndim, made.dtype), name)
+
+
+def _check_torch_has(device: Any) -> None:
+    """Refuses a device that this torch was built without."""
+    if native._device(device)[0] == _CUDA and not sys.modules["torch"].cuda.is_available():
+        raise UnavailableError(
+            "this torch has no CUDA here, although dlbridge has; install a torch that is built for it"
+        )
 
 
 def _emptied(x: Any) -> Any:
@@ -200,6 +212,8 @@ def _instead(x: Any, framework: Framework, options: dict[str, Any], drop: str) -
     without = explain(x, framework, **others)
     if without.zero_copy:
         return advice
+    if without.change.startswith("nothing"):
+        return without.change
     if without.works:
         return f"{advice}, and {without.change}"
     return f"nothing; otherwise it is refused, since {without.reason}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ._errors import BY_NUMBER, InvalidArgumentError, WrongTypeError
 from ._library import get_library, native
-from ._streams import _Device
+from ._streams import _Device, name_of
 
 # CDLL, not PyDLL: giving memory back takes a while, and other threads may run meanwhile.
 _c = ctypes.CDLL(get_library())
@@ -204,8 +204,11 @@ def _pool(device: Any, pinned: bool) -> int | None:
         status = ask(_Device(*where), ctypes.byref(out))
         if status:
             # Nobody asked for memory here, but for the pool of it.
-            why = _c.dlb_error_message().decode().partition("; ")[0].partition(": ")[2]
-            what, option = ("of pinned memory", "pinned=") if pinned else (f"on {device}", "device=")
+            words = _c.dlb_error_message().decode().partition("; ")[0]
+            why = words.partition(": ")[2] or words
+            what, option = (
+                ("of pinned memory", "pinned=") if pinned else (f"on {name_of(_Device(*where))}", "device=")
+            )
             raise BY_NUMBER[status](f"there is no pool {what}: {why}; leave {option} out for that of the host")
         _pools[place] = out.value
     return _pools[place]

@@ -52,10 +52,10 @@ def devices() -> list[str]:
     count = _c.dlb_device_list(None, 0)
     found = (_Device * count)()
     _c.dlb_device_list(found, count)
-    return [_name(device) for device in found]
+    return [name_of(device) for device in found]
 
 
-def _name(device: Any) -> str:
+def name_of(device: Any) -> str:
     name = ctypes.create_string_buffer(64)
     _c.dlb_device_name(device, name, len(name))
     return name.value.decode()
@@ -200,7 +200,7 @@ class Stream:
     @property
     def device(self) -> str:
         """Where it works: 'cpu', 'cuda:0'."""
-        return _name(self._device)
+        return name_of(self._device)
 
     def __cuda_stream__(self) -> tuple[int, int]:
         """NVIDIA's protocol: version 0, and the `cudaStream_t`. `UnsupportedError` on the CPU, which has none."""
@@ -240,7 +240,7 @@ class Stream:
         self.synchronize()
 
     def __repr__(self) -> str:
-        return f"<dlbridge.Stream on {_name(self._device)}>"
+        return f"<dlbridge.Stream on {name_of(self._device)}>"
 
     # At hand when the interpreter has emptied this module already.
     _release = _c.dlb_stream_release
