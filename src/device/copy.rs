@@ -16,7 +16,7 @@ use crate::tensor::{Access, Tensor, device, dtype};
 /// are ordered behind this one where they touch the same buffer.
 ///
 /// It returns at once, but where a CUDA stream uploads host memory that is not pinned, of any layout: that is packed into
-/// pinned memory first, in one pass of the kernels of [`crate::copy`], and may be written again when this returns. Pinned
+/// pinned memory first, in one pass of the kernels of [`mod@crate::copy`], and may be written again when this returns. Pinned
 /// memory goes up from where it lies, in one run or as rows; what lies scattered there (the driver would be called more
 /// often than if it were packed, or fetch runs of less than 64 bytes) is packed as well.
 ///
