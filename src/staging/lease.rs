@@ -27,6 +27,12 @@ pub(super) struct Set {
 }
 
 impl Set {
+    /// What has to be done before a producer may write the host's buffers.
+    pub fn busy(&self) -> Vec<Event> {
+        let used = if self.device.is_empty() { &self.used[..] } else { &[] };
+        self.uploaded.iter().chain(used).cloned().collect()
+    }
+
     /// Without any memory.
     pub fn numbered(number: usize) -> Self {
         let mut set = Set::default();

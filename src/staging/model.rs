@@ -101,7 +101,7 @@ impl Model {
     /// A slot: the number of the batch, and its set.
     fn acquire(&self, who: Who) -> Result<(u64, usize), Over> {
         let waiting: Waiting = (State::producer_waits, State::producer_leaves);
-        let (mut inner, given) = self.wait(&self.room, who, |inner| inner.state.acquire(who), waiting);
+        let (mut inner, given) = self.wait(&self.room, who, |inner| inner.state.acquire(who, true), waiting);
         let given = given?;
         let set = if given.reuse { inner.free.pop().unwrap() } else { inner.made };
         inner.made += usize::from(!given.reuse);

@@ -9,7 +9,7 @@ use super::target::Target;
 use crate::device::Event;
 use crate::error::{Error, Result, Staging};
 use crate::fork::{self, Guarded, Lock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
@@ -38,7 +38,8 @@ pub(super) struct Shared {
 
 pub(super) struct Inner {
     state: State,
-    free: Vec<Set>,
+    /// Those that came back first are used first: what is under way on them is done first.
+    free: VecDeque<Set>,
     /// What is ready, by number.
     filled: BTreeMap<u64, Filled>,
     /// Batches that were handed out before the copies that make them were done.
@@ -58,6 +59,10 @@ impl Inner {
             }
             !done
         });
+    }
+
+    fn no_slot(&self, timeout: Option<Duration>) -> Error {
+        Error::Staging(Staging::NoSlot { nanoseconds: nanoseconds(timeout), held: self.state.held() })
     }
 }
 
@@ -96,7 +101,7 @@ impl Shared {
             target,
             inner: Guarded::new(Inner {
                 state: State::new(slots, keep, order),
-                free: Vec::new(),
+                free: VecDeque::new(),
                 filled: BTreeMap::new(),
                 copies: Vec::new(),
                 reason: None,
@@ -148,24 +153,59 @@ impl Shared {
 
     /// The number of a slot's batch, and the memory that is free for it.
     pub fn wait_for_slot(&self, timeout: Option<Duration>) -> Result<(u64, Set)> {
-        let who = this_thread();
-        let ask = |inner: &mut Inner| inner.state.acquire(who);
+        let (who, start) = (this_thread(), Instant::now());
+        let idle = self.wait_until_idle(timeout)?;
+        let copies = start.elapsed();
+        let ask = |inner: &mut Inner| inner.state.acquire(who, idle);
         let waiting: Waiting = (State::producer_waits, State::producer_leaves);
-        let (mut lock, answer, waited) = self.wait(&self.room, who, timeout, ask, waiting)?;
+        let left = timeout.map(|timeout| timeout.saturating_sub(copies));
+        let (mut lock, answer, waited) = self.wait(&self.room, who, left, ask, waiting)?;
         let inner = self.inner.get(&mut lock);
-        inner.totals.slot_wait += waited;
+        inner.totals.slot_wait += copies + waited;
         let Some(Given { ticket, reuse }) = answer else {
-            let held = inner.state.held();
-            let nanoseconds = nanoseconds(timeout);
-            return Err(Error::Staging(Staging::NoSlot { nanoseconds, held }));
+            return Err(inner.no_slot(timeout));
         };
-        let set = if reuse { inner.free.pop() } else { None };
+        let set = if reuse { inner.free.pop_front() } else { None };
         let set = set.unwrap_or_else(|| {
             let number = inner.totals.sets as usize;
             inner.totals.sets += 1;
             Set::numbered(number)
         });
         Ok((ticket, set))
+    }
+
+    /// That no slot was free in time.
+    pub fn no_slot(&self, timeout: Option<Duration>) -> Error {
+        self.inner.get(&mut Lock::take()).no_slot(timeout)
+    }
+
+    /// Whether the memory that is free can be written at once. Where there may be no other, it is waited for, before a number
+    /// is taken for its batch.
+    fn wait_until_idle(&self, timeout: Option<Duration>) -> Result<bool> {
+        let start = Instant::now();
+        loop {
+            let (events, must_reuse) = {
+                let mut lock = Lock::take();
+                let inner = self.inner.get(&mut lock);
+                let waits = inner.state.must_reuse() && inner.reason.is_none();
+                (inner.free.front().map(Set::busy), waits)
+            };
+            // Asked without the lock.
+            let idle = events.iter().flatten().all(Event::done);
+            if idle || !must_reuse {
+                return Ok(idle);
+            }
+            let waited = start.elapsed();
+            let left = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(waited));
+            if left.is_zero() {
+                return Err(self.no_slot(timeout));
+            }
+            // Producers are ahead, so that a little later will do.
+            match waited < Duration::from_micros(200) {
+                true => std::thread::yield_now(),
+                false => std::thread::sleep(left.min(waited / 8).min(SLICE)),
+            }
+        }
     }
 
     /// The next batch. `before` says what becomes of those that this thread was given before; `None` where that was said.
@@ -294,7 +334,7 @@ impl Shared {
             inner.copies.retain(|(each, _)| *each != ticket);
             let keep = inner.state.give_back(ticket);
             match set {
-                Some(set) if keep => inner.free.push(set),
+                Some(set) if keep => inner.free.push_back(set),
                 set => return set,
             }
             None

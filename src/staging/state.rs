@@ -151,14 +151,19 @@ impl State {
             })
     }
 
-    /// Asks for a slot.
-    pub fn acquire(&mut self, who: Who) -> Answer<Given> {
+    /// Whether there may be no further set, and a free one has to serve.
+    pub fn must_reuse(&self) -> bool {
+        self.free > 0 && self.sets() >= self.limit()
+    }
+
+    /// Asks for a slot. Where what is free is not `idle` yet, one is made as long as there may be more.
+    pub fn acquire(&mut self, who: Who, idle: bool) -> Answer<Given> {
         match self.end {
             Some(End::Aborted) => return Answer::Aborted,
             Some(End::Closed) => return Answer::Closed,
             None => {}
         }
-        let reuse = self.free > 0;
+        let reuse = self.free > 0 && (idle || self.must_reuse());
         let room = self.sets() < self.limit() || (self.sets() < self.most && self.is_starved(who));
         if !reuse && !room {
             let alone = self.consumers.is_empty() && !self.told && self.is_starved(who);

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+mod ahead;
+
 const SHORT: Option<Duration> = Some(Duration::from_millis(5));
 const SOON: Option<Duration> = Some(Duration::ZERO);
 const PATIENT: Option<Duration> = Some(Duration::from_secs(60));
@@ -18,8 +20,11 @@ fn ring(slots: usize, keep: usize) -> Ring {
 
 /// A ring whose batches are copied to buffers of their own by a stream, as for a device; the device is the CPU.
 fn uploading(options: Options, careless: bool) -> Ring {
-    let allocator = device_allocator(DLDevice::CPU).unwrap();
-    let upload = Upload { allocator, stream: Stream::new(DLDevice::CPU).unwrap(), careless };
+    uploading_on(Stream::new(DLDevice::CPU).unwrap(), options, careless)
+}
+
+fn uploading_on(stream: Stream, options: Options, careless: bool) -> Ring {
+    let upload = Upload { allocator: device_allocator(DLDevice::CPU).unwrap(), stream, careless };
     Ring::on(Target { device: DLDevice::CPU, host: None, upload: Some(upload) }, options).unwrap()
 }
 
