@@ -27,10 +27,9 @@ const LINE: usize = 64;
 /// nothing more).
 const RUN: usize = 512;
 
-/// Lines that are a multiple of this apart push each other out of the caches; the second is for planes that come from
-/// memory, of which less stays there anyway (measured).
-const CROWDED: isize = 512;
-const CROWDED_FAR: isize = 1024;
+/// Lines that are a multiple of this apart push each other out of the caches; on both sides half of it is enough, but for
+/// planes that come from memory, of which less stays there anyway (measured).
+const CROWDED: isize = 1024;
 /// Rows and bytes of a strip: two neighbouring lines of each row, which the processor likes to fetch together, stay in
 /// the second-level cache beside what is written meanwhile (measured).
 const STRIP: (usize, usize) = (512, 2 * LINE);
@@ -49,10 +48,11 @@ per_level! {
 /// The items of both sides are there, and share no memory.
 #[inline(always)]
 unsafe fn transpose_body<T: Item, const STREAMING: bool>(plane: Plane) {
-    let crowded = if STREAMING { CROWDED_FAR } else { CROWDED };
+    let multiples = |bytes: isize| [plane.from_step, plane.to_step].map(|step| step % bytes == 0);
+    let crowded = multiples(CROWDED) != [false; 2] || (!STREAMING && multiples(CROWDED / 2) == [true; 2]);
     // SAFETY: promised by the caller.
     unsafe {
-        match plane.from_step % crowded == 0 || plane.to_step % crowded == 0 {
+        match crowded {
             true => through_columns::<T, STREAMING>(plane),
             false => strips::<T>(plane),
         }
