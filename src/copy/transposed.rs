@@ -23,13 +23,12 @@ pub(super) struct Plane {
 
 /// A cache line.
 const LINE: usize = 64;
-/// Bytes of a column that are put together before they are written. Where all columns begin a line at the same row these
-/// are whole lines, and few, so that the rows of the source that are read meanwhile stay in the caches; where not, many, of
-/// which two are not whole.
-const ALIGNED_RUN: usize = 128;
+/// Bytes of a column that are put together before they are written (measured: 128 take half as long again, 1024 gain
+/// nothing more).
 const RUN: usize = 512;
 
-/// Lines that are a multiple of this apart push each other out of the caches.
+/// Lines that are a multiple of this apart push each other out of the caches; on both sides half of it is enough, but for
+/// planes that come from memory, of which less stays there anyway (measured).
 const CROWDED: isize = 1024;
 /// Rows and bytes of a strip: two neighbouring lines of each row, which the processor likes to fetch together, stay in
 /// the second-level cache beside what is written meanwhile (measured).
@@ -49,9 +48,11 @@ per_level! {
 /// The items of both sides are there, and share no memory.
 #[inline(always)]
 unsafe fn transpose_body<T: Item, const STREAMING: bool>(plane: Plane) {
+    let multiples = |bytes: isize| [plane.from_step, plane.to_step].map(|step| step % bytes == 0);
+    let crowded = multiples(CROWDED) != [false; 2] || (!STREAMING && multiples(CROWDED / 2) == [true; 2]);
     // SAFETY: promised by the caller.
     unsafe {
-        match plane.from_step % CROWDED == 0 || plane.to_step % CROWDED == 0 {
+        match crowded {
             true => through_columns::<T, STREAMING>(plane),
             false => strips::<T>(plane),
         }
@@ -85,18 +86,20 @@ unsafe fn strips<T: Item>(plane: Plane) {
 unsafe fn through_columns<T: Item, const STREAMING: bool>(plane: Plane) {
     let item = size_of::<T>();
     let aligned = plane.to_step % LINE as isize == 0;
-    let run = if aligned { ALIGNED_RUN } else { RUN };
-    let (wide, high) = (LINE / item, run / item);
+    let (wide, high) = (LINE / item, RUN / item);
     // One line more, or they would push each other out.
-    let step = run + LINE;
-    let lead = plane.to.addr() % LINE / item;
+    let step = RUN + LINE;
+    // Both sides are read and written in whole lines but for the ends, wherever they begin.
+    let [left, above] = [plane.from.addr(), plane.to.addr()].map(|at| at % LINE / item);
     let mut between = Columns([MaybeUninit::uninit(); LINE * (RUN + LINE)]);
     let start = between.0.as_mut_ptr().cast::<u8>();
     let mut row = 0;
     while row < plane.rows {
-        let rows = (high - (row + lead) % high).min(plane.rows - row);
-        for column in (0..plane.columns).step_by(wide) {
-            let part = plane.part(column, row, wide.min(plane.columns - column), rows, item);
+        let rows = (high - (row + above) % high).min(plane.rows - row);
+        let mut column = 0;
+        while column < plane.columns {
+            let columns = (wide - (column + left) % wide).min(plane.columns - column);
+            let part = plane.part(column, row, columns, rows, item);
             // SAFETY: a part of the plane, and `between` has room for it; each of its columns is filled before it is written.
             unsafe {
                 blocks::<T>(Plane { to: start, to_step: step as isize, ..part }, aligned);
@@ -105,6 +108,7 @@ unsafe fn through_columns<T: Item, const STREAMING: bool>(plane: Plane) {
                     stream::put::<STREAMING>(start.add(column * step), to, rows * item);
                 }
             }
+            column += columns;
         }
         row += rows;
     }

@@ -126,9 +126,12 @@ fn every_movement_has_its_kernel_and_does_it() {
             }
             assert_eq!(run(&[columns, rows], [turned, packed], [&[1, -1], ones], bytes, 1), transposed);
         }
-        // Rows that push each other out of the caches, in the source, in the destination; more than a strip has.
+        // Rows that push each other out of the caches, in the source, in the destination; more than are put together, and
+        // more than a strip has.
         let crowded = (1024 / bytes) as i64;
-        for (columns, rows) in [(crowded, 37), (37, crowded), (20, 1100)] {
+        for (columns, rows) in
+            [(crowded, 37), (37, crowded), (crowded / 2, 37), (crowded, 1300 / bytes as i64), (20, 1100)]
+        {
             assert_eq!(run(&[columns, rows], [turned, packed], [ones, ones], bytes, 1), transposed);
         }
         for channels in [2, 3, 4] {
