@@ -29,8 +29,9 @@ test-device-asan: standin ## the same under AddressSanitizer
 	STANDIN_FOLDER=$(ROOT)/$(STANDIN) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
 	    $(CARGO) test --quiet --target x86_64-unknown-linux-gnu --test device
 
-stress-device: standin ## the stress of the device layer for a minute each, on the stand-in and on the CPU
-	STANDIN_FOLDER=$(ROOT)/$(STANDIN) DLB_STRESS_SECONDS=60 $(CARGO) test --quiet --test device -- eight_threads streams_of_the_cpu
+stress-device: standin ## the stress of the device layer for a minute each, on the stand-in and on the CPU; 100,000 batches
+	STANDIN_FOLDER=$(ROOT)/$(STANDIN) DLB_STRESS_SECONDS=60 DLB_STRESS_BATCHES=100000 $(CARGO) test --quiet --test device \
+    -- eight_threads streams_of_the_cpu batches_are_whole
 
 # Optimised a little, or a million cycles under the sanitizer take minutes.
 test-race: ## a million hand-overs, and copies on streams, from eight threads, under ThreadSanitizer

@@ -16,6 +16,7 @@ mod order;
 mod pins;
 mod pool;
 mod scenarios;
+mod staging;
 mod standin;
 mod stress;
 mod waits;
@@ -47,6 +48,9 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == "stress without waits") {
         return stress::without_waits();
     }
+    if arguments.first().is_some_and(|first| first == "staging without waits") {
+        return staging::without_waits();
+    }
     if let [first, function, code] = &arguments[..]
         && first == "first call"
     {
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         waits::tests,
         letting_go::tests,
         stress::tests,
+        staging::tests,
         messages::tests,
     ];
     for (name, test) in files.iter().flat_map(|tests| tests()) {

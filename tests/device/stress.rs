@@ -16,10 +16,10 @@ crate::tests!(eight_threads_on_four_streams, and_on_streams_of_the_cpu, without_
 const THREADS: u64 = 8;
 
 /// Numbers that are random enough.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }

@@ -80,8 +80,8 @@ extern unsigned delay;
 #define SITES(X)                                                                                                     \
     X(cuInit) X(cuDriverGetVersion) X(cuDeviceGetCount) X(cuDeviceGet) X(cuDeviceGetAttribute)                          \
     X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease) X(cuCtxPushCurrent) X(cuCtxPopCurrent)                     \
-    X(cuCtxSynchronize) X(cuStreamCreate) X(cuStreamDestroy) X(cuStreamGetFlags) X(cuStreamSynchronize)                \
-    X(cuStreamWaitEvent) X(cuLaunchHostFunc)                                                                            \
+    X(cuCtxSynchronize) X(cuThreadExchangeStreamCaptureMode) X(cuStreamCreate) X(cuStreamDestroy)                       \
+    X(cuStreamGetFlags) X(cuStreamSynchronize) X(cuStreamWaitEvent) X(cuLaunchHostFunc)                                 \
     X(cuEventCreate) X(cuEventDestroy) X(cuEventRecord) X(cuEventQuery) X(cuEventSynchronize) X(cuMemAlloc)             \
     X(cuMemFree) X(cuMemHostAlloc) X(cuMemFreeHost) X(cuMemHostRegister) X(cuMemHostUnregister)                         \
     X(cuPointerGetAttribute) X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync) X(cuMemcpyDtoDAsync) X(cuMemcpyPeerAsync)        \

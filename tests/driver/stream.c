@@ -247,6 +247,13 @@ EXPORT CUresult cuStreamSynchronize(void *handle) {
     return leave(lost);
 }
 
+/* Nothing is captured here. */
+EXPORT CUresult cuThreadExchangeStreamCaptureMode(unsigned *mode) {
+    ENTER(cuThreadExchangeStreamCaptureMode);
+    *mode = 0;
+    return leave(SUCCESS);
+}
+
 EXPORT CUresult cuCtxSynchronize(void) {
     ENTER(cuCtxSynchronize);
     NEED_CONTEXT;

@@ -84,6 +84,7 @@ functions! {
     cuCtxPushCurrent = "cuCtxPushCurrent_v2" (Handle);
     cuCtxPopCurrent = "cuCtxPopCurrent_v2" (*mut Handle);
     cuCtxSynchronize = "cuCtxSynchronize" ();
+    cuThreadExchangeStreamCaptureMode = "cuThreadExchangeStreamCaptureMode" (*mut c_uint);
     cuStreamCreate = "cuStreamCreate" (*mut Handle, c_uint);
     cuStreamDestroy = "cuStreamDestroy_v2" (Handle);
     cuStreamGetFlags = "cuStreamGetFlags" (Handle, *mut c_uint);
@@ -142,6 +143,17 @@ pub(super) fn find() -> std::result::Result<&'static Driver, String> {
     match driver.is_ours() {
         true => Ok(driver),
         false => Err("CUDA was in use when this process forked, and does not survive that; start processes with the spawn method (multiprocessing.get_context(\"spawn\"))".to_owned()),
+    }
+}
+
+/// For threads of the library: what they ask the driver does not spoil the graph that another thread captures, of which
+/// none of it is a part.
+pub(super) fn ignore_captures() {
+    const RELAXED: c_uint = 2;
+    if let Ok(driver) = find() {
+        let mut mode = RELAXED;
+        // SAFETY: reads the mode, and writes the one before.
+        unsafe { (driver.cuThreadExchangeStreamCaptureMode)(&mut mode) };
     }
 }
 

@@ -4,7 +4,7 @@
 //! What was queued there is over when all is that the device was given, for which a thread waits that does nothing else.
 
 use super::context::Device;
-use super::driver::call;
+use super::driver::{call, ignore_captures};
 use crate::device::{cpu, thread};
 use crate::error::Result;
 use crate::fork::{self, Guarded, Lock};
@@ -38,6 +38,7 @@ pub(in crate::device) fn keep_until_idle(tensor: &Tensor) -> Result<()> {
 
 fn serve() {
     cpu::serve_others();
+    ignore_captures();
     loop {
         let mut lock = Lock::take();
         while KEPT.get(&mut lock).tensors.is_empty() {

@@ -3,6 +3,7 @@
 //! Whoever waits for a mark settles it. A copy that nobody waits for would hold its tensors for ever, and who only asks
 //! lets go of nothing, so one thread of the library looks at what is left now and then, as long as there is something.
 
+use super::driver;
 use super::mark::Mark;
 use super::stream::Lane;
 use crate::device::{cpu, thread};
@@ -95,6 +96,7 @@ pub(super) fn is_used(bytes: (usize, usize)) -> bool {
 
 fn look_after() {
     cpu::serve_others();
+    driver::ignore_captures();
     let (shortest, longest) = (Duration::from_micros(200), Duration::from_millis(4));
     let mut pause = shortest;
     loop {
