@@ -187,8 +187,7 @@ impl Shared {
             let (events, must_reuse) = {
                 let mut lock = Lock::take();
                 let inner = self.inner.get(&mut lock);
-                let waits = inner.state.must_reuse() && inner.reason.is_none();
-                (inner.free.front().map(Set::busy), waits)
+                (inner.free.front().map(Set::busy), inner.state.must_reuse())
             };
             // Asked without the lock.
             let idle = events.iter().flatten().all(Event::done);

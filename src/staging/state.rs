@@ -151,9 +151,9 @@ impl State {
             })
     }
 
-    /// Whether there may be no further set, and a free one has to serve.
+    /// Whether a free set has to serve whoever asks for a slot, as there may be no further one.
     pub fn must_reuse(&self) -> bool {
-        self.free > 0 && self.sets() >= self.limit()
+        self.end.is_none() && self.free > 0 && self.sets() >= self.limit()
     }
 
     /// Asks for a slot. Where what is free is not `idle` yet, one is made as long as there may be more.
