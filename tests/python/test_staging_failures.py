@@ -205,3 +205,9 @@ def test_a_process_ends_clean(program: str, wanted: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.stderr) == (wanted, "")
     assert done.returncode in (0, 1)
+
+
+@pytest.mark.parametrize("option", ["ragged", "progress"])
+def test_what_is_no_yes_or_no_is_refused(option: str) -> None:
+    with pytest.raises(dlbridge.WrongTypeError, match=f"{option} is 'no'; pass True or False"):
+        dlbridge.Stager([], **{option: "no"})  # type: ignore[arg-type]

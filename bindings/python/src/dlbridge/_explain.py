@@ -46,6 +46,10 @@ class Explanation(NamedTuple):
     works: bool = True
     """Whether the call would succeed: where `zero_copy` is false, by a copy."""
 
+    def __bool__(self) -> bool:
+        """`works`."""
+        return self.works
+
     def __str__(self) -> str:
         rows = [("to", self.framework), ("works", "yes" if self.works else "no")]
         rows += [("zero-copy", "yes" if self.zero_copy else "no"), ("why", self.reason)]

@@ -100,12 +100,14 @@ class Future:
             logging.getLogger("dlbridge").exception("a callback of %s raised", repr(self))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise WrongTypeError("a Future is no array until it is done; pass future.result()")
+        raise WrongTypeError("a Future is no array; pass future.result(), which waits for it")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(native.Tensor, name):
             raise AttributeError(f"a Future has no attribute {name!r}")
-        raise AttributeError(f"a Future is no array until it is done; write future.result().{name}")
+        raise AttributeError(
+            f"a Future is no array, and future.result() waits for one; write future.result().{name}"
+        )
 
     def __repr__(self) -> str:
         return f"<dlbridge.Future {'done' if self.done() else 'pending'}>"

@@ -51,7 +51,10 @@ class Stager:
     kept, after all of them and no other. A pass and its threads end with the last batch, with an error of the
     source, and with closing: the end of `with`, `close()`, garbage collection, the end of the interpreter. `break`
     and exceptions in the loop do not end it as long as something refers to the Stager: the next `for` goes on with
-    the batch after. So use `with`. After the end, `for` begins another pass if the source can be iterated again.
+    the batch after. So use `with`. Nobody can stop a source that does not return: closing waits for it, for up to 5
+    seconds, then warns (`ResourceWarning`) and leaves its thread, which ends with the next batch of the source and
+    drops that; so let a source that waits for others give up by itself. After the end, `for` begins another
+    pass if the source can be iterated again.
     Several threads may iterate: each batch goes to one of them.
 
     >>> with dlbridge.Stager(batches) as stager:
@@ -87,6 +90,9 @@ class Stager:
         slots, keep = _count("slots", slots, 1, 1 << 16), _count("keep", keep, 0, 1 << 16)
         if order not in ("kept", "first"):
             raise InvalidArgumentError(f"order is {order!r}; pass 'kept' or 'first'")
+        for name, value in (("ragged", ragged), ("progress", progress)):
+            if not isinstance(value, bool):
+                raise WrongTypeError(f"{name} is {value!r}; pass True or False")
         self._device: tuple[int, int] = native._device(device)
         self._batches, self._workers, self._ragged = batches, workers, ragged
         self._timeout = -1 if timeout is None else _nanoseconds(timeout)

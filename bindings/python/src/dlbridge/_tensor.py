@@ -118,7 +118,10 @@ def _copy(self: Any) -> Any:
 
 
 def _reduce(self: Any) -> Any:
-    raise WrongTypeError("a tensor shares memory and cannot be pickled; pickle tensor.numpy() instead")
+    raise WrongTypeError(
+        "a tensor shares memory and can be neither pickled nor deep-copied; "
+        "pickle tensor.numpy(), or call tensor.copy()"
+    )
 
 
 def _numpy(self: Any, **keywords: Any) -> Any:
