@@ -13,6 +13,9 @@ use std::sync::Arc;
 pub(crate) trait Lender: Send + Sync {
     /// The memory is not to be used again before `event` is done.
     fn used_until(&self, event: Event);
+
+    /// Whether the memory waits for this stream when the last tensor goes.
+    fn is_used_on(&self, stream: usize) -> bool;
 }
 
 /// The owner of a tensor whose memory need not be kept for those who have let go of it: its lender is told.
@@ -58,10 +61,12 @@ pub(crate) unsafe fn on_native(device: DLDevice, handle: *mut c_void) -> Result<
     if !unsafe { cuda::stands_apart(device.device_id, handle) }? {
         return Ok(None);
     }
-    Ok(Some(Box::new(|tensor| {
+    let handle = handle as usize;
+    Ok(Some(Box::new(move |tensor| {
         let_go(tensor, None);
-        // A lender was told itself which stream its memory is used on.
-        if tensor.owner::<Lent>().is_none() && cuda::keep_until_idle(tensor).is_err() {
+        // A lender may wait for that very stream, which its user keeps.
+        let waits = tensor.owner::<Lent>().is_some_and(|Lent(lender)| lender.is_used_on(handle));
+        if !waits && cuda::keep_until_idle(tensor).is_err() {
             std::mem::forget(tensor.clone());
         }
     })))
@@ -76,7 +81,13 @@ impl Stream {
 
     /// The same stream of the driver, with turns of its own.
     fn out_of_turn(&self) -> Result<Stream> {
+        const PER_THREAD: usize = 2;
         match self.native() {
+            // That of whichever thread calls, which is not this one perhaps: the default one comes after those of all threads.
+            // SAFETY: it always lives.
+            Some(native) if native as usize == PER_THREAD => unsafe {
+                Stream::from_native(self.device(), null_mut())
+            },
             // SAFETY: the stream is used before `self` goes.
             Some(native) => unsafe { Stream::from_native(self.device(), native) },
             None => Ok(self.clone()),

@@ -17,6 +17,10 @@ use std::sync::{Arc, OnceLock};
 #[derive(Default)]
 pub(super) struct Set {
     pub number: usize,
+    /// Of a free one: the batch that it came back from.
+    pub life: u64,
+    /// Of a free one: whether what [`Set::busy`] says is known to be done.
+    pub idle: bool,
     pub host: Vec<Buffer>,
     /// Empty where the host's buffers are the batch.
     pub device: Vec<Buffer>,
@@ -168,11 +172,23 @@ impl Lease {
 
 impl Lender for Lease {
     fn used_until(&self, event: Event) {
-        // Asked without the lock. A batch that is kept may be lent out any number of times.
-        let mut used = std::mem::take(self.used.get(&mut Lock::take()));
-        used.retain(|event| !event.done());
-        used.push(event);
-        self.used.get(&mut Lock::take()).append(&mut used);
+        // A batch may be lent out any number of times: what is over is forgotten now and then, asked without the lock.
+        let many = {
+            let mut lock = Lock::take();
+            let used = self.used.get(&mut lock);
+            used.push(event);
+            (used.len() >= 16 && used.len().is_power_of_two()).then(|| std::mem::take(used))
+        };
+        if let Some(mut used) = many {
+            used.retain(|event| !event.done());
+            self.used.get(&mut Lock::take()).append(&mut used);
+        }
+    }
+
+    fn is_used_on(&self, stream: usize) -> bool {
+        let mut lock = Lock::take();
+        let own = self.stream.get(&mut lock).as_ref();
+        own.and_then(Stream::native).is_some_and(|native| native as usize == stream)
     }
 }
 
@@ -186,15 +202,14 @@ impl Drop for Lease {
             set.uploaded = Some(uploaded);
         }
         set.used.append(self.used.get(&mut Lock::take()));
-        let mut usable = true;
-        if let Some(stream) = stream {
-            // A stream that takes no more work has lost its process or its device: nobody knows what it still does, and
-            // the memory goes back to where it came from instead.
-            match stream.record_now() {
-                Ok(event) => set.used.push(event),
-                Err(_) => usable = false,
-            }
+        let last = stream.map_or(Ok(None), |stream| stream.record_now().map(Some));
+        if last.is_err() {
+            // A stream that takes no more work has lost its process or its device: nobody knows what it still does with the
+            // memory, which is better lost than used again.
+            std::mem::forget(set);
+            return self.shared.give_back(self.ticket, None);
         }
-        self.shared.give_back(self.ticket, usable.then_some(set));
+        set.used.extend(last.ok().flatten());
+        self.shared.give_back(self.ticket, Some(set));
     }
 }

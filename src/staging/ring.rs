@@ -13,7 +13,7 @@ use crate::tensor::{device, packed_bytes};
 use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Slots that producers fill and consumers empty. A clone is another handle to the same ring; any thread may use one.
 ///
@@ -70,22 +70,12 @@ impl Ring {
         for leaf in leaves {
             packed_bytes(leaf.shape, leaf.dtype)?;
         }
-        let start = Instant::now();
         let (ticket, set) = self.0.0.wait_for_slot(timeout)?;
         // From here on the slot gives back what it has, whatever fails.
         let mut taken = Taken { shared: self.0.0.clone(), ticket, set: Some(set) };
         let (target, set) = (&self.0.0.target, taken.set.get_or_insert_default());
-        // What was copied out of the host's buffers, or used in them where they were the batch: done by now, unless another
-        // producer was given what this one had waited for. Whether it failed was told to others.
-        for event in set.busy() {
-            match timeout {
-                None => _ = event.wait(),
-                Some(timeout) => _ = event.wait_timeout(timeout.saturating_sub(start.elapsed())),
-            }
-            if !event.done() {
-                return Err(self.0.0.no_slot(timeout));
-            }
-        }
+        // What was copied out of the host's buffers, or used in them where they were the batch. Whether it failed was told to
+        // others.
         set.uploaded = None;
         if target.upload.is_none() {
             set.used.clear();

@@ -25,6 +25,8 @@ pub(super) enum Before {
 
 /// How long a thread waits before it looks again which copies are done.
 const SLICE: Duration = Duration::from_millis(2);
+/// How long a producer looks again and again for a set that is free but for a copy out of it.
+const EAGER: Duration = Duration::from_micros(200);
 
 /// What handles, slots and batches share.
 pub(super) struct Shared {
@@ -61,8 +63,14 @@ impl Inner {
         });
     }
 
-    fn no_slot(&self, timeout: Option<Duration>) -> Error {
-        Error::Staging(Staging::NoSlot { nanoseconds: nanoseconds(timeout), held: self.state.held() })
+    /// How long a producer that has waited so long sleeps, at most, before it looks again; `None` until it is woken.
+    fn pause(&self, waited: Duration, produces: bool) -> Option<Duration> {
+        let uploads = produces && self.free.iter().any(|set| !set.idle);
+        match uploads {
+            true if waited < EAGER => Some(Duration::ZERO),
+            true => Some((waited / 8).min(SLICE)),
+            false => (!self.copies.is_empty()).then_some(SLICE),
+        }
     }
 }
 
@@ -153,58 +161,27 @@ impl Shared {
 
     /// The number of a slot's batch, and the memory that is free for it.
     pub fn wait_for_slot(&self, timeout: Option<Duration>) -> Result<(u64, Set)> {
-        let (who, start) = (this_thread(), Instant::now());
-        let idle = self.wait_until_idle(timeout)?;
-        let copies = start.elapsed();
-        let ask = |inner: &mut Inner| inner.state.acquire(who, idle);
-        let waiting: Waiting = (State::producer_waits, State::producer_leaves);
-        let left = timeout.map(|timeout| timeout.saturating_sub(copies));
-        let (mut lock, answer, waited) = self.wait(&self.room, who, left, ask, waiting)?;
-        let inner = self.inner.get(&mut lock);
-        inner.totals.slot_wait += copies + waited;
-        let Some(Given { ticket, reuse }) = answer else {
-            return Err(inner.no_slot(timeout));
+        let who = this_thread();
+        let ask = |inner: &mut Inner| {
+            let idle = inner.free.iter().any(|set| set.idle);
+            inner.state.acquire(who, idle)
         };
-        let set = if reuse { inner.free.pop_front() } else { None };
+        let waiting: Waiting = (State::producer_waits, State::producer_leaves);
+        let (mut lock, answer, waited) = self.wait(&self.room, who, timeout, ask, waiting)?;
+        let inner = self.inner.get(&mut lock);
+        inner.totals.slot_wait += waited;
+        let Some(Given { ticket, reuse }) = answer else {
+            let (nanoseconds, held) = (nanoseconds(timeout), inner.state.held());
+            return Err(Error::Staging(Staging::NoSlot { nanoseconds, held }));
+        };
+        let first = inner.free.iter().position(|set| set.idle);
+        let set = first.filter(|_| reuse).and_then(|first| inner.free.remove(first));
         let set = set.unwrap_or_else(|| {
             let number = inner.totals.sets as usize;
             inner.totals.sets += 1;
             Set::numbered(number)
         });
         Ok((ticket, set))
-    }
-
-    /// That no slot was free in time.
-    pub fn no_slot(&self, timeout: Option<Duration>) -> Error {
-        self.inner.get(&mut Lock::take()).no_slot(timeout)
-    }
-
-    /// Whether the memory that is free can be written at once. Where there may be no other, it is waited for, before a number
-    /// is taken for its batch.
-    fn wait_until_idle(&self, timeout: Option<Duration>) -> Result<bool> {
-        let start = Instant::now();
-        loop {
-            let (events, must_reuse) = {
-                let mut lock = Lock::take();
-                let inner = self.inner.get(&mut lock);
-                (inner.free.front().map(Set::busy), inner.state.must_reuse())
-            };
-            // Asked without the lock.
-            let idle = events.iter().flatten().all(Event::done);
-            if idle || !must_reuse {
-                return Ok(idle);
-            }
-            let waited = start.elapsed();
-            let left = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(waited));
-            if left.is_zero() {
-                return Err(self.no_slot(timeout));
-            }
-            // Producers are ahead, so that a little later will do.
-            match waited < Duration::from_micros(200) {
-                true => std::thread::yield_now(),
-                false => std::thread::sleep(left.min(waited / 8).min(SLICE)),
-            }
-        }
     }
 
     /// The next batch. `before` says what becomes of those that this thread was given before; `None` where that was said.
@@ -235,13 +212,27 @@ impl Shared {
         Ok((ticket, filled))
     }
 
-    /// Looks which copies are done. Events are asked without the lock, which they may need.
+    /// Looks which copies are done, and which free sets may be written. Events are asked without the lock, which they may
+    /// need.
     fn look(&self) {
-        let mut copies = self.inner.get(&mut Lock::take()).copies.clone();
+        let (mut copies, mut sets) = {
+            let mut lock = Lock::take();
+            let inner = self.inner.get(&mut lock);
+            let busy = inner.free.iter().filter(|set| !set.idle);
+            (inner.copies.clone(), busy.map(|set| (set.life, set.busy())).collect::<Vec<_>>())
+        };
         copies.retain(|(_, copy)| copy.done());
+        sets.retain(|(_, events)| events.iter().all(Event::done));
         if !copies.is_empty() {
             let over: Vec<u64> = copies.iter().map(|(ticket, _)| *ticket).collect();
             self.change(|inner| inner.copied(&over));
+        }
+        if !sets.is_empty() {
+            let mut lock = Lock::take();
+            let inner = self.inner.get(&mut lock);
+            let is_over = |set: &Set| sets.iter().any(|(life, _)| *life == set.life);
+            inner.free.iter_mut().filter(|set| is_over(set)).for_each(|set| set.idle = true);
+            self.room.notify_all();
         }
     }
 
@@ -275,8 +266,8 @@ impl Shared {
             if left == Some(Duration::ZERO) {
                 break answer;
             }
-            // Nobody wakes for a copy that is done while the consumer keeps the batch.
-            let slice = (!inner.copies.is_empty()).then_some(SLICE);
+            // Nobody wakes for a copy that is done.
+            let slice = inner.pause(now - begun, std::ptr::eq(condition, &self.room));
             lock = lock.wait(condition, left.into_iter().chain(slice).min());
             if slice.is_some() {
                 drop(lock);
@@ -333,7 +324,10 @@ impl Shared {
             inner.copies.retain(|(each, _)| *each != ticket);
             let keep = inner.state.give_back(ticket);
             match set {
-                Some(set) if keep => inner.free.push_back(set),
+                Some(mut set) if keep => {
+                    (set.life, set.idle) = (ticket, set.busy().is_empty());
+                    inner.free.push_back(set);
+                }
                 set => return set,
             }
             None

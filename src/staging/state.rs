@@ -151,19 +151,14 @@ impl State {
             })
     }
 
-    /// Whether a free set has to serve whoever asks for a slot, as there may be no further one.
-    pub fn must_reuse(&self) -> bool {
-        self.end.is_none() && self.free > 0 && self.sets() >= self.limit()
-    }
-
-    /// Asks for a slot. Where what is free is not `idle` yet, one is made as long as there may be more.
+    /// Asks for a slot. Where nothing that is free is `idle` yet, one is made as long as there may be more.
     pub fn acquire(&mut self, who: Who, idle: bool) -> Answer<Given> {
         match self.end {
             Some(End::Aborted) => return Answer::Aborted,
             Some(End::Closed) => return Answer::Closed,
             None => {}
         }
-        let reuse = self.free > 0 && (idle || self.must_reuse());
+        let reuse = self.free > 0 && idle;
         let room = self.sets() < self.limit() || (self.sets() < self.most && self.is_starved(who));
         if !reuse && !room {
             let alone = self.consumers.is_empty() && !self.told && self.is_starved(who);

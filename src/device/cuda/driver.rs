@@ -146,8 +146,8 @@ pub(super) fn find() -> std::result::Result<&'static Driver, String> {
     }
 }
 
-/// For threads of the library: what they ask the driver does not spoil the graph that another thread captures, of which
-/// none of it is a part.
+/// For threads of the library: that they ask about events does not spoil the graph that another thread captures. Waiting for
+/// a whole device may, whoever does it.
 pub(super) fn ignore_captures() {
     const RELAXED: c_uint = 2;
     if let Ok(driver) = find() {

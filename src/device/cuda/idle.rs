@@ -11,6 +11,7 @@ use crate::fork::{self, Guarded, Lock};
 use crate::guard::guard_silent;
 use crate::tensor::Tensor;
 use std::sync::Condvar;
+use std::time::Duration;
 
 static KEPT: Guarded<Kept> = Guarded::new(Kept { tensors: Vec::new(), served: None });
 static CHANGED: Condvar = Condvar::new();
@@ -49,12 +50,22 @@ fn serve() {
         let mut ordinals: Vec<i32> = tensors.iter().map(|tensor| tensor.device().device_id).collect();
         ordinals.sort_unstable();
         ordinals.dedup();
-        for ordinal in ordinals {
-            // A second attempt, as for all that is given back. Where the device is lost nothing goes on any more.
-            let _ = wait_for(ordinal).or_else(|_| wait_for(ordinal));
+        match ordinals.into_iter().all(is_idle) {
+            true => guard_silent(|| drop(tensors)),
+            // Nobody knows what is still at work: better lost than used again.
+            false => std::mem::forget(tensors),
         }
-        guard_silent(|| drop(tensors));
     }
+}
+
+/// Waits until a device has done all that it was given; false where the driver refuses to say again and again, as where the
+/// device is lost. While a graph is captured it refuses for that long.
+fn is_idle(ordinal: i32) -> bool {
+    let mut attempts = (0..1000).map(|attempt| {
+        std::thread::sleep(Duration::from_millis(if attempt == 0 { 0 } else { 10 }));
+        wait_for(ordinal)
+    });
+    attempts.any(|outcome| outcome.is_ok())
 }
 
 /// Waits until a device has done all that it was given.

@@ -16,6 +16,8 @@ from place import host, needs_cuda, torch_on_device
 import dlbridge
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from test_dlpack_stream import Consumer
+
 from dlpack_structs import delete, take
 
 
@@ -93,6 +95,24 @@ def test_who_runs_ahead_of_the_device_keeps_no_batches(standin: Any, device: str
         for batch in stager:
             delete(take(batch.__dlpack__(max_version=(1, 3))))
     assert stager.stats.sets <= 3
+
+
+@needs_cuda
+def test_a_stream_that_was_named_for_a_batch_is_waited_for(standin: Any, device: str) -> None:
+    consumer = Consumer(standin, device)  # neither the stream of the loop nor one that waits for the default one
+    out = dlbridge.empty_pinned(5000, "int32")
+    with dlbridge.Stager(reused(12), device=device) as stager:
+        first = next(stager)
+        managed = take(first.__dlpack__(max_version=(1, 3), stream=consumer.handle))
+        with consumer.held_up():
+            consumer.queue_read(managed.dl_tensor.data, out)
+            del first
+            delete(managed)
+            for batch in stager:
+                host(batch)  # what is uploaded meanwhile goes elsewhere
+            del batch
+    assert out.numpy().tolist() == list(range(5000))
+    consumer.close()
 
 
 @needs_cuda
