@@ -211,15 +211,21 @@ impl Movement {
         }
     }
 
-    /// Moves the items, from the elements with indices 0 at `from` to those at `to`.
+    /// Moves the items, from the elements with indices 0 at `from` to those at `to`, in memory of `place`.
     ///
     /// # Safety
     ///
     /// Both sides have the elements of their layouts, and share no memory; no two of the destination are one; nobody
     /// else accesses them; the level is available.
-    pub unsafe fn carry_out(&self, level: Level, from: *const u8, to: *mut u8) -> Result<()> {
+    pub unsafe fn carry_out(
+        &self,
+        level: Level,
+        from: *const u8,
+        to: *mut u8,
+        place: DLDevice,
+    ) -> Result<()> {
         // SAFETY: promised by the caller.
-        unsafe { self.carry_out_among(self.bytes(), level, from, to) }
+        unsafe { self.carry_out_among(stream::weight(self.bytes(), place), level, from, to) }
     }
 
     /// The same for one of several movements that write so many bytes `together`, or to memory where they count for more:
@@ -271,10 +277,8 @@ pub(crate) unsafe fn carry_out_bytes(
     (to, to_steps): (*mut u8, &[i64]),
     place: DLDevice,
 ) -> Result<()> {
-    let movement = Movement::new(shape, from_steps, to_steps, 1, 1);
-    let together = stream::weight(movement.bytes(), place);
     // SAFETY: promised by the caller; the level is what the machine has.
-    unsafe { movement.carry_out_among(together, level(), from, to) }
+    unsafe { Movement::new(shape, from_steps, to_steps, 1, 1).carry_out(level(), from, to, place) }
 }
 
 /// Where the elements with indices 0 are, in the source and in the destination.

@@ -2,7 +2,6 @@
 
 use super::level::level;
 use super::movement::{Kernel, Movement};
-use super::stream;
 use super::threads::num_threads;
 use crate::dlpack::DLDataTypeCode;
 use crate::error::{Error, Result, Transfer};
@@ -152,7 +151,6 @@ pub unsafe fn copy(source: &Tensor, destination: &Tensor, options: Options) -> R
     source.settle(Access::Read)?;
     destination.settle(Access::Write)?;
     let report = plan.report();
-    let together = stream::weight(report.bytes, destination.device());
     let (from, to) = (source.data().cast::<u8>().cast_const(), destination.data().cast::<u8>());
     if plan.movement.kernel == Kernel::Nothing {
         return Ok(report);
@@ -160,7 +158,7 @@ pub unsafe fn copy(source: &Tensor, destination: &Tensor, options: Options) -> R
     // SAFETY: checked above, and promised by the caller.
     unsafe {
         match plan.how {
-            How::Apart => plan.movement.carry_out_among(together, level(), from, to)?,
+            How::Apart => plan.movement.carry_out(level(), from, to, destination.device())?,
             How::Along => std::ptr::copy(from, to, report.bytes),
             How::Temporary => {
                 let between = new(source, Order::K)?;
@@ -168,6 +166,7 @@ pub unsafe fn copy(source: &Tensor, destination: &Tensor, options: Options) -> R
                     level(),
                     between.data().cast(),
                     to,
+                    destination.device(),
                 )?;
             }
         }
@@ -277,9 +276,9 @@ fn movement(source: &Tensor, destination: &[i64], options: Options) -> Result<Mo
 /// They share no memory, and nobody else accesses them.
 pub(crate) unsafe fn carry_out(source: &Tensor, destination: &Tensor) -> Result<()> {
     let movement = movement(source, destination.strides(), Options::default())?;
-    let together = stream::weight(source.nbytes(), destination.device());
+    let (from, to) = (source.data().cast(), destination.data().cast());
     // SAFETY: promised by the caller, for layouts that were checked.
-    unsafe { movement.carry_out_among(together, level(), source.data().cast(), destination.data().cast()) }
+    unsafe { movement.carry_out(level(), from, to, destination.device()) }
 }
 
 /// Refuses what cannot be copied on the host.

@@ -81,11 +81,10 @@ impl Stream {
 
     /// The same stream of the driver, with turns of its own.
     fn out_of_turn(&self) -> Result<Stream> {
-        const PER_THREAD: usize = 2;
         match self.native() {
             // That of whichever thread calls, which is not this one perhaps: the default one comes after those of all threads.
             // SAFETY: it always lives.
-            Some(native) if native as usize == PER_THREAD => unsafe {
+            Some(native) if native as usize == cuda::PER_THREAD => unsafe {
                 Stream::from_native(self.device(), null_mut())
             },
             // SAFETY: the stream is used before `self` goes.

@@ -9,7 +9,7 @@ use super::target::Target;
 use crate::device::Event;
 use crate::error::{Error, Result, Staging};
 use crate::fork::{self, Guarded, Lock};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     state: State,
     /// Those that came back first are used first: what is under way on them is done first.
-    free: VecDeque<Set>,
+    free: Vec<Set>,
     /// What is ready, by number.
     filled: BTreeMap<u64, Filled>,
     /// Batches that were handed out before the copies that make them were done.
@@ -109,7 +109,7 @@ impl Shared {
             target,
             inner: Guarded::new(Inner {
                 state: State::new(slots, keep, order),
-                free: VecDeque::new(),
+                free: Vec::new(),
                 filled: BTreeMap::new(),
                 copies: Vec::new(),
                 reason: None,
@@ -174,9 +174,8 @@ impl Shared {
             let (nanoseconds, held) = (nanoseconds(timeout), inner.state.held());
             return Err(Error::Staging(Staging::NoSlot { nanoseconds, held }));
         };
-        let first = inner.free.iter().position(|set| set.idle);
-        let set = first.filter(|_| reuse).and_then(|first| inner.free.remove(first));
-        let set = set.unwrap_or_else(|| {
+        let first = inner.free.iter().position(|set| set.idle).filter(|_| reuse);
+        let set = first.map(|first| inner.free.remove(first)).unwrap_or_else(|| {
             let number = inner.totals.sets as usize;
             inner.totals.sets += 1;
             Set::numbered(number)
@@ -326,7 +325,7 @@ impl Shared {
             match set {
                 Some(mut set) if keep => {
                     (set.life, set.idle) = (ticket, set.busy().is_empty());
-                    inner.free.push_back(set);
+                    inner.free.push(set);
                 }
                 set => return set,
             }

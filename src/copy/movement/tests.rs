@@ -233,7 +233,7 @@ fn large_movements_are_shared_out() {
     // SAFETY: the vectors have the items.
     unsafe {
         let (from, to) = (source.as_ptr().cast(), destination.as_mut_ptr().cast());
-        movement.carry_out(crate::copy::level::level(), from, to).unwrap();
+        movement.carry_out(crate::copy::level::level(), from, to, DLDevice::CPU).unwrap();
     }
     for column in 0..columns {
         for row in 0..rows {
@@ -252,7 +252,7 @@ fn bits_leave_their_neighbours_alone() {
         let movement = Movement::of_bits(bits);
         assert_eq!(movement.bytes(), bits.div_ceil(8));
         // SAFETY: both have the bits.
-        unsafe { movement.carry_out(Level::Portable, from.at(0), to.at(0)).unwrap() };
+        unsafe { movement.carry_out(Level::Portable, from.at(0), to.at(0), DLDevice::CPU).unwrap() };
         for bit in 0..bits.div_ceil(8) * 8 {
             let has = |bytes: &[u8]| bytes[bit / 8] >> (bit % 8) & 1;
             let expected = if bit < bits { has(from.bytes()) } else { 1 };

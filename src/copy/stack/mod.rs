@@ -311,7 +311,7 @@ impl Batch {
             }
             let bytes = dtype::item_bytes(array.dtype()).unwrap_or(1);
             let movement = Movement::new(array.shape(), array.strides(), place.strides(), bytes, 1);
-            movement.carry_out(level(), array.data().cast(), place.data().cast())
+            movement.carry_out(level(), array.data().cast(), place.data().cast(), place.device())
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) use idle::keep_until_idle;
 pub(super) use memory::{device_pool, pinned_pool, unavailable};
 pub(super) use pin::{pin, unpin};
 pub(super) use pointer::check_pointer;
-pub(super) use stream::{Queued, stands_apart};
+pub(super) use stream::{PER_THREAD, Queued, stands_apart};
 
 /// How many devices there are.
 pub(super) fn count() -> Option<i32> {

@@ -22,7 +22,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 /// It does not wait for the legacy default stream, nor that for it.
 const NON_BLOCKING: u32 = 1;
 const LEGACY: usize = 1;
-const PER_THREAD: usize = 2;
+/// The default stream of whichever thread calls.
+pub(in crate::device) const PER_THREAD: usize = 2;
 
 /// What a stream and its marks share.
 pub(super) struct Lane {
