@@ -11,7 +11,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 crate::tests!(
     a_copy_within_the_host_holds_its_source,
@@ -172,22 +172,26 @@ fn waiting_asks_the_driver_for_little() {
 }
 
 fn a_handle_is_not_ours_once_its_stream_is_gone() {
-    set_delay(20_000);
     let gone = stream();
     let handle = gone.native().unwrap();
-    let mut event = gone.record().unwrap();
-    for _ in 1..20 {
-        event = gone.record().unwrap();
-    }
+    let work = Gate::on(0, handle);
+    let event = gone.record().unwrap();
     drop(gone);
     // The driver may give a new stream this handle, while the old one is at work; the stand-in only refuses it.
     // SAFETY: the stand-in knows the handle.
     let next = unsafe { Stream::from_native(FIRST, handle) }.unwrap();
     let before = calls("cuStreamWaitEvent");
-    next.wait_event(&event).unwrap();
+    thread::scope(|scope| {
+        // Refused, so the host waits.
+        scope.spawn(|| next.wait_event(&event).unwrap());
+        let start = Instant::now();
+        while calls("cuStreamWaitEvent") == before && start.elapsed() < Duration::from_secs(20) {
+            thread::yield_now();
+        }
+        work.open();
+    });
     assert_eq!(calls("cuStreamWaitEvent"), before + 1);
     event.wait().unwrap();
-    set_delay(200);
 }
 
 fn exported_memory_stays_until_the_consumer_is_done() {

@@ -1,12 +1,13 @@
 //! The order of things: between streams, ours and others', between devices and the CPU; waiting; forks.
 
-use crate::foreign::{ForeignStream, with_context};
+use crate::foreign::{ForeignStream, Gate, with_context};
 use crate::given::*;
 use crate::standin::{live, set_delay};
 use dlbridge::device::{Stream, devices};
 use dlbridge::dlpack::DLDevice;
 use dlbridge::{Error, Kind, Tensor, Transfer};
 use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 crate::tests!(
@@ -118,18 +119,14 @@ fn a_cuda_stream_and_one_of_the_cpu_wait_for_each_other() {
 
 fn waiting_has_a_time_limit() {
     let stream = stream();
-    let (source, there) = (pinned(&[4]), on(FIRST, &[4]));
-    set_delay(300_000);
-    // Of so many calls some are late.
-    (0..20).for_each(|_| drop(copy(&source, &there, &stream).unwrap()));
+    let gate = Gate::on(0, stream.native().unwrap());
     let event = stream.record().unwrap();
     let start = Instant::now();
     let error = event.wait_timeout(Duration::from_millis(5)).unwrap_err();
     assert_eq!(error, Error::Transfer(Transfer::Timeout { nanoseconds: 5_000_000 }));
     assert!(!event.done() && start.elapsed() >= Duration::from_millis(5));
-    set_delay(0);
+    gate.open();
     event.wait_timeout(Duration::from_secs(600)).unwrap();
-    set_delay(200);
 }
 
 fn tensors_live_until_the_copy_is_done_and_no_longer() {
@@ -183,35 +180,38 @@ fn a_dropped_stream_finishes_its_work() {
 fn a_child_of_a_fork_is_told_to_be_spawned() {
     let (stream, there) = (stream(), on(FIRST, &[COUNT as i64]));
     let source = host(pattern(COUNT, 1));
-    set_delay(50_000);
+    let gate = Gate::on(0, stream.native().unwrap());
     let event = copy(&source, &there, &stream).unwrap();
-    set_delay(200);
     // The stand-in ends a child that calls it.
     // SAFETY: the child asks and ends; other threads of this program hold none of the locks that it takes.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let words = |error: Error| error.kind() == Kind::Unavailable && error.to_string().contains("spawn");
-        let answers = [
-            words(Stream::new(FIRST).map(drop).unwrap_err()),
-            words(copy(&source, &there, &stream).map(drop).unwrap_err()),
-            words(stream.synchronize().unwrap_err()),
-            words(stream.record().map(drop).unwrap_err()),
-            event.done() && words(event.wait().unwrap_err()),
-            words(dlbridge::device::device_allocator(FIRST).map(drop).unwrap_err()),
-            words(dlbridge::device::pinned_allocator(FIRST).map(drop).unwrap_err()),
-            devices() == [DLDevice::CPU],
-        ];
-        drop((stream, there, source, event));
-        let mut cpu_works = Tensor::from_vec(vec![0_u32; 2], &[2]).unwrap();
-        let on_the_cpu = Stream::new(DLDevice::CPU).unwrap();
-        copy(&host(vec![1, 2]), &cpu_works, &on_the_cpu).unwrap();
-        let right = answers == [true; 8] && cpu_works.get_mut::<u32>().unwrap() == [1, 2];
+        let right = catch_unwind(AssertUnwindSafe(move || {
+            let words =
+                |error: Error| error.kind() == Kind::Unavailable && error.to_string().contains("spawn");
+            let answers = [
+                words(Stream::new(FIRST).map(drop).unwrap_err()),
+                words(copy(&source, &there, &stream).map(drop).unwrap_err()),
+                words(stream.synchronize().unwrap_err()),
+                words(stream.record().map(drop).unwrap_err()),
+                event.done() && words(event.wait().unwrap_err()),
+                words(dlbridge::device::device_allocator(FIRST).map(drop).unwrap_err()),
+                words(dlbridge::device::pinned_allocator(FIRST).map(drop).unwrap_err()),
+                devices() == [DLDevice::CPU],
+            ];
+            drop((stream, there, source, event));
+            let mut cpu_works = Tensor::from_vec(vec![0_u32; 2], &[2]).unwrap();
+            let on_the_cpu = Stream::new(DLDevice::CPU).unwrap();
+            copy(&host(vec![1, 2]), &cpu_works, &on_the_cpu).unwrap();
+            answers == [true; 8] && cpu_works.get_mut::<u32>().unwrap() == [1, 2]
+        }));
         // SAFETY: without what the parent would do at its end.
-        unsafe { libc::_exit(if right { 0 } else { 1 }) };
+        unsafe { libc::_exit(if right.unwrap_or(false) { 0 } else { 1 }) };
     }
     let mut status = -1;
     // SAFETY: waits for the child from above.
     unsafe { libc::waitpid(child, &mut status, 0) };
+    gate.open();
     assert_eq!(status, 0, "in the child something was answered otherwise");
     assert!(download(&there, &stream).unwrap() == pattern(COUNT, 1));
 }
