@@ -26,6 +26,7 @@ pub(crate) mod threads;
 mod transposed;
 
 pub use crate::error::{FirstLoss, LossReport};
+pub(crate) use cast::cast_in;
 pub use cast::{Casting, cast, cast_into, plan_cast};
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
 pub use level::{complaint as simd_complaint, simd_level};

@@ -3,7 +3,7 @@
 use super::level::level;
 use super::movement::{Kernel, Movement};
 use super::threads::num_threads;
-use crate::dlpack::DLDataTypeCode;
+use crate::dlpack::{DLDataType, DLDataTypeCode};
 use crate::error::{Error, Result, Transfer};
 use crate::tensor::{Access, MAX_NDIM, Tensor, device, dtype, is_row_major};
 use std::ffi::CStr;
@@ -201,24 +201,24 @@ pub unsafe fn new(source: &Tensor, order: Order) -> Result<Tensor> {
 /// As for [`new`].
 pub unsafe fn new_with(source: &Tensor, order: Order, options: Options) -> Result<(Tensor, Report)> {
     check_host("source", source)?;
-    let destination = empty_in(source, order)?;
+    let destination = empty_in(source, source.dtype(), order)?;
     // SAFETY: promised by the caller for the source; nobody else has the destination.
     let report = unsafe { copy(source, &destination, options) }?;
     Ok((destination, report))
 }
 
-/// A new tensor like `source` whose dimensions are nested in this order.
-fn empty_in(source: &Tensor, order: Order) -> Result<Tensor> {
+/// A new tensor like `source`, but of this dtype, whose dimensions are nested in this order.
+pub(super) fn empty_in(source: &Tensor, dtype: DLDataType, order: Order) -> Result<Tensor> {
     let (ndim, axes) = (source.ndim(), nested(source, order));
     if axes[..ndim].is_sorted() {
-        return Tensor::empty_copied(source.shape(), source.dtype());
+        return Tensor::empty_copied(source.shape(), dtype);
     }
     let (mut shape, mut back) = ([0; MAX_NDIM], [0; MAX_NDIM]);
     for (place, &axis) in axes[..ndim].iter().enumerate() {
         shape[place] = source.shape()[axis as usize];
         back[axis as usize] = place as i64;
     }
-    Tensor::empty_copied(&shape[..ndim], source.dtype())?.permute(&back[..ndim])
+    Tensor::empty_copied(&shape[..ndim], dtype)?.permute(&back[..ndim])
 }
 
 /// The dimensions of a new tensor like `source`, outermost first.

@@ -10,11 +10,18 @@ use super::object;
 use super::out::Out;
 use super::version::wrote;
 use super::wanted::{needed_dtype, read_dtype};
-use crate::copy::{self, Casting, LossReport};
+use crate::copy::{self, Casting, LossReport, Order};
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, Result};
 use crate::tensor::Tensor;
 use std::ptr::null_mut;
+
+/// Where a cast goes.
+pub(super) enum Target<'a> {
+    /// New memory, in this order.
+    New(Order),
+    Out(&'a Tensor),
+}
 
 /// How a cast is asked for: `casting=` and `report=`.
 pub(super) struct Request {
@@ -34,27 +41,29 @@ impl Request {
         Ok(Request { casting, report: !report.is_null() && gil.truth(report)? })
     }
 
-    /// Casts into new memory, or into `out`; what changed, where that is asked for.
+    /// Casts; what changed, where that is asked for.
     pub fn cast(
         &self,
         gil: &Gil,
         source: &Tensor,
         dtype: DLDataType,
-        out: Option<&Tensor>,
+        target: Target,
     ) -> Result<(Tensor, Option<LossReport>)> {
         gil.settle_tensor(source)?;
-        if let Some(out) = out {
+        if let Target::Out(out) = target {
             gil.settle_tensor(out)?;
         }
         let mut report = self.report.then(LossReport::default);
-        let work = || match out {
-            Some(out) => {
+        let work = || match target {
+            Target::Out(out) => {
                 // SAFETY: Python code was told not to touch either meanwhile.
                 let done = unsafe { copy::cast_into(source, out, self.casting, report.as_mut()) };
                 done.map(|()| out.clone())
             }
             // SAFETY: as above.
-            None => unsafe { copy::cast(source, dtype, self.casting, report.as_mut()) },
+            Target::New(order) => unsafe {
+                copy::cast_in(source, dtype, order, self.casting, report.as_mut())
+            },
         };
         long(gil, source, work).map(|made| (made, report))
     }
@@ -97,7 +106,7 @@ pub(super) fn cast(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     // Without a dtype it is for `out` to say which.
     let dtype = asked.unwrap_or(source.dtype());
     let Some(out) = out else {
-        let (made, report) = request.cast(gil, &source, dtype, None)?;
+        let (made, report) = request.cast(gil, &source, dtype, Target::New(Order::C))?;
         let made = gil.own(object::wrap(gil, made)?).ok_or_else(|| gil.exception())?;
         return request.answer(gil, made, report);
     };
@@ -106,7 +115,7 @@ pub(super) fn cast(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     if asked.is_some() {
         wanted.check_dtype(&place)?;
     }
-    let done = request.cast(gil, &source, place.dtype(), Some(&place));
+    let done = request.cast(gil, &source, place.dtype(), Target::Out(&place));
     let (_, report) = wrote(gil, out, wanted.check(done))?;
     request.answer(gil, gil.share(out), report)
 }
@@ -116,7 +125,8 @@ pub(super) fn astype(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Resul
     let ([dtype], [casting, report]) =
         arguments.parse_by_name(gil, "astype", ["dtype"], ["casting", "report"])?;
     let request = Request::read(gil, casting, report)?;
-    let (made, report) = request.cast(gil, tensor, needed_dtype(gil, "astype", dtype)?, None)?;
+    let (made, report) =
+        request.cast(gil, tensor, needed_dtype(gil, "astype", dtype)?, Target::New(Order::C))?;
     let made = gil.own(object::wrap(gil, made)?).ok_or_else(|| gil.exception())?;
     request.answer(gil, made, report)
 }

@@ -2,7 +2,7 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
-use super::cast::Request;
+use super::cast::{Request, Target};
 use super::copy::{copied, copied_tensor};
 use super::gil::{Gil, Owned};
 use super::import::{from_described, tensor_from};
@@ -23,7 +23,7 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source], [wanted, copy, dtype, casting, report]) = arguments.parse(gil, "from_dlpack", keywords)?;
     let request = Request::read(gil, casting, report)?;
     let (kind, wanted) = (kind::of(gil, source), device_given(gil, wanted)?);
-    let (tensor, report) = match cast_first(gil, &request, source, dtype, copy, wanted)? {
+    let (tensor, report) = match cast_first(gil, &request, Order::C, source, dtype, copy, wanted)? {
         Some(made) => made,
         None if is_true(gil, copy)? => (copied_to(gil, kind, source, wanted)?, None),
         None => {
@@ -55,7 +55,7 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["copy", "dtype", "casting", "report"];
     let ([source], [copy, dtype, casting, report]) = arguments.parse(gil, "to_numpy", keywords)?;
     let (numpy, request) = (Numpy::get(gil)?, Request::read(gil, casting, report)?);
-    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy, None)? {
+    if let Some((made, report)) = cast_first(gil, &request, Order::K, source, dtype, copy, None)? {
         return request.answer(gil, array_of(gil, numpy, &made)?, report);
     }
     let kind = kind::of(gil, source);
@@ -68,10 +68,11 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     request.answer(gil, array, None)
 }
 
-/// The cast that `dtype` asks for, where it is not the dtype of the source; on the device that was asked for.
+/// The cast that `dtype` asks for, where it is not the dtype of the source: in this order, on the device that was asked for.
 fn cast_first(
     gil: &Gil,
     request: &Request,
+    order: Order,
     source: Object,
     wanted: Object,
     copy: Object,
@@ -86,12 +87,12 @@ fn cast_first(
     let place = place.unwrap_or(tensor.device());
     if device::is_host(place) {
         let tensor = moved(gil, &tensor, place)?;
-        return request.cast(gil, &tensor, dtype, None).map(Some);
+        return request.cast(gil, &tensor, dtype, Target::New(order)).map(Some);
     }
     // One pass, into memory from which the driver uploads without staging it.
     crate::device::check_device(place)?;
     let pinned = gil.without(|| crate::device::empty(tensor.shape(), dtype, DLDevice::CPU, true))?;
-    let (made, report) = request.cast(gil, &tensor, dtype, Some(&pinned))?;
+    let (made, report) = request.cast(gil, &tensor, dtype, Target::Out(&pinned))?;
     Ok(Some((moved(gil, &made, place)?, report)))
 }
 
@@ -169,7 +170,7 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let kind = kind::of(gil, source);
     let is_torch = matches!(kind, Kind::Torch(_) | Kind::TorchSubclass);
     let place = if is_torch && is_there(gil, source, wanted)? { None } else { device_given(gil, wanted)? };
-    if let Some((made, report)) = cast_first(gil, &request, source, dtype, copy, place)? {
+    if let Some((made, report)) = cast_first(gil, &request, Order::K, source, dtype, copy, place)? {
         return request.answer(gil, make_torch(gil, torch, made, false)?, report);
     }
     if is_torch && place.is_none() {

@@ -105,20 +105,25 @@ cache. `out` must not share memory with `x`; nobody may write to `x` or use `out
 >>> print(dlbridge.cast(numpy.array([1.5, 16777217.0]), 'float32', report=True)[1].inexact)\n\
 1" => cast::cast;
     c"to_numpy", c"to_numpy(x, /, *, copy=None, dtype=None, casting='same_kind', report=False)\n--\n\n\
-A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own. An ndarray comes back itself.\n\n\
+A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own, row-major as x.copy() is. An ndarray comes\n\
+back itself.\n\n\
 A read-only source gives a read-only array. Refused, with the call that mends it: memory that the host cannot\n\
 read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\
 Another `dtype`, in the usual spellings of NumPy and torch ('float32', 'f4', numpy.float32, torch.float32, float), is a\n\
-cast into memory of its own, with `casting` and `report` as for cast(). Costs less than t.numpy(), whatever the size; of a\n\
-torch tensor the storage is kept, so it may be given other data meanwhile, but must not be resized.\n\n\
+cast into memory of its own, with `casting` and `report` as for cast(), which keeps the order that the dimensions have in\n\
+memory, as x.astype() does (order='K'). Costs less than t.numpy(), whatever the size; of a torch tensor\n\
+ the storage is kept, so it may be given other data meanwhile, but must not be resized.\n\n\
 >>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
 np.float32(6.0)" => convert::to_numpy;
     c"to_torch", c"to_torch(x, /, *, copy=None, readonly='error', dtype=None, device=None, casting='same_kind', report=False)\n--\n\n\
-A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own. A torch.Tensor of any kind comes back itself.\n\n\
+A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own. A torch.Tensor of any kind comes back itself;\n\
+with copy=True as x.clone(): in its own order (channels_last stays), and with autograd's graph where it requires grad. Of\n\
+anything else the copy is row-major, as torch.tensor(x) is.\n\n\
 torch cannot represent read-only memory: a read-only source is refused (readonly='error'), copied ('copy'), or\n\
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
-Another `dtype` is a cast into memory of its own, with `casting` and `report` as for cast(). Where `device` is another one\n\
-than the data is on, the result is a copy there, as from upload() or download(), for which torch's current stream waits;\n\
+Another `dtype` is a cast into memory of its own, with `casting` and `report` as for cast(), which keeps the order that\n\
+the dimensions have in memory, as x.to(dtype) does, but is no operation of autograd's: what requires grad is refused, pass\n\
+x.detach(). Where `device` is another one than the data is on, the result is a row-major copy there, as from upload() or download(), for which torch's current stream waits;\n\
 with both, the cast goes straight into pinned memory. copy=False raises CopyRequiredError instead of either. Costs about\n\
 600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\

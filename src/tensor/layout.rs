@@ -106,7 +106,8 @@ fn is_packed<'a>(innermost_first: impl Iterator<Item = (&'a i64, &'a i64)>, shap
 }
 
 /// Gives dimensions that are never stepped along the stride a packed layout would have: older consumers take
-/// any other value there for a gap. Empty layouts become row-major.
+/// any other value there for a gap. Where the dimensions are nested otherwise, the first ones lie around all others, and the
+/// last ones with the one before: by that torch knows a batch of one that is channels_last. Empty layouts become row-major.
 pub(crate) fn canonicalise(shape: &[i64], strides: &mut [i64]) {
     if !shape.iter().any(|&extent| extent <= 1) {
         return;
@@ -114,17 +115,23 @@ pub(crate) fn canonicalise(shape: &[i64], strides: &mut [i64]) {
     if is_row_major(shape, strides) {
         return row_major(shape, strides);
     }
-    let column_major = is_column_major(shape, strides);
-    let follow = |shape: &[i64], strides: &mut [i64], axis: usize, inner: Option<usize>| {
-        if shape[axis] == 1 {
-            strides[axis] = inner.map_or(1, |inner| strides[inner].saturating_mul(shape[inner]));
-        }
-    };
-    let ndim = shape.len();
-    if column_major {
-        (0..ndim).for_each(|axis| follow(shape, strides, axis, axis.checked_sub(1)));
-    } else {
-        (0..ndim).rev().for_each(|axis| follow(shape, strides, axis, Some(axis + 1).filter(|&i| i < ndim)));
+    let reach = |strides: &[i64], axis: usize| strides[axis].saturating_mul(shape[axis]);
+    let ones = (0..shape.len()).filter(|&axis| shape[axis] == 1);
+    if is_column_major(shape, strides) {
+        ones.for_each(|axis| strides[axis] = if axis == 0 { 1 } else { reach(strides, axis - 1) });
+        return;
+    }
+    // What is not row-major has dimensions of another size.
+    let sized = |axis: &usize| shape[*axis] != 1;
+    let [first, last] =
+        [(0..shape.len()).find(sized), (0..shape.len()).rfind(sized)].map(Option::unwrap_or_default);
+    let around = (0..shape.len()).filter(sized).map(|axis| reach(strides, axis).saturating_abs()).max();
+    for axis in ones.rev() {
+        strides[axis] = match axis {
+            axis if axis < first => around.unwrap_or(1),
+            axis if axis > last => strides[last],
+            axis => reach(strides, axis + 1),
+        };
     }
 }
 

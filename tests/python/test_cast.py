@@ -5,6 +5,8 @@ What they give for every value is in test_cast_values.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -190,6 +192,55 @@ def test_astype_and_dtype_of_the_conversions() -> None:
     assert dlbridge.to_torch(array[1::-1], dtype="bfloat16").tolist() == [2.5, 1.5]
     brain = torch.tensor([1.5, -2.0], dtype=torch.bfloat16)
     assert dlbridge.to_numpy(brain, dtype="float32").tolist() == [1.5, -2.0]
+
+
+def in_elements(array: Any) -> tuple[int, ...]:
+    return tuple(stride // array.itemsize for stride in array.strides)
+
+
+def test_a_cast_keeps_the_order_of_the_dimensions_as_those_of_numpy_and_torch_do() -> None:
+    pictures = torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    turned = np.random.default_rng(3).random((4, 5, 3)).transpose(2, 0, 1)
+    columns = np.asfortranarray(turned)
+    ones = [pictures[:1], pictures[:, :, :1].clone(), torch.rand(2, 3, 4, 1).to(memory_format=torch.channels_last)]
+    for source in (pictures, *ones, pictures.permute(3, 0, 2, 1), pictures[:, :, ::2], pictures[:, 1]):
+        made = dlbridge.to_torch(source, dtype="float16")
+        assert torch.equal(made, source.to(torch.float16))
+        assert made.stride() == source.to(torch.float16).stride()
+        assert dlbridge.to_torch(source, dtype="float16", copy=True).stride() == made.stride()
+        assert dlbridge.to_torch(source, copy=True).stride() == source.clone().stride()
+        assert in_elements(dlbridge.to_numpy(source, dtype="float16")) == made.stride()
+    for array in (turned, columns, turned[:, ::-1], columns[::2], np.broadcast_to(columns, (2, 3, 4, 5))):
+        made_array = dlbridge.to_numpy(array, dtype="float16", casting="unsafe")
+        assert np.array_equal(made_array, array.astype("float16"))
+        assert made_array.strides == array.astype("float16").strides
+        made = dlbridge.from_dlpack(array).torch(dtype="float16", casting="unsafe")
+        assert made.stride() == in_elements(made_array)
+    assert dlbridge.to_torch(pictures, dtype="float16").is_contiguous(memory_format=torch.channels_last)
+    # A Tensor of dlbridge's own is row-major, whatever it is made of.
+    assert dlbridge.cast(pictures, "float16").contiguous
+    assert dlbridge.from_dlpack(pictures, dtype="float16").astype("float32").contiguous
+
+
+def test_a_cast_in_another_order_counts_what_it_lost_where_it_was() -> None:
+    pictures = torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    pictures[1, 2, 0, 4] = 0.1
+    pictures[1, 1, 3, 0] = 1e-9
+    report = dlbridge.to_torch(pictures, dtype="float16", report=True)[1]
+    assert (report.first_index, report.inexact, report.underflow) == ((1, 1, 3, 0), 1, 1)
+
+
+def test_a_copy_of_what_requires_grad_is_torchs_clone_and_a_cast_is_refused() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2, 3))
+    clone = dlbridge.to_torch(parameter, copy=True)
+    assert type(clone) is torch.Tensor
+    assert type(clone.grad_fn) is type(parameter.clone().grad_fn)
+    clone.sum().backward()
+    assert parameter.grad is not None
+    assert torch.equal(parameter.grad, torch.ones(2, 3))
+    with pytest.raises(dlbridge.UnsupportedError, match=r"requires grad; call x\.detach\(\) first"):
+        dlbridge.to_torch(parameter, dtype="float16", copy=True)
+    assert not dlbridge.to_torch(parameter.detach(), copy=True).requires_grad
 
 
 def test_from_dlpack_with_another_dtype() -> None:

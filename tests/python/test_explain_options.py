@@ -74,18 +74,18 @@ def address(x: Any) -> int:
     return int(dlbridge.from_dlpack(x).data_ptr)
 
 
-def outcome(x: Any, framework: Any, options: dict[str, Any]) -> tuple[bool, bool]:
-    """Whether the call works, and whether it copies."""
+def outcome(x: Any, framework: Any, options: dict[str, Any]) -> tuple[str, bool]:
+    """With which words the call is refused, and whether it copies."""
     try:
         made = dlbridge.to(x, framework, **options)
-    except dlbridge.Error:
-        return False, False
+    except dlbridge.Error as refused:
+        return str(refused), False
     if made is x:
-        return True, False
+        return "", False
     try:
-        return True, address(made) != address(x)
+        return "", address(made) != address(x)
     except dlbridge.Error:  # what DLPack cannot describe has been copied, or would be `x`
-        return True, True
+        return "", True
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -96,8 +96,9 @@ def test_explain_says_what_the_call_does(producer: str, call: str) -> None:
     for values in itertools.product(*names.values()):
         options = {name: value for name, value in zip(names, values) if value is not None}
         told = dlbridge.explain(x, framework, **options)
-        works, copied = outcome(x, framework, options)
-        assert told.works == bool(told) == works, (options, told)
+        refused, copied = outcome(x, framework, options)
+        assert told.works == bool(told) == (not refused), (options, told)
+        assert told.works or f"{told.reason}; {told.change}" == refused, (options, told)
         assert (told.works and not told.zero_copy) == copied, (options, told)
         assert told.zero_copy or told.change, (options, told)
         assert told.zero_copy or not told.works or told.nbytes > 0, (options, told)
@@ -108,7 +109,23 @@ def test_a_cast_that_the_casting_refuses_is_told_with_the_castings_that_do_not()
     assert (told.works, told.zero_copy) == (False, False)
     assert 'not cast to int16 with casting="same_kind"' in told.reason
     assert 'pass casting="same_value"' in told.change
+    assert (told.nbytes, told.plan) == (0, "")
     assert dlbridge.explain(ONES, "torch", dtype="int16", casting="same_value").works
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dtype": "int16"}, {"dtype": "float8_e4m3"}, {"dtype": "float32", "copy": False}, {"device": "cuda:9"}],
+    ids=str,
+)
+@pytest.mark.parametrize("x", [ONES, ONES[:, ::-1]], ids=["array", "reversed array"])
+def test_what_asks_for_too_much_moves_no_bytes(x: Any, options: dict[str, Any]) -> None:
+    told = dlbridge.explain(x, "torch", **options)
+    with pytest.raises(dlbridge.Error) as refused:
+        dlbridge.to_torch(x, **options)
+    assert f"{told.reason}; {told.change}" == str(refused.value)
+    assert (told.works, told.zero_copy, told.nbytes, told.plan) == (False, False, 0, "")
+    assert str(told).splitlines()[-2] == "bytes to move  0"
 
 
 def test_what_is_to_change_makes_it_zero_copy_or_there_is_nothing() -> None:

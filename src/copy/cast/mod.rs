@@ -23,7 +23,7 @@ mod tests;
 use super::level::{Level, level};
 use super::plan::{Axis, Nest, Operand, nest};
 use super::stream;
-use super::tensors::{Report, check_host};
+use super::tensors::{Order, Report, check_host, empty_in};
 use super::threads;
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, LossReport, Result, Transfer};
@@ -66,8 +66,24 @@ pub unsafe fn cast(
     casting: Casting,
     report: Option<&mut LossReport>,
 ) -> Result<Tensor> {
+    // SAFETY: promised by the caller.
+    unsafe { cast_in(source, dtype, Order::C, casting, report) }
+}
+
+/// [`cast`] into new memory whose dimensions are nested in this order.
+///
+/// # Safety
+///
+/// As for [`cast`].
+pub(crate) unsafe fn cast_in(
+    source: &Tensor,
+    dtype: DLDataType,
+    order: Order,
+    casting: Casting,
+    report: Option<&mut LossReport>,
+) -> Result<Tensor> {
     scalars(source.dtype(), dtype, casting)?;
-    let destination = Tensor::empty_copied(source.shape(), dtype)?;
+    let destination = empty_in(source, dtype, order)?;
     // SAFETY: promised by the caller, and nobody else has the destination.
     unsafe { cast_into(source, &destination, casting, report) }?;
     Ok(destination)

@@ -38,11 +38,11 @@ class Explanation(NamedTuple):
     """Whether the result would be on the memory of `x`."""
     reason: str
     nbytes: int
-    """How many bytes a copy or a cast would write; 0 where none is needed."""
+    """How many bytes a copy or a cast would write; 0 where none is needed, or none would help."""
     change: str
     """What makes it work where it does not, and zero-copy where it copies."""
     plan: str = ""
-    """How the copy or cast that is needed would be made: kernel, passes, threads. Empty where none is needed."""
+    """How that copy or cast would be made: kernel, passes, threads. Empty where there is none."""
     works: bool = True
     """Whether the call would succeed: where `zero_copy` is false, by a copy."""
 
@@ -74,7 +74,8 @@ def explain(
     what to change.
 
     No element is looked at or moved: what needs no copy is handed over and let go again, what does is tried with an
-    empty array. So a cast is said to work although a value out of range would be a `LossyError`. Of frameworks
+    empty array. So a cast is said to work although a value out of range would be a `LossyError`. What is refused is
+    told in the words of the error, with the bytes and the plan of a copy where a copy mends it. Of frameworks
     other than NumPy and torch the layout is looked at, and those that `to` knows by name need not be installed; of
     any other module it says that it does not know. What is of NumPy or torch already comes back as it is, whatever
     it is, unless an option asks for more. A capsule is refused, since it can be taken only once, and so is what is
@@ -105,9 +106,23 @@ def explain(
         raise
     except _REFUSALS as refused:
         reason, _, change = str(refused).partition("; ")
-        free = any(call in change for call in _FREE)
-        plan = "" if free else _plan(x)
-        return Explanation(name, False, reason, 0 if free else _nbytes(x), change, plan, works=False)
+        if any(call in change for call in _FREE) or _asks_too_much(x, options):
+            return Explanation(name, False, reason, 0, change, works=False)
+        return Explanation(name, False, reason, _nbytes(x), change, _plan(x), works=False)
+
+
+def _asks_too_much(x: Any, options: dict[str, Any]) -> bool:
+    """Whether what is refused is the cast or the transfer that the options ask for, and not the array: no copy mends
+    that."""
+    try:
+        native.from_dlpack(x)
+    except Error:
+        return False
+    try:
+        _cast(x, options)
+        return _moves(x, options)
+    except Error:
+        return True
 
 
 def _check_arguments(name: str, options: dict[str, Any]) -> None:
@@ -171,8 +186,8 @@ def _try(x: Any, framework: Framework, name: str, options: dict[str, Any]) -> No
     if _moves(x, options):
         if options.get("copy") is False:
             to(x, "torch", copy=False, device=options["device"])  # which refuses
-        check_device(options["device"])
         native.from_dlpack(x)  # as transfers read it
+        check_device(options["device"])
     if _family(x) == name == "torch" and _cast(x, options) is None and not _moves(x, options):
         return  # torch clones it, whatever it is
     stays = {option: value for option, value in options.items() if option != "device"}
@@ -196,8 +211,9 @@ def _check_torch_has(device: Any) -> None:
 
 
 def _emptied(x: Any) -> Any:
-    """An array like `x` without its elements; of what has no slices, a `Tensor` that shows it."""
-    if _family(x) == "" or getattr(x, "is_sparse", False):
+    """An array like `x` without its elements; of what has no slices, a `Tensor` that shows it. Refuses a masked one,
+    while it has all that it masks."""
+    if _family(x) == "" or getattr(x, "is_sparse", False) or hasattr(x, "harden_mask"):
         x = native.from_dlpack(x)
     return x[:0] if x.ndim else x[None][:0]
 
@@ -227,10 +243,23 @@ def _cast(x: Any, options: dict[str, Any]) -> tuple[Any, ...] | None:
     """The plan of the cast that the options ask for; None where the dtype is that already."""
     if "dtype" not in options:
         return None
-    plan: tuple[Any, ...] | None = native._plan(x, options["dtype"], options.get("casting"))
-    if plan is not None and options.get("copy") is False:
-        native.from_dlpack(x, copy=False, dtype=options["dtype"])  # which refuses
+    try:
+        plan: tuple[Any, ...] | None = native._plan(x, options["dtype"], options.get("casting"))
+    except Error:
+        _check_before_cast(x, options)
+        raise
+    if plan is not None:
+        _check_before_cast(x, options)
     return plan
+
+
+def _check_before_cast(x: Any, options: dict[str, Any]) -> None:
+    """Raises what the call refuses before it looks at the two dtypes."""
+    if options.get("copy") is False:
+        native.from_dlpack(x, copy=False, dtype=options["dtype"])  # which refuses
+    if _moves(x, options):
+        native.from_dlpack(x)
+        check_device(options["device"])
 
 
 def _moves(x: Any, options: dict[str, Any]) -> bool:
