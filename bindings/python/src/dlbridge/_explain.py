@@ -112,8 +112,7 @@ def explain(
 
 
 def _asks_too_much(x: Any, options: dict[str, Any]) -> bool:
-    """Whether what is refused is the cast or the transfer that the options ask for, and not the array: no copy mends
-    that."""
+    """Whether what is refused is the cast or the transfer that the options ask for, which no copy mends."""
     try:
         native.from_dlpack(x)
     except Error:
@@ -211,8 +210,8 @@ def _check_torch_has(device: Any) -> None:
 
 
 def _emptied(x: Any) -> Any:
-    """An array like `x` without its elements; of what has no slices, a `Tensor` that shows it. Refuses a masked one,
-    while it has all that it masks."""
+    """An array like `x` without its elements; of what has no slices, a `Tensor` that shows it. Refuses a masked one
+    while the mask is whole."""
     if _family(x) == "" or getattr(x, "is_sparse", False) or hasattr(x, "harden_mask"):
         x = native.from_dlpack(x)
     return x[:0] if x.ndim else x[None][:0]
