@@ -9,7 +9,7 @@ use super::import::{from_described, tensor_from};
 use super::kind::{self, Kind};
 use super::numpy::{Numpy, ToCopy};
 use super::object;
-use super::torch::Torch;
+use super::torch::{Calm, Torch};
 use super::transfer::moved;
 use super::wanted::{device_of, other_dtype, read_dtype};
 use crate::copy::{Options, Order};
@@ -132,7 +132,7 @@ fn torch_array<'gil>(
 ) -> Result<Owned<'gil>> {
     let torch = Torch::get(gil)?;
     // SAFETY: the GIL is held and `source` is a torch.Tensor.
-    let described = unsafe { torch.describe(gil, table, source) }?;
+    let described = unsafe { torch.describe(gil, table, source, &mut Calm::default()) }?;
     let view = &described.view;
     // The short way is for what needs neither another check nor Python code: the rest goes through a tensor.
     if device::is_host(view.device) && !view.data.is_null() && view.byte_offset == 0 && numpy.has(view.dtype)

@@ -9,7 +9,7 @@ use super::kind::{self, Kind};
 use super::missing;
 use super::object;
 use super::release::{delete_later, release_object};
-use super::torch::{Described, Torch};
+use super::torch::{Calm, Described, Torch};
 use crate::device::{Stream, drives_cuda, is_stream_thread, own_stream};
 use crate::dlpack::{DLDevice, DLDeviceType, DLPackExchangeAPI};
 use crate::error::{Error, Refusal, Result};
@@ -32,12 +32,21 @@ pub unsafe fn import(object: NonNull<c_void>) -> Result<Tensor> {
 
 /// [`import`] for who holds the GIL already.
 pub(super) fn tensor_from(gil: &Gil, object: Object) -> Result<Tensor> {
-    match kind::of(gil, object) {
+    tensor_among(gil, object, &mut Calm::default())
+}
+
+/// [`tensor_from`] for one of many.
+pub(super) fn tensor_among(gil: &Gil, object: Object, calm: &mut Calm) -> Result<Tensor> {
+    let kind = kind::of(gil, object);
+    if matches!(kind, Kind::Exchange(_) | Kind::Other) {
+        *calm = Calm::default(); // which may run Python code
+    }
+    match kind {
         // SAFETY: the GIL is held, and `object` is alive for this call.
         Kind::Tensor => unsafe { object::tensor_in(gil, object) }.cloned(),
         // SAFETY: the GIL is held and `object` is an ndarray.
         Kind::Numpy(numpy) => unsafe { numpy.read(gil, object) },
-        Kind::Torch(table) => from_torch(gil, table, object),
+        Kind::Torch(table) => from_torch(gil, table, object, calm),
         // SAFETY: the GIL is held, and the type of `object` offers this table.
         Kind::Exchange(table) => unsafe { exchange::import(gil, table, object) },
         Kind::Capsule => consume(gil, object),
@@ -51,7 +60,12 @@ pub(super) fn tensor_from(gil: &Gil, object: Object) -> Result<Tensor> {
     }
 }
 
-fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> Result<Tensor> {
+fn from_torch(
+    gil: &Gil,
+    table: Option<&DLPackExchangeAPI>,
+    object: Object,
+    calm: &mut Calm,
+) -> Result<Tensor> {
     let torch = Torch::get(gil)?;
     let Some(table) = table else {
         // A torch older than 2.10: its own `__dlpack__` makes the checks, but for the negative bit.
@@ -61,7 +75,7 @@ fn from_torch(gil: &Gil, table: Option<&DLPackExchangeAPI>, object: Object) -> R
         return torch.storages.check(gil, storage.object, tensor.view()).map(|()| tensor);
     };
     // SAFETY: the GIL is held and `object` is a torch.Tensor.
-    let described = unsafe { torch.describe(gil, table, object) }?;
+    let described = unsafe { torch.describe(gil, table, object, calm) }?;
     // SAFETY: as above; no Python code has run since.
     let tensor = unsafe { from_described(gil, torch, described, object) }?;
     exchange::come_after(gil, table, &tensor)?;

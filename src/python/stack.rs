@@ -5,11 +5,11 @@ use super::builtin::{Arguments, refused};
 use super::cast::Request;
 use super::convert::{array_of, make_torch};
 use super::gil::{Gil, Owned};
-use super::import::tensor_from;
+use super::import::tensor_among;
 use super::numpy::Numpy;
 use super::object;
 use super::out::{Out, casting_for};
-use super::torch::Torch;
+use super::torch::{Calm, Torch};
 use super::version::wrote;
 use super::wanted::read_dtype;
 use crate::copy::{self, Layout, StackOptions};
@@ -90,9 +90,11 @@ fn read_arrays(gil: &Gil, arrays: Object) -> Result<Vec<Tensor>> {
     };
     // SAFETY: the GIL is held, and it is a tuple.
     let count = unsafe { (gil.api.PyTuple_Size)(tuple.object) };
-    let read = |index| {
+    let mut calm = Calm::default();
+    let mut read = |index| {
         // SAFETY: as above; a borrowed reference.
-        let tensor = tensor_from(gil, unsafe { (gil.api.PyTuple_GetItem)(tuple.object, index) })?;
+        let item = unsafe { (gil.api.PyTuple_GetItem)(tuple.object, index) };
+        let tensor = tensor_among(gil, item, &mut calm)?;
         gil.settle_tensor(&tensor)?;
         Ok(tensor)
     };

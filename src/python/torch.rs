@@ -23,6 +23,10 @@ pub(super) struct Described<'gil> {
     pub storage: Owned<'gil>,
 }
 
+/// What is known of what torch is in the middle of, by who reads many tensors: whether nothing that changes them was found.
+#[derive(Default)]
+pub(super) struct Calm(bool);
+
 /// The most dimensions a torch tensor has.
 const MAX_NDIM: usize = 64;
 
@@ -41,6 +45,7 @@ pub(super) struct Torch {
     /// `torch.uint8` and `torch.int8`.
     bytes: [Object; 2],
     requires_grad: Object,
+    dtype: Object,
     /// `torch.autograd.graph.increment_version`.
     pub increment_version: Option<Object>,
 }
@@ -109,15 +114,15 @@ impl Torch {
                 gil.attribute(module.object, c"int8")?.into_raw(),
             ],
             requires_grad: gil.interned(c"requires_grad")?,
+            dtype: gil.interned(c"dtype")?,
             increment_version: version::counter(gil, module.object),
             parameter_type: gil.attribute(modules.object, c"Parameter")?.into_raw(),
             tensor_type: tensor_type.into_raw(),
         })
     }
 
-    /// Refuses a tensor whose memory does not show what it means: one that autograd follows, a lazily negated one,
-    /// and any while a trace is recorded, which would keep the values of today for ever.
-    pub fn check(&self, gil: &Gil, tensor: Object) -> Result<()> {
+    /// Refuses a tensor whose memory does not show what it means: one that autograd follows, and a lazily negated one.
+    fn check_values(&self, gil: &Gil, tensor: Object) -> Result<()> {
         // SAFETY: the GIL is held; `tensor` is a live torch.Tensor; a new reference or NULL comes back.
         let grad = gil.own(unsafe { (gil.api.PyObject_GetAttr)(tensor, self.requires_grad) });
         if grad.ok_or_else(|| gil.exception())?.object == gil.api._Py_TrueStruct {
@@ -131,6 +136,12 @@ impl Torch {
                 call: "x.resolve_neg()",
             }));
         }
+        Ok(())
+    }
+
+    /// Refuses besides any tensor while a trace is recorded, which would keep the values of today for ever.
+    pub fn check(&self, gil: &Gil, tensor: Object) -> Result<()> {
+        self.check_values(gil, tensor)?;
         self.traces.check(gil)
     }
 
@@ -202,7 +213,7 @@ impl Torch {
         answer.is_some_and(|answer| answer.object == gil.api._Py_TrueStruct)
     }
 
-    /// Checks a tensor and describes its memory.
+    /// Checks a tensor and describes its memory; one of several that are read without Python code between them.
     ///
     /// # Safety
     ///
@@ -212,13 +223,19 @@ impl Torch {
         gil: &'gil Gil,
         table: &DLPackExchangeAPI,
         tensor: Object,
+        calm: &mut Calm,
     ) -> Result<Described<'gil>> {
-        self.check(gil, tensor)?;
+        self.check_values(gil, tensor)?;
+        // Neither a trace nor a mode begins on this thread while no Python code runs on it.
+        if !calm.0 {
+            self.traces.check(gil)?;
+            calm.0 = !self.runs_python(gil)?;
+        }
         // Under a torch function mode (`torch.set_default_device` is one) every question runs Python code, and then perhaps
         // another thread: they come first, but for the storage, and the two views around that one show whether it is the
         // storage under both.
         let mut before = None;
-        if self.runs_python(gil)? {
+        if !calm.0 {
             // SAFETY: promised by the caller.
             self.check_numbers(gil, tensor, unsafe { self.view(gil, table, tensor) }?.dtype)?;
             // SAFETY: as above.
@@ -258,7 +275,9 @@ impl Torch {
     fn check_numbers(&self, gil: &Gil, tensor: Object, shown: DLDataType) -> Result<bool> {
         let byte = matches!(shown.code, DLDataTypeCode::INT | DLDataTypeCode::UINT) && shown.bits == 8;
         let (wrong, what, call) = if byte {
-            let dtype = gil.attribute(tensor, c"dtype")?;
+            // SAFETY: the GIL is held; `tensor` is a live torch.Tensor; a new reference or NULL comes back.
+            let dtype = gil.own(unsafe { (gil.api.PyObject_GetAttr)(tensor, self.dtype) });
+            let dtype = dtype.ok_or_else(|| gil.exception())?;
             let wrong = !self.bytes.contains(&dtype.object);
             (
                 wrong,
