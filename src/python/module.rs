@@ -111,8 +111,8 @@ A read-only source gives a read-only array. Refused, with the call that mends it
 read, dtypes that NumPy and ml_dtypes have no type for, and torch tensors whose memory does not show what they mean.\n\
 Another `dtype`, in the usual spellings of NumPy and torch ('float32', 'f4', numpy.float32, torch.float32, float), is a\n\
 cast into memory of its own, with `casting` and `report` as for cast(), which keeps the order that the dimensions have in\n\
-memory, as x.astype() does (order='K'). Costs less than t.numpy(), whatever the size; of a torch tensor\n\
- the storage is kept, so it may be given other data meanwhile, but must not be resized.\n\n\
+memory, as x.astype() does (order='K'). Costs less than t.numpy(), whatever the size; of a torch tensor the storage is\n\
+kept, so it may be given other data meanwhile, but must not be resized.\n\n\
 >>> dlbridge.to_numpy(torch.ones(2, 3)).sum()\n\
 np.float32(6.0)" => convert::to_numpy;
     c"to_torch", c"to_torch(x, /, *, copy=None, readonly='error', dtype=None, device=None, casting='same_kind', report=False)\n--\n\n\
@@ -123,9 +123,9 @@ torch cannot represent read-only memory: a read-only source is refused (readonly
 shared knowingly ('alias': writing to the result is then undefined). torch has no negative strides either.\n\
 Another `dtype` is a cast into memory of its own, with `casting` and `report` as for cast(), which keeps the order that\n\
 the dimensions have in memory, as x.to(dtype) does, but is no operation of autograd's: what requires grad is refused, pass\n\
-x.detach(). Where `device` is another one than the data is on, the result is a row-major copy there, as from upload() or download(), for which torch's current stream waits;\n\
-with both, the cast goes straight into pinned memory. copy=False raises CopyRequiredError instead of either. Costs about\n\
-600 ns, whatever the size, more than half of it torch's own.\n\n\
+x.detach(). Where `device` is another one than the data is on, the result is a row-major copy there, as from upload() or\n\
+download(), for which torch's current stream waits; with both, the cast goes straight into pinned memory. copy=False\n\
+raises CopyRequiredError instead of either. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
     c"empty", c"empty(shape, dtype, *, device='cpu', pinned=False)\n--\n\n\

@@ -185,8 +185,7 @@ def _try(x: Any, framework: Framework, name: str, options: dict[str, Any]) -> No
     if _moves(x, options):
         if options.get("copy") is False:
             to(x, "torch", copy=False, device=options["device"])  # which refuses
-        native.from_dlpack(x)  # as transfers read it
-        check_device(options["device"])
+        _check_moved(x, options["device"])
     if _family(x) == name == "torch" and _cast(x, options) is None and not _moves(x, options):
         return  # torch clones it, whatever it is
     stays = {option: value for option, value in options.items() if option != "device"}
@@ -257,8 +256,13 @@ def _check_before_cast(x: Any, options: dict[str, Any]) -> None:
     if options.get("copy") is False:
         native.from_dlpack(x, copy=False, dtype=options["dtype"])  # which refuses
     if _moves(x, options):
-        native.from_dlpack(x)
-        check_device(options["device"])
+        _check_moved(x, options["device"])
+
+
+def _check_moved(x: Any, device: Any) -> None:
+    """Raises what a transfer refuses: it reads the array first."""
+    native.from_dlpack(x)
+    check_device(device)
 
 
 def _moves(x: Any, options: dict[str, Any]) -> bool:
