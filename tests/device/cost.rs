@@ -114,6 +114,7 @@ struct Bare {
 }
 
 impl Bare {
+    #[allow(clippy::missing_transmute_annotations, reason = "the fields say what the functions take")]
     fn new(stream: &Stream) -> Self {
         let (mut context, mut event) = (null_mut(), null_mut());
         // SAFETY: the functions have these arguments.
