@@ -74,7 +74,8 @@ pub fn show() {
     let (source, there, back) = (pinned(&[1024]), on(FIRST, &[1024]), pinned(&[1024]));
     let host = host(pattern(1024, 1));
     let bare = Bare::new(&stream);
-    let mut rows: Vec<(&str, Box<dyn FnMut() + '_>)> = vec![
+    type Row<'a> = (&'a str, Box<dyn FnMut() + 'a>);
+    let mut rows: Vec<Row<'_>> = vec![
         ("the driver's part of a copy", Box::new(|| bare.copy(there.data(), source.data()))),
         ("upload of 4 KiB from pinned memory", Box::new(|| drop(copy(&source, &there, &stream)))),
         ("the same into new memory", Box::new(|| drop(copy(&source, &on(FIRST, &[1024]), &stream)))),
