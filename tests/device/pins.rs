@@ -225,13 +225,20 @@ fn a_pin_that_came_again_is_waited_for_too() {
 /// Both of two: afterwards the memory may be freed.
 fn whoever_gives_the_last_pins_back_waits_until_they_are_unlocked() {
     nothing_left(|| {
-        let (source, there, stream) = (on_own_pages(3), on(FIRST, &[10_000]), stream());
+        let (whole, there, stream) = (on_own_pages(3), on(FIRST, &[4096]), stream());
+        let source = whole.slice(0, None, Some(4096), 1).unwrap();
         let pins = [pinned_whole(&source), pinned_whole(&source)];
         let gate = Gate::on(0, stream.native().unwrap());
         copy(&source, &there, &stream).unwrap();
+        // What is pinned is counted where more than that is asked for, and refused.
+        // SAFETY: the tensor lives longer.
+        let refusal = || unsafe { pin(whole.data(), whole.nbytes()) }.map(drop).unwrap_err().to_string();
         thread::scope(|scope| {
             let (unlocks, threads) =
                 (calls("cuMemHostUnregister"), pins.map(|pin| scope.spawn(|| drop(pin))));
+            while !refusal().contains("(0 pinned so far") {
+                thread::yield_now();
+            }
             let are_finished = held("cuMemHostUnregister", || {
                 gate.open();
                 until_called("cuMemHostUnregister", unlocks);
