@@ -95,7 +95,6 @@ functions! {
     cuEventDestroy = "cuEventDestroy_v2" (Handle);
     cuEventRecord = "cuEventRecord" (Handle, Handle);
     cuEventQuery = "cuEventQuery" (Handle);
-    cuEventSynchronize = "cuEventSynchronize" (Handle);
     cuMemAlloc = "cuMemAlloc_v2" (*mut Address, usize);
     cuMemFree = "cuMemFree_v2" (Address);
     cuMemHostAlloc = "cuMemHostAlloc" (*mut *mut c_void, usize, c_uint);

@@ -6,10 +6,11 @@
 //! library's own thread, and never by who only asks or whose other work comes behind.
 
 use super::context::Device;
-use super::event::Event;
+use super::event::{Event, ask_until};
 use super::host_copy::HostCopy;
 use super::stream::Lane;
 use super::under_way;
+use crate::device::signal::Signal;
 use crate::dlpack::DLDevice;
 use crate::error::{Driver as Failure, Error, Result};
 use crate::fork::{self, Lock};
@@ -19,8 +20,8 @@ use crate::tensor::{Fence, Tensor};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// It has its place, and its work is not with the driver yet.
 const RESERVED: u8 = 0;
@@ -29,9 +30,6 @@ const BOUND: u8 = 1;
 /// The work is done, and some thread lets go of what it held. Others go on waiting: afterwards nothing is in use.
 const SETTLING: u8 = 2;
 const DONE: u8 = 3;
-
-/// How long [`Mark::wait_timeout`] asks without a pause: a pause is 50 microseconds longer than was asked for.
-const EAGER_WITH_LIMIT: Duration = Duration::from_millis(2);
 
 /// What work needs until it is done.
 #[derive(Default)]
@@ -62,7 +60,7 @@ pub(super) struct Mark {
     alone: AtomicBool,
     failure: OnceLock<Error>,
     bound: Mutex<Bound>,
-    changed: Condvar,
+    changed: Signal,
 }
 
 thread_local! {
@@ -91,7 +89,7 @@ impl Mark {
             alone: AtomicBool::new(false),
             failure: OnceLock::new(),
             bound: Mutex::default(),
-            changed: Condvar::new(),
+            changed: Signal::new(),
         }
     }
 
@@ -114,8 +112,7 @@ impl Mark {
     /// Waits until the driver has the work: the thread that reserved the mark is at it. The event, unless all is done.
     fn event(&self) -> Option<Arc<Event>> {
         let reserved = |_: &mut Bound| self.state.load(Ordering::Acquire) == RESERVED;
-        let bound = self.changed.wait_while(self.lock(), reserved);
-        bound.unwrap_or_else(PoisonError::into_inner).event.clone()
+        self.changed.wait_while(self.lock(), reserved).event.clone()
     }
 
     pub fn is_bound(&self) -> bool {
@@ -187,7 +184,11 @@ impl Mark {
             match event.is_done() {
                 Ok(false) => return false,
                 Ok(true) => {}
-                Err(error) => self.note(over_after(error, &event)),
+                // It is no proof that it is over: if waiting fails as well the device is lost, and nothing goes on.
+                Err(error) => {
+                    let _ = event.wait();
+                    self.note(error);
+                }
             }
             self.settle();
         } else if self.is_bound() {
@@ -200,7 +201,7 @@ impl Mark {
     fn reach(&self) {
         let Some(event) = self.event() else { return };
         if let Err(error) = event.wait() {
-            self.note(over_after(error, &event));
+            self.note(error);
         }
     }
 
@@ -208,7 +209,7 @@ impl Mark {
     fn let_go(&self) {
         self.look();
         let settling = |_: &mut Bound| self.state.load(Ordering::Acquire) == SETTLING && !self.is_over();
-        drop(self.changed.wait_while(self.lock(), settling).unwrap_or_else(PoisonError::into_inner));
+        drop(self.changed.wait_while(self.lock(), settling));
     }
 
     /// What is known by now to have failed.
@@ -218,13 +219,6 @@ impl Mark {
             false => self.failure.get().cloned().map_or(Ok(()), Err),
         }
     }
-}
-
-/// That the driver failed to say whether something is over is no proof that it is: it is waited for once more. If that
-/// fails as well the device is lost, and nothing goes on any more.
-fn over_after(error: Error, event: &Event) -> Error {
-    let _ = event.wait();
-    error
 }
 
 impl Fence for Mark {
@@ -267,25 +261,11 @@ impl Fence for Mark {
         }
         self.settle();
         let settling = |_: &mut Bound| !self.is_over();
-        drop(self.changed.wait_while(self.lock(), settling).unwrap_or_else(PoisonError::into_inner));
+        drop(self.changed.wait_while(self.lock(), settling));
     }
 
-    /// The driver has no such function, so it is asked again and again: at first without a pause, then with one that is
-    /// small beside what it has taken. Other threads may have the processor meanwhile.
     fn wait_timeout(&self, timeout: Duration) -> bool {
-        let start = Instant::now();
-        while !self.done() {
-            let waited = start.elapsed();
-            let left = timeout.saturating_sub(waited);
-            if left.is_zero() {
-                return false;
-            }
-            match waited < EAGER_WITH_LIMIT {
-                true => std::thread::yield_now(),
-                false => std::thread::sleep(left.min(waited / 128).min(Duration::from_millis(1))),
-            }
-        }
-        true
+        ask_until(|| self.done(), Some(timeout))
     }
 
     /// Nothing is let go of: the caller may have its turn on a stream, or be the thread of one.
@@ -308,6 +288,10 @@ impl Fence for Mark {
             unsafe { event.hold_up(native, &current) }
         });
         held_up.ok().map(|()| self.known())
+    }
+
+    fn known_failure(&self) -> Option<Error> {
+        self.known().err()
     }
 
     /// Only once it is done: part of what failed may be under way until then.
