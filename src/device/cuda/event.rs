@@ -43,6 +43,11 @@ impl Event {
         Ok(Event { device, handle })
     }
 
+    #[cfg(test)]
+    pub fn of_no_driver(device: &'static Device) -> Event {
+        Event { device, handle: null_mut() }
+    }
+
     /// It is done once everything queued on the stream so far is.
     ///
     /// # Safety
