@@ -61,6 +61,7 @@
 //! pixels.fill(1);
 //! ```
 
+mod ask;
 mod batch;
 mod lease;
 mod ring;
@@ -68,12 +69,14 @@ mod shared;
 mod slot;
 mod state;
 mod target;
+mod wait;
 
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ask::AskBatch;
 pub use batch::Batch;
 pub use ring::Ring;
 pub use shared::Totals;

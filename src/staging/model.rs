@@ -2,7 +2,7 @@
 //! preemptions). loom finds deadlocks and lost wake-ups by itself, and that two threads reach one set's memory at once.
 
 use super::Order;
-use super::state::{Answer, State, Waiting, Who};
+use super::state::{Answer, Side, State, Who};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread;
@@ -64,30 +64,30 @@ impl Model {
         result
     }
 
-    fn wait<'a, T>(
-        &'a self,
-        condition: &Condvar,
+    fn wait<T>(
+        &self,
+        side: Side,
         who: Who,
         ask: impl Fn(&mut Inner) -> Answer<T>,
-        (waits, leaves): Waiting,
-    ) -> (MutexGuard<'a, Inner>, Result<T, Over>) {
+    ) -> (MutexGuard<'_, Inner>, Result<T, Over>) {
+        let condition = if side == Side::Producer { &self.room } else { &self.ready };
         let mut inner = self.inner.lock().unwrap();
         let mut waited = false;
         let answer = loop {
             let answer = ask(&mut inner);
-            self.tell(&mut inner);
             if !matches!(answer, Answer::Wait) {
                 break answer;
             }
             if !std::mem::replace(&mut waited, true) {
-                waits(&mut inner.state, who);
-                self.tell(&mut inner);
+                inner.state.waits(side, who);
             }
+            self.tell(&mut inner);
             inner = condition.wait(inner).unwrap();
         };
         if waited {
-            leaves(&mut inner.state, who);
+            inner.state.leaves(side, who);
         }
+        self.tell(&mut inner);
         let result = match answer {
             Answer::Go(value) => Ok(value),
             Answer::Wait => unreachable!(),
@@ -100,8 +100,7 @@ impl Model {
 
     /// A slot: the number of the batch, and its set.
     fn acquire(&self, who: Who) -> Result<(u64, usize), Over> {
-        let waiting: Waiting = (State::producer_waits, State::producer_leaves);
-        let (mut inner, given) = self.wait(&self.room, who, |inner| inner.state.acquire(who, true), waiting);
+        let (mut inner, given) = self.wait(Side::Producer, who, |inner| inner.state.acquire(who, true));
         let given = given?;
         let set = if given.reuse { inner.free.pop().unwrap() } else { inner.made };
         inner.made += usize::from(!given.reuse);
@@ -130,8 +129,7 @@ impl Model {
             }
             inner.state.next(who)
         };
-        let waiting: Waiting = (State::consumer_waits, State::consumer_leaves);
-        let (mut inner, ticket) = self.wait(&self.ready, who, ask, waiting);
+        let (mut inner, ticket) = self.wait(Side::Consumer, who, ask);
         let ticket = ticket?;
         let set = inner.place[ticket as usize];
         inner.state.copied(ticket);

@@ -17,8 +17,8 @@ from ._frameworks import consumer
 from ._library import native
 from ._recipe import Recipe
 from ._structure import put_together
-from ._timeline import StagerStats, Timeline
-from ._work import Ring, Work, clock, shut_down
+from ._timeline import StagerStats, Timeline, Use, clock
+from ._work import Ring, Work, shut_down
 
 _CUDA = 2
 
@@ -97,7 +97,7 @@ class Stager:
         self._batches, self._workers, self._ragged = batches, workers, ragged
         self._timeout = -1 if timeout is None else _nanoseconds(timeout)
         self._ring_options = (device, slots, keep, order == "first")
-        self._convert: Callable[[Any], Any] = _same if as_ is None else consumer(as_, "as_")
+        self._convert: Callable[[Any], Any] | None = None if as_ is None else consumer(as_, "as_")
         self._recipe = Recipe(stack, dtype=dtype, casting=casting, layout=layout, scale=scale, bias=bias)
         self._progress = _progress(batches) if progress else None
         self._work: Work | None = None
@@ -164,14 +164,9 @@ class Stager:
         work = self._start() if self._fresh else self._work
         if work is None or (self._close is not None and not self._close.alive):
             raise StopIteration
+        use = self._use(work)
         asked = clock()
-        before = getattr(self._loops, "given", None)
-        if before is not None:
-            number, chosen, since = before
-            self._loops.given = None
-            with work.lock:
-                work.times["compute"] += work.timeline.add("consumer", "compute", number, since, asked)
-                work.timeline.add(f"slot {chosen}", "use", number, since, asked)
+        work.timeline.end_use(use, asked)
         work.ended = asked
         got: tuple[Any, ...] | None
         try:
@@ -186,16 +181,22 @@ class Stager:
                     self.close()
             # Out of the `except`: its cause and context stay what they are.
             raise StopIteration if error is None else error
-        number, chosen, *tensors = got
+        number, slot, *tensors = got
         del got
-        batch = put_together(work.rests.pop(number), [self._convert(tensor) for tensor in tensors])
-        given = clock()
-        with work.lock:
-            work.times["batch"] += work.timeline.add("consumer", "wait for batch", number, asked, given)
-        self._loops.given = (number, chosen, given)
+        convert = self._convert
+        batch = put_together(work.rests.pop(number), tensors if convert is None else [convert(x) for x in tensors])
+        work.timeline.add_use(use, number, slot, asked)
         if self._progress is not None:
             self._progress.update()
         return batch
+
+    def _use(self, work: Work) -> Use:
+        """Where this thread notes what it does in this pass."""
+        of, use = getattr(self._loops, "use", (None, None))
+        if of is not work or use is None:
+            use = work.timeline.consumer()
+            self._loops.use = work, use
+        return use
 
     def close(self) -> None:
         """Ends the pass, if one is under way, with its threads; what was loaded and not handed out is dropped.
@@ -217,20 +218,20 @@ class Stager:
             return StagerStats(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
         _, handed, size, sets, _, _ = native._staging_totals(work.ring.handle)
         seconds = max(work.ended - work.begun, 1) / 1e9
-        times = {name: value / 1e9 for name, value in work.times.items()}
-        load = (times["source"] + times["copy"]) / self._workers
-        shorter = min(load, times["compute"])
-        hidden = load + times["compute"] - seconds
+        source, copy, slot, compute, batch = work.timeline.seconds()
+        load = (source + copy) / self._workers
+        shorter = min(load, compute)
+        hidden = load + compute - seconds
         overlap = min(max(hidden / shorter, 0.0), 1.0) if shorter > 0 else 0.0
         return StagerStats(
             handed,
             size,
             seconds,
-            times["source"],
-            times["copy"],
-            times["compute"],
-            times["slot"],
-            times["batch"],
+            source,
+            copy,
+            compute,
+            slot,
+            batch,
             overlap,
             handed / seconds,
             size / 1e6 / seconds,
@@ -248,10 +249,6 @@ class Stager:
     def __repr__(self) -> str:
         device, slots, _, _ = self._ring_options
         return f"<dlbridge.Stager of {slots} slots on {device}>"
-
-
-def _same(tensor: Any) -> Any:
-    return tensor
 
 
 def _count(name: str, value: Any, least: int, most: int) -> int:
