@@ -187,6 +187,7 @@ True" => compare::allclose;
     c"_staging_totals", c"_staging_totals(ring, /)\n--\n\nWhat a ring has done." => staging::totals;
     c"_staging_producer", c"_staging_producer(ring, /)\n--\n\nThe handle of a producer." => staging::producer;
     c"_staging_leave", c"_staging_leave(producer, /)\n--\n\nGives a producer's handle back." => staging::leave;
+    c"_staging_widen", c"_staging_widen(ring, likes, /)\n--\n\nMore slots for small batches like these." => staging::widen;
     c"_staging_acquire", c"_staging_acquire(producer, tensors, /)\n--\n\nWaits for a slot for tensors like these." => staging::acquire;
     c"_staging_tensor", c"_staging_tensor(producer, index, /)\n--\n\nA tensor of the slot." => staging::tensor;
     c"_staging_submit", c"_staging_submit(producer, tensors, /)\n--\n\nFills the slot and submits it." => staging::submit;

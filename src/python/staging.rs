@@ -86,6 +86,14 @@ pub(super) fn leave(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     gil.none()
 }
 
+/// `_staging_widen(ring, likes)`: gives a ring for small batches like these more slots.
+pub(super) fn widen(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([ring, likes], []) = arguments.parse(gil, "_staging_widen", [])?;
+    let shapes = items(gil, likes)?.map(|item| like(gil, item)).collect::<Result<Vec<_>>>()?;
+    ring_of(gil, ring)?.widen_for(&leaves_of(&shapes))?;
+    gil.none()
+}
+
 /// `_staging_acquire(producer, likes)`: waits for a slot for tensors like these, given as tensors or as pairs of shape and
 /// dtype; its number and set.
 pub(super) fn acquire(gil: &Gil, arguments: &Arguments) -> Result<Object> {
@@ -93,7 +101,7 @@ pub(super) fn acquire(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     // SAFETY: the package passes what `producer` gave; a thread has its own.
     let producer = unsafe { &mut *producer_of(gil, producer)? };
     let shapes = items(gil, tensors)?.map(|item| like(gil, item)).collect::<Result<Vec<_>>>()?;
-    let leaves: Vec<Leaf<'_>> = shapes.iter().map(|(shape, dtype)| Leaf::new("", shape, *dtype)).collect();
+    let leaves = leaves_of(&shapes);
     let mut asked = producer.ring.ask_slot(&leaves)?;
     let taken = match asked.within(Some(Duration::ZERO))? {
         None => gil.without(|| asked.within(None))?,
@@ -237,6 +245,11 @@ fn like(gil: &Gil, item: Object) -> Result<(Vec<i64>, DLDataType)> {
     };
     let (sizes, ndim) = read_shape(gil, shape)?;
     Ok((sizes[..ndim].to_vec(), read_dtype(gil, dtype)?))
+}
+
+/// Leaves like these.
+fn leaves_of(shapes: &[(Vec<i64>, DLDataType)]) -> Vec<Leaf<'_>> {
+    shapes.iter().map(|(shape, dtype)| Leaf::new("", shape, *dtype)).collect()
 }
 
 impl Gil {

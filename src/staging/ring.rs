@@ -10,7 +10,7 @@ use super::wait::{Before, nanoseconds};
 use crate::device::Stream;
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Result, Staging};
-use crate::tensor::device;
+use crate::tensor::{device, packed_bytes};
 use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;
@@ -105,6 +105,19 @@ impl Ring {
     /// [`Ring::next_releasing`] step by step.
     pub(crate) fn ask_batch<'a>(&'a self, stream: Option<&'a Stream>) -> Result<AskBatch<'a>> {
         AskBatch::new(&self.0.0, stream, Before::Released)
+    }
+
+    /// Gives a ring for batches like `leaves` as many slots as a little memory has, where that is more: threads that hand
+    /// over several small batches at a time wait for each other less often.
+    pub(crate) fn widen_for(&self, leaves: &[Leaf<'_>]) -> Result<()> {
+        const MEMORY: usize = 256 << 10;
+        const SLOTS: usize = 16;
+        let mut bytes = 0_usize;
+        for leaf in leaves {
+            bytes = bytes.saturating_add(packed_bytes(leaf.shape, leaf.dtype)?);
+        }
+        self.0.0.widen(SLOTS.min(MEMORY / bytes.max(1)));
+        Ok(())
     }
 
     /// Lets consumers have what is submitted and being filled, and nothing after it.

@@ -120,6 +120,11 @@ impl Shared {
         self.inner.get(&mut Lock::take()).reason.is_some()
     }
 
+    /// There are to be so many slots, where there are fewer.
+    pub fn widen(&self, slots: usize) {
+        self.change(|inner| inner.state.widen(slots));
+    }
+
     pub fn close(&self) {
         self.change(|inner| inner.state.close());
     }

@@ -108,13 +108,25 @@ impl State {
         }
     }
 
-    /// Whom of those that wait the calls since the last one concern.
+    /// Whom of those that wait the calls since the last one concern: nobody is woken to find what it knew.
     pub fn wake(&mut self) -> Wake {
         let Wake { producers, consumers } = std::mem::take(&mut self.wake);
+        // Whoever waits is told something else than to wait only where one of these holds.
+        let over = self.end.is_some();
+        let room = || self.free > 0 || self.sets() < self.limit();
         Wake {
-            producers: producers && !self.producers.is_empty(),
-            consumers: consumers && !self.consumers.is_empty(),
+            producers: producers && !self.producers.is_empty() && (over || room() || self.is_dry()),
+            consumers: consumers
+                && !self.consumers.is_empty()
+                && (over || self.candidate().is_some() || self.is_dry()),
         }
+    }
+
+    /// There are to be so many slots, where there are fewer.
+    pub fn widen(&mut self, slots: usize) {
+        let more = slots.saturating_sub(self.slots);
+        (self.slots, self.most) = (self.slots + more, self.most + more);
+        self.wake.producers = more > 0;
     }
 
     /// The most sets there may be.

@@ -29,7 +29,7 @@ def reused(count: int, size: int = 5000) -> Iterator[np.ndarray]:
 
 
 def test_batches_arrive_whole_and_in_order(device: str) -> None:
-    with dlbridge.Stager(reused(100), device=device) as stager:
+    with dlbridge.Stager(reused(100), device=device, slots=2) as stager:
         for number, batch in enumerate(stager):
             assert batch.device == device
             np.testing.assert_array_equal(host(batch), np.arange(5000) * (number + 1))
@@ -91,7 +91,7 @@ def test_torch_uses_batches_on_its_current_stream(device: str) -> None:
 @needs_cuda
 def test_who_runs_ahead_of_the_device_keeps_no_batches(standin: Any, device: str) -> None:
     standin.standin_set_delay(20_000)
-    with dlbridge.Stager(reused(40), device=device, keep=0) as stager:
+    with dlbridge.Stager(reused(40), device=device, slots=2, keep=0) as stager:
         for batch in stager:
             delete(take(batch.__dlpack__(max_version=(1, 3))))
     assert stager.stats.sets <= 3
@@ -119,7 +119,7 @@ def test_a_stream_that_was_named_for_a_batch_is_waited_for(standin: Any, device:
 def test_torch_runs_ahead_of_the_device_and_keeps_no_batches(device: str) -> None:
     torch = torch_on_device()
     sums = []
-    with dlbridge.Stager(reused(40), device=device, as_="torch", keep=0) as stager:
+    with dlbridge.Stager(reused(40), device=device, slots=2, as_="torch", keep=0) as stager:
         for batch in stager:
             torch.cuda._sleep(5_000_000)  # clock cycles: some milliseconds
             sums.append(batch.sum())

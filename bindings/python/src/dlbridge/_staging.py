@@ -21,6 +21,8 @@ from ._timeline import StagerStats, Timeline, Use, clock
 from ._work import Ring, Work, shut_down
 
 _CUDA = 2
+# One is filled, one is on its way to the device, one is used.
+_SLOTS = 3
 
 
 class Stager:
@@ -34,6 +36,9 @@ class Stager:
     array or a view on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
     `OutOfMemoryError` says which.
 
+    slots: how many batches there may be at a time, being loaded, on their way and used; 3 where that is left out, and
+        for batches that are alike and small as many as 256 KiB hold, at most 16. 2 overlap loading with computing on
+        the CPU; a device whose link is busy all the time needs 3.
     workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one
         the source may yield the same array again and again; with more it must not change what it has yielded.
     as_: any framework that `dlbridge.to` takes ("torch", "numpy", "jax", ...), or None for `Tensor`.
@@ -68,7 +73,7 @@ class Stager:
         batches: Iterable[Any],
         *,
         device: Any = "cpu",
-        slots: int = 2,
+        slots: int | None = None,
         workers: int = 1,
         as_: Any = None,
         timeout: float | None = None,
@@ -87,7 +92,9 @@ class Stager:
             kind = type(batches).__name__
             raise WrongTypeError(f"batches is of type {kind}; pass an iterable of batches, such as a list")
         workers = _count("workers", workers, 1, 1024)
-        slots, keep = _count("slots", slots, 1, 1 << 16), _count("keep", keep, 0, 1 << 16)
+        self._wide = slots is None and not ragged
+        slots = _SLOTS if slots is None else _count("slots", slots, 1, 1 << 16)
+        keep = _count("keep", keep, 0, 1 << 16)
         if order not in ("kept", "first"):
             raise InvalidArgumentError(f"order is {order!r}; pass 'kept' or 'first'")
         for name, value in (("ragged", ragged), ("progress", progress)):
@@ -118,7 +125,7 @@ class Stager:
                 self._ring = Ring(*self._ring_options)
             self._fresh = False
             self._work = work = Work(
-                self._ring, iter(self._batches), self._workers, self._ragged, self._recipe, self._kept
+                self._ring, iter(self._batches), self._workers, self._ragged, self._recipe, self._kept, self._wide
             )
             names = [""] if self._workers == 1 else [f" {number}" for number in range(self._workers)]
             threads = [

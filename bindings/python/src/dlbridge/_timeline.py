@@ -71,13 +71,13 @@ class Load:
 
 
 class Use:
-    """What one thread of the loop did, likewise; and the record of the batch that it has."""
+    """What one thread of the loop did, likewise; and the batch that it has, its slot, when it was asked for and given."""
 
     __slots__ = ("batch", "compute", "record")
 
     def __init__(self) -> None:
         self.batch = self.compute = 0
-        self.record: list[int] | None = None
+        self.record: tuple[int, int, int, int] | None = None
 
 
 class Timeline:
@@ -87,9 +87,9 @@ class Timeline:
     MOST = 15_000  # batches
 
     def __init__(self) -> None:
-        # Plain records: they are made for every batch, and read seldom.
+        # Tuples of numbers: they are made for every batch, read seldom, and nothing for the garbage collector.
         self.loaded: deque[tuple[str, int, int, int, int, int, int, int]] = deque(maxlen=self.MOST)
-        self.used: deque[list[int]] = deque(maxlen=self.MOST)
+        self.used: deque[tuple[int, int, int, int, int]] = deque(maxlen=self.MOST)
         self.loads: list[Load] = []
         self.uses: list[Use] = []
 
@@ -115,14 +115,13 @@ class Timeline:
         """The loop has a batch, for which it `asked`."""
         given = clock()
         use.batch += given - asked
-        use.record = [batch, slot, asked, given, 0]
-        self.used.append(use.record)
+        use.record = batch, slot, asked, given
 
     def end_use(self, use: Use, now: int) -> None:
         """The loop asks for the next."""
         if use.record is not None:
-            use.record[4] = now
             use.compute += now - use.record[3]
+            self.used.append((*use.record, now))
             use.record = None
 
     def seconds(self) -> tuple[float, float, float, float, float]:
@@ -143,10 +142,15 @@ class Timeline:
                 Span(f"slot {slot}", "fill", batch, given, end),
             ]
         for batch, slot, asked, given, until in list(self.used):
-            spans.append(Span("consumer", "wait for batch", batch, asked, given))
-            if until:
-                spans.append(Span("consumer", "compute", batch, given, until))
-                spans.append(Span(f"slot {slot}", "use", batch, given, until))
+            spans += [
+                Span("consumer", "wait for batch", batch, asked, given),
+                Span("consumer", "compute", batch, given, until),
+                Span(f"slot {slot}", "use", batch, given, until),
+            ]
+        for record in [use.record for use in self.uses]:
+            if record is not None:
+                batch, _, asked, given = record
+                spans.append(Span("consumer", "wait for batch", batch, asked, given))
         return sorted(spans, key=lambda span: span.end)
 
     def write(self, path: str | os.PathLike[str]) -> None:

@@ -38,9 +38,17 @@ class Work:
     """One pass over the batches: what the workers and the loop share. It knows no `Stager`, so that one can go."""
 
     def __init__(
-        self, ring: Ring, source: Iterator[Any], workers: int, ragged: bool, recipe: Recipe, kept: bool
+        self,
+        ring: Ring,
+        source: Iterator[Any],
+        workers: int,
+        ragged: bool,
+        recipe: Recipe,
+        kept: bool,
+        wide: bool,
     ) -> None:
         self.ring, self.source, self.ragged, self.recipe, self.kept = ring, source, ragged, recipe, kept
+        self.wide = wide  # whether small batches are to have more slots
         self.asking = threading.Lock()  # whoever asks the source for a batch
         self.lock = threading.Lock()
         self.error: BaseException | None = None
@@ -117,6 +125,8 @@ class Work:
         likes = tuple([like for _, like, _ in found])
         self.check(number, paths, keys, likes)
         del batch, arrays
+        if number == 0 and self.wide:
+            native._staging_widen(self.ring.handle, likes)
         waiting = clock()
         ticket, slot = native._staging_acquire(producer, likes)
         self.rests[ticket] = rest
