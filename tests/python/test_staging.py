@@ -97,11 +97,10 @@ def test_batches_that_are_kept_are_never_overwritten_and_too_many_are_an_error()
     [((4,), {}, 16), ((8192,), {}, 8), ((1 << 20,), {}, 3), ((4,), {"slots": 2}, 2), ((4,), {"ragged": True}, 3)],
 )
 def test_slots_where_none_are_asked_for(shape: tuple[int, ...], options: dict[str, Any], slots: int) -> None:
-    kept = []
-    with dlbridge.Stager(reused(100, shape), keep=1, **options) as stager:
-        with pytest.raises(dlbridge.OutOfMemoryError, match=f"all {slots + 1} batches"):
-            while True:
-                kept.append(next(stager))
+    kept: list[Any] = []
+    stager = dlbridge.Stager(reused(100, shape), keep=1, **options)
+    with stager, pytest.raises(dlbridge.OutOfMemoryError, match=f"all {slots + 1} batches"):
+        kept.extend(stager)
     assert len(kept) == slots + 1
     assert all((batch.numpy() == number).all() for number, batch in enumerate(kept))
 

@@ -71,7 +71,8 @@ class Load:
 
 
 class Use:
-    """What one thread of the loop did, likewise; and the batch that it has, its slot, when it was asked for and given."""
+    """What one thread of the loop did, likewise; and the batch that it has, its slot, when it was asked for and
+    given."""
 
     __slots__ = ("batch", "compute", "record")
 
