@@ -116,6 +116,29 @@ def test_a_stream_that_was_named_for_a_batch_is_waited_for(standin: Any, device:
 
 
 @needs_cuda
+def test_the_next_two_uploads_are_queued_while_the_device_is_at_work_on_a_batch(standin: Any, device: str) -> None:
+    consumer = Consumer(standin, device)
+    size = 1 << 17  # 512 KiB, and no small batch
+    out = dlbridge.zeros_pinned(size, "int32")
+    before = standin.standin_calls(b"cuMemcpyHtoDAsync")
+    with dlbridge.Stager(reused(9, size), device=device, keep=0) as stager:
+        with consumer.held_up():
+            first = next(stager)
+            managed = take(first.__dlpack__(max_version=(1, 3), stream=consumer.handle))
+            consumer.queue_read(managed.dl_tensor.data, out)
+            end = time.monotonic() + 60
+            while standin.standin_calls(b"cuMemcpyHtoDAsync") < before + 3 and time.monotonic() < end:
+                time.sleep(0.001)
+            assert standin.standin_calls(b"cuMemcpyHtoDAsync") == before + 3
+            assert (out.numpy() == 0).all()  # the stream has not come to the first
+        delete(managed)
+        del first
+        assert sum(1 for _ in stager) == 8
+    np.testing.assert_array_equal(out.numpy(), np.arange(size))
+    consumer.close()
+
+
+@needs_cuda
 def test_torch_runs_ahead_of_the_device_and_keeps_no_batches(device: str) -> None:
     torch = torch_on_device()
     sums = []

@@ -36,9 +36,9 @@ class Stager:
     array or a view on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
     `OutOfMemoryError` says which.
 
-    slots: how many batches there may be at a time, being loaded, on their way and in use. Left out it is 3, and for
-        batches that are alike and small as many as 256 KiB hold, at most 16. 2 overlap loading with computing on the
-        CPU; a device whose link is to be busy all the time needs 3.
+    slots: how many batches there may be at a time, being loaded, on their way and in use. Left out: 3, and for
+        batches that are alike and small as many as 256 KiB hold, at most 16. 2 overlap loading with computing on
+        the CPU; a device whose link is to be busy all the time needs 3.
     workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one
         the source may yield the same array again and again; with more it must not change what it has yielded.
     as_: any framework that `dlbridge.to` takes ("torch", "numpy", "jax", ...), or None for `Tensor`.
