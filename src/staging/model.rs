@@ -20,10 +20,17 @@ struct Model {
 
 struct Inner {
     state: State,
-    free: Vec<usize>,
+    free: Vec<Free>,
     made: usize,
     /// Which set a batch is in.
     place: Vec<usize>,
+}
+
+/// A set that nobody has.
+struct Free {
+    set: usize,
+    /// Whether the device is past it, and the ring knows.
+    idle: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -100,9 +107,15 @@ impl Model {
 
     /// A slot: the number of the batch, and its set.
     fn acquire(&self, who: Who) -> Result<(u64, usize), Over> {
-        let (mut inner, given) = self.wait(Side::Producer, who, |inner| inner.state.acquire(who, true));
+        let ask = |inner: &mut Inner| {
+            let idle = inner.free.iter().any(|free| free.idle);
+            inner.state.acquire(who, idle)
+        };
+        let (mut inner, given) = self.wait(Side::Producer, who, ask);
         let given = given?;
-        let set = if given.reuse { inner.free.pop().unwrap() } else { inner.made };
+        let first = inner.free.iter().position(|free| free.idle && given.reuse);
+        assert_eq!(first.is_some(), given.reuse, "what is given may be written");
+        let set = first.map_or(inner.made, |first| inner.free.remove(first).set);
         inner.made += usize::from(!given.reuse);
         assert!(inner.made <= inner.state.most().min(SETS), "no more sets than allowed");
         assert_eq!(inner.place.len() as u64, given.ticket, "numbers follow one another");
@@ -144,12 +157,25 @@ impl Model {
     }
 
     fn give_back(&self, ticket: u64) {
+        self.comes_back(ticket, true);
+    }
+
+    /// The last tensor of a batch goes; where the memory is not `idle` the device still reads it.
+    fn comes_back(&self, ticket: u64, idle: bool) {
         self.change(|inner| {
             let set = inner.place[ticket as usize];
             if inner.state.give_back(ticket) {
-                inner.free.push(set);
+                inner.free.push(Free { set, idle });
             }
         });
+    }
+
+    /// The device reads the batch, and is past it. The producer that waits finds that out by looking again and again: what
+    /// it finds, and when, is as if it were told.
+    fn device_reads(&self, ticket: u64, set: usize) {
+        self.read(ticket, set);
+        self.inner.lock().unwrap().free.iter_mut().for_each(|free| free.idle |= free.set == set);
+        self.room.notify_all();
     }
 }
 
@@ -268,6 +294,47 @@ fn a_consumer_that_keeps_its_batches_gets_more_of_them_and_then_an_error() {
         model.read(0, place(0));
         model.change(|inner| inner.state.abort());
         thread.join().unwrap();
+    });
+}
+
+#[test]
+fn memory_that_is_free_and_still_read_by_the_device_is_not_written() {
+    for slots in [1, 2] {
+        check(move || {
+            let model = Model::new(slots, 0, Order::Kept);
+            let producer = model.clone();
+            let thread = thread::spawn(move || {
+                (0..3).for_each(|number| assert_eq!(producer.produce(1), Ok(number)));
+            });
+            assert_eq!(model.next(2, true), Ok(0));
+            let set = model.inner.lock().unwrap().place[0];
+            model.comes_back(0, false);
+            let device = model.clone();
+            let device = thread::spawn(move || device.device_reads(0, set));
+            // Nobody is told that all is held: the device lets go by itself.
+            assert_eq!(model.next(2, true), Ok(1));
+            model.give_back(1);
+            assert_eq!(model.next(2, true), Ok(2));
+            model.give_back(2);
+            [thread, device].into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+}
+
+#[test]
+fn where_what_is_free_is_still_read_by_the_device_another_is_made() {
+    check(|| {
+        let model = Model::new(2, 0, Order::Kept);
+        assert_eq!(model.produce(1), Ok(0));
+        assert_eq!(model.next(2, false), Ok(0));
+        let set = model.inner.lock().unwrap().place[0];
+        let producer = model.clone();
+        let thread = thread::spawn(move || assert_eq!(producer.produce(1), Ok(1)));
+        model.comes_back(0, false);
+        assert_eq!(model.next(2, false), Ok(1));
+        thread.join().unwrap();
+        model.device_reads(0, set);
+        model.give_back(1);
     });
 }
 
