@@ -2,7 +2,7 @@
 //! preemptions). loom finds deadlocks and lost wake-ups by itself, and that two threads reach one set's memory at once.
 
 use super::Order;
-use super::state::{Answer, State, Waiting, Who};
+use super::state::{Answer, Side, State, Who};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread;
@@ -20,10 +20,17 @@ struct Model {
 
 struct Inner {
     state: State,
-    free: Vec<usize>,
+    free: Vec<Free>,
     made: usize,
     /// Which set a batch is in.
     place: Vec<usize>,
+}
+
+/// A set that nobody has.
+struct Free {
+    set: usize,
+    /// Whether the device is past it, and the ring knows.
+    idle: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -64,30 +71,30 @@ impl Model {
         result
     }
 
-    fn wait<'a, T>(
-        &'a self,
-        condition: &Condvar,
+    fn wait<T>(
+        &self,
+        side: Side,
         who: Who,
         ask: impl Fn(&mut Inner) -> Answer<T>,
-        (waits, leaves): Waiting,
-    ) -> (MutexGuard<'a, Inner>, Result<T, Over>) {
+    ) -> (MutexGuard<'_, Inner>, Result<T, Over>) {
+        let condition = if side == Side::Producer { &self.room } else { &self.ready };
         let mut inner = self.inner.lock().unwrap();
         let mut waited = false;
         let answer = loop {
             let answer = ask(&mut inner);
-            self.tell(&mut inner);
             if !matches!(answer, Answer::Wait) {
                 break answer;
             }
             if !std::mem::replace(&mut waited, true) {
-                waits(&mut inner.state, who);
-                self.tell(&mut inner);
+                inner.state.waits(side, who);
             }
+            self.tell(&mut inner);
             inner = condition.wait(inner).unwrap();
         };
         if waited {
-            leaves(&mut inner.state, who);
+            inner.state.leaves(side, who);
         }
+        self.tell(&mut inner);
         let result = match answer {
             Answer::Go(value) => Ok(value),
             Answer::Wait => unreachable!(),
@@ -100,10 +107,15 @@ impl Model {
 
     /// A slot: the number of the batch, and its set.
     fn acquire(&self, who: Who) -> Result<(u64, usize), Over> {
-        let waiting: Waiting = (State::producer_waits, State::producer_leaves);
-        let (mut inner, given) = self.wait(&self.room, who, |inner| inner.state.acquire(who, true), waiting);
+        let ask = |inner: &mut Inner| {
+            let idle = inner.free.iter().any(|free| free.idle);
+            inner.state.acquire(who, idle)
+        };
+        let (mut inner, given) = self.wait(Side::Producer, who, ask);
         let given = given?;
-        let set = if given.reuse { inner.free.pop().unwrap() } else { inner.made };
+        let first = inner.free.iter().position(|free| free.idle && given.reuse);
+        assert_eq!(first.is_some(), given.reuse, "what is given may be written");
+        let set = first.map_or(inner.made, |first| inner.free.remove(first).set);
         inner.made += usize::from(!given.reuse);
         assert!(inner.made <= inner.state.most().min(SETS), "no more sets than allowed");
         assert_eq!(inner.place.len() as u64, given.ticket, "numbers follow one another");
@@ -130,8 +142,7 @@ impl Model {
             }
             inner.state.next(who)
         };
-        let waiting: Waiting = (State::consumer_waits, State::consumer_leaves);
-        let (mut inner, ticket) = self.wait(&self.ready, who, ask, waiting);
+        let (mut inner, ticket) = self.wait(Side::Consumer, who, ask);
         let ticket = ticket?;
         let set = inner.place[ticket as usize];
         inner.state.copied(ticket);
@@ -146,12 +157,25 @@ impl Model {
     }
 
     fn give_back(&self, ticket: u64) {
+        self.comes_back(ticket, true);
+    }
+
+    /// The last tensor of a batch goes; where the memory is not `idle` the device still reads it.
+    fn comes_back(&self, ticket: u64, idle: bool) {
         self.change(|inner| {
             let set = inner.place[ticket as usize];
             if inner.state.give_back(ticket) {
-                inner.free.push(set);
+                inner.free.push(Free { set, idle });
             }
         });
+    }
+
+    /// The device reads the batch, and is past it. The producer that waits finds that out by looking again and again: what
+    /// it finds, and when, is as if it were told.
+    fn device_reads(&self, ticket: u64, set: usize) {
+        self.read(ticket, set);
+        self.inner.lock().unwrap().free.iter_mut().for_each(|free| free.idle |= free.set == set);
+        self.room.notify_all();
     }
 }
 
@@ -270,6 +294,47 @@ fn a_consumer_that_keeps_its_batches_gets_more_of_them_and_then_an_error() {
         model.read(0, place(0));
         model.change(|inner| inner.state.abort());
         thread.join().unwrap();
+    });
+}
+
+#[test]
+fn memory_that_is_free_and_still_read_by_the_device_is_not_written() {
+    for slots in [1, 2] {
+        check(move || {
+            let model = Model::new(slots, 0, Order::Kept);
+            let producer = model.clone();
+            let thread = thread::spawn(move || {
+                (0..3).for_each(|number| assert_eq!(producer.produce(1), Ok(number)));
+            });
+            assert_eq!(model.next(2, true), Ok(0));
+            let set = model.inner.lock().unwrap().place[0];
+            model.comes_back(0, false);
+            let device = model.clone();
+            let device = thread::spawn(move || device.device_reads(0, set));
+            // Nobody is told that all is held: the device lets go by itself.
+            assert_eq!(model.next(2, true), Ok(1));
+            model.give_back(1);
+            assert_eq!(model.next(2, true), Ok(2));
+            model.give_back(2);
+            [thread, device].into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+}
+
+#[test]
+fn where_what_is_free_is_still_read_by_the_device_another_is_made() {
+    check(|| {
+        let model = Model::new(2, 0, Order::Kept);
+        assert_eq!(model.produce(1), Ok(0));
+        assert_eq!(model.next(2, false), Ok(0));
+        let set = model.inner.lock().unwrap().place[0];
+        let producer = model.clone();
+        let thread = thread::spawn(move || assert_eq!(producer.produce(1), Ok(1)));
+        model.comes_back(0, false);
+        assert_eq!(model.next(2, false), Ok(1));
+        thread.join().unwrap();
+        model.device_reads(0, set);
+        model.give_back(1);
     });
 }
 

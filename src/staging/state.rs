@@ -63,8 +63,14 @@ pub(super) struct Wake {
     pub consumers: bool,
 }
 
-/// What is called when a thread begins to wait, and when it has waited.
-pub(super) type Waiting = (fn(&mut State, Who), fn(&mut State, Who));
+/// What a thread asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    /// A slot.
+    Producer,
+    /// A batch.
+    Consumer,
+}
 
 pub(super) struct State {
     slots: usize,
@@ -102,9 +108,25 @@ impl State {
         }
     }
 
-    /// Whom the calls since the last one concern.
+    /// Whom of those that wait the calls since the last one concern: nobody is woken to find what it knew.
     pub fn wake(&mut self) -> Wake {
-        std::mem::take(&mut self.wake)
+        let Wake { producers, consumers } = std::mem::take(&mut self.wake);
+        // Whoever waits is told something else than to wait only where one of these holds.
+        let over = self.end.is_some();
+        let room = || self.free > 0 || self.sets() < self.limit();
+        Wake {
+            producers: producers && !self.producers.is_empty() && (over || room() || self.is_dry()),
+            consumers: consumers
+                && !self.consumers.is_empty()
+                && (over || self.candidate().is_some() || self.is_dry()),
+        }
+    }
+
+    /// There are to be so many slots, where there are fewer.
+    pub fn widen(&mut self, slots: usize) {
+        let more = slots.saturating_sub(self.slots);
+        (self.slots, self.most) = (self.slots + more, self.most + more);
+        self.wake.producers = more > 0;
     }
 
     /// The most sets there may be.
@@ -286,31 +308,27 @@ impl State {
         self.arrived.drain(..).collect()
     }
 
-    /// A thread begins to wait for a slot.
-    pub fn producer_waits(&mut self, who: Who) {
-        self.producers.push(who);
-        self.wake.consumers = true;
-    }
-
-    /// A thread begins to wait for a batch.
-    pub fn consumer_waits(&mut self, who: Who) {
-        self.consumers.push(who);
-        self.wake.producers = true;
+    /// A thread begins to wait. Where all is held, the other side may be told so now.
+    pub fn waits(&mut self, side: Side, who: Who) {
+        match side {
+            Side::Producer => self.wake.consumers = true,
+            Side::Consumer => self.wake.producers = true,
+        }
+        self.waiting(side).push(who);
     }
 
     /// A thread has waited.
-    pub fn producer_leaves(&mut self, who: Who) {
-        remove(&mut self.producers, who);
+    pub fn leaves(&mut self, side: Side, who: Who) {
+        let waiting = self.waiting(side);
+        if let Some(at) = waiting.iter().position(|&each| each == who) {
+            waiting.swap_remove(at);
+        }
     }
 
-    /// A thread has waited.
-    pub fn consumer_leaves(&mut self, who: Who) {
-        remove(&mut self.consumers, who);
-    }
-}
-
-fn remove(waiting: &mut Vec<Who>, who: Who) {
-    if let Some(at) = waiting.iter().position(|&each| each == who) {
-        waiting.swap_remove(at);
+    fn waiting(&mut self, side: Side) -> &mut Vec<Who> {
+        match side {
+            Side::Producer => &mut self.producers,
+            Side::Consumer => &mut self.consumers,
+        }
     }
 }

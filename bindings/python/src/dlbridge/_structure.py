@@ -20,29 +20,36 @@ class _Leaf:
         self.index = index
 
 
-def take_apart(batch: Any, whole: Callable[[Any], bool]) -> tuple[list[Any], list[str], list[Any], Any]:
+_FIRST = _Leaf(0)
+
+
+def take_apart(
+    batch: Any, whole: Callable[[Any], bool], leaves: set[type]
+) -> tuple[list[Any], list[str], list[Any], Any]:
     """The arrays of a batch, how each is reached in it, its key in the batch, and the rest, for `put_together`.
 
-    A list is one array where `whole` says so of its key."""
+    A list is one array where `whole` says so of its key. `leaves` are types known to be arrays; it adds to them."""
+    if type(batch) in leaves:
+        return [batch], [""], [None], _FIRST
     arrays: list[Any] = []
     paths: list[str] = []
     keys: list[Any] = []
 
     def walk(x: Any, path: str, top: Any) -> Any:
-        def below(key: Any) -> Any:
-            return top if path else key
-
-        if isinstance(x, tuple) or (isinstance(x, list) and not whole(top)):
-            items = [walk(item, f"{path}[{index}]", below(index)) for index, item in enumerate(x)]
-            if isinstance(x, list):
-                return items
-            return type(x)(*items) if hasattr(x, "_fields") else tuple(items)
-        if isinstance(x, Mapping):
-            return {key: walk(value, f"{path}[{key!r}]", below(key)) for key, value in x.items()}
-        if dataclasses.is_dataclass(x) and not isinstance(x, type):
-            return _changed(x, lambda name, value: walk(value, f"{path}.{name}", below(name)))
-        if isinstance(x, _PLAIN):
-            return x
+        if type(x) not in leaves:
+            if isinstance(x, tuple) or (isinstance(x, list) and not whole(top)):
+                items = [walk(y, f"{path}[{index}]", top if path else index) for index, y in enumerate(x)]
+                if isinstance(x, list):
+                    return items
+                return type(x)(*items) if hasattr(x, "_fields") else tuple(items)
+            if isinstance(x, _PLAIN):
+                return x
+            if isinstance(x, Mapping):
+                return {key: walk(y, f"{path}[{key!r}]", top if path else key) for key, y in x.items()}
+            if dataclasses.is_dataclass(x) and not isinstance(x, type):
+                return _changed(x, lambda name, y: walk(y, f"{path}.{name}", top if path else name))
+            if not isinstance(x, list):
+                leaves.add(type(x))
         arrays.append(x)
         paths.append(path)
         keys.append(top)
