@@ -103,7 +103,8 @@ pub(super) fn acquire(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let shapes = items(gil, tensors)?.map(|item| like(gil, item)).collect::<Result<Vec<_>>>()?;
     let leaves = leaves_of(&shapes);
     let mut asked = producer.ring.ask_slot(&leaves)?;
-    let taken = match asked.within(Some(Duration::ZERO))? {
+    let at_once = if is_without_driver(&producer.ring) { asked.within(Some(Duration::ZERO))? } else { None };
+    let taken = match at_once {
         None => gil.without(|| asked.within(None))?,
         taken => taken,
     };
@@ -175,7 +176,8 @@ pub(super) fn next(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     };
     let limit = u64::try_from(gil.index(timeout)?).ok().map(Duration::from_nanos);
     let mut asked = ring.ask_batch(stream.as_ref())?;
-    let batch = match asked.within(Some(Duration::ZERO))? {
+    let at_once = if is_without_driver(&ring) { asked.within(Some(Duration::ZERO))? } else { None };
+    let batch = match at_once {
         None => wait_for_batch(gil, &mut asked, limit)?,
         Some(batch) => batch,
     };
@@ -185,6 +187,12 @@ pub(super) fn next(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         items.push(object::wrap(gil, tensor)?);
     }
     gil.tuple_of(&items)
+}
+
+/// Whether what a ring has is to be asked for at once first, with the GIL held: taking that back may take longer than all
+/// else. With a driver it is released, since somebody whom that makes wait may want it.
+fn is_without_driver(ring: &Ring) -> bool {
+    device::is_host(ring.device())
 }
 
 /// Waits for a batch, handling signals now and then.

@@ -102,8 +102,8 @@ pub enum Order {
 pub struct Options {
     /// Where the batches are to be.
     pub device: DLDevice,
-    /// How many batches may be on their way, being filled and being used: 2 overlap loading with computing, 3 the copy to a
-    /// device as well.
+    /// How many batches may be on their way, being filled and being used: 2 overlap loading with computing on the host, 3 the
+    /// copy to a device as well. There is memory for as many as were so at a time.
     pub slots: usize,
     /// How many more there may be memory for while consumers keep batches.
     pub keep: usize,
@@ -113,6 +113,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { device: DLDevice::CPU, slots: 2, keep: 16, order: Order::Kept }
+        Options { device: DLDevice::CPU, slots: 3, keep: 16, order: Order::Kept }
     }
 }

@@ -126,7 +126,11 @@ impl Shared {
     }
 
     pub fn close(&self) {
-        self.change(|inner| inner.state.close());
+        let unused = self.change(|inner| {
+            inner.state.close();
+            std::mem::take(&mut inner.free)
+        });
+        drop(unused); // without the lock
     }
 
     pub fn check_process(&self) -> Result<()> {
@@ -235,7 +239,7 @@ impl Shared {
         let dropped = self.change(|inner| {
             inner.reason.get_or_insert_with(|| reason.to_owned());
             inner.state.abort();
-            std::mem::take(&mut inner.filled)
+            (std::mem::take(&mut inner.filled), std::mem::take(&mut inner.free))
         });
         drop(dropped); // without the lock
     }

@@ -126,7 +126,7 @@ impl State {
     pub fn widen(&mut self, slots: usize) {
         let more = slots.saturating_sub(self.slots);
         (self.slots, self.most) = (self.slots + more, self.most + more);
-        self.wake.producers = more > 0;
+        self.wake.producers |= more > 0;
     }
 
     /// The most sets there may be.
@@ -160,10 +160,9 @@ impl State {
         !self.stages.values().any(|stage| matches!(stage, Stage::Filling | Stage::Ready))
     }
 
-    /// Whether no consumer at work could release a batch, so that a set comes back only if somebody who waits here, or who
-    /// keeps tensors of a released batch, lets go: `who` is about to wait.
-    fn is_starved(&self, who: Who) -> bool {
-        let waits = |consumer: &Who| *consumer == who || self.consumers.contains(consumer);
+    /// Whether nobody at work could release a batch, so that a set comes back only if somebody who waits here, or who keeps
+    /// tensors of a released batch, lets go. `waits` says of a thread that was given batches whether it does.
+    fn is_starved(&self, waits: impl Fn(&Who) -> bool) -> bool {
         self.is_dry()
             && self.free == 0
             && self.stages.values().all(|stage| match stage {
@@ -181,10 +180,17 @@ impl State {
             None => {}
         }
         let reuse = self.free > 0 && idle;
-        let room = self.sets() < self.limit() || (self.sets() < self.most && self.is_starved(who));
-        if !reuse && !room {
-            let alone = self.consumers.is_empty() && !self.told && self.is_starved(who);
-            return if alone { Answer::Held(self.held()) } else { Answer::Wait };
+        if !reuse && self.sets() >= self.limit() {
+            let consumes = |each: &Who| self.consumers.contains(each);
+            // A producer may have batches, too.
+            let waits = |each: &Who| *each == who || self.producers.contains(each) || consumes(each);
+            if !self.is_starved(waits) {
+                return Answer::Wait;
+            }
+            if self.sets() >= self.most {
+                let told = self.told || (!self.consumers.is_empty() && self.is_starved(consumes));
+                return if told { Answer::Wait } else { Answer::Held(self.held()) };
+            }
         }
         self.free -= usize::from(reuse);
         let ticket = self.next;
@@ -228,7 +234,7 @@ impl State {
             return Answer::Closed;
         }
         let full = self.sets() >= self.most && !self.producers.is_empty();
-        self.told = full && self.is_starved(who);
+        self.told = full && self.is_starved(|each| *each == who || self.consumers.contains(each));
         if self.told { Answer::Held(self.held()) } else { Answer::Wait }
     }
 
@@ -288,22 +294,24 @@ impl State {
         self.told = false;
         self.stages.remove(&ticket);
         self.arrived.retain(|&each| each != ticket);
-        let keep = self.sets() < self.limit();
+        let keep = self.end.is_none() && self.sets() < self.limit();
         self.free += usize::from(keep);
         // For consumers: in order, the batch behind one that was given up comes next.
         self.wake = Wake { producers: true, consumers: true };
         keep
     }
 
-    /// No further slots; consumers get what is on its way.
+    /// No further slots, so nobody needs what is free; consumers get what is on its way.
     pub fn close(&mut self) {
         self.end = self.end.or(Some(End::Closed));
+        self.free = 0;
         self.wake = Wake { producers: true, consumers: true };
     }
 
     /// No further slots and no further batches; the ready ones, which nobody will ask for.
     pub fn abort(&mut self) -> Vec<u64> {
         self.end = Some(End::Aborted);
+        self.free = 0;
         self.wake = Wake { producers: true, consumers: true };
         self.arrived.drain(..).collect()
     }
@@ -315,6 +323,12 @@ impl State {
             Side::Consumer => self.wake.producers = true,
         }
         self.waiting(side).push(who);
+    }
+
+    /// A thread has waited, and gets nothing. Where all is held, and no consumer waits any more, it is for producers to know.
+    pub fn gives_up(&mut self, side: Side, who: Who) {
+        self.leaves(side, who);
+        self.wake.producers |= side == Side::Consumer;
     }
 
     /// A thread has waited.

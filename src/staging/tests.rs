@@ -3,7 +3,9 @@ use super::{Batch, Leaf, Options, Ring};
 use crate::device::{Stream, device_allocator};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Kind, Result, Staging};
+use crate::memory::{Host, Limits, Pool};
 use crate::tensor::dtype;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod ahead;
@@ -185,6 +187,25 @@ fn closing_lets_consumers_have_the_rest_and_aborting_does_not() {
     assert_eq!(late.submit().unwrap_err(), aborted);
     assert_eq!(ring.next(None, None).unwrap_err(), aborted);
     assert_eq!(put(&ring, &[2]).unwrap_err(), aborted);
+}
+
+#[test]
+fn after_its_end_a_ring_has_the_memory_of_batches_alone_though_handles_live_on() {
+    for end in [Ring::close, |ring: &Ring| ring.abort("enough")] {
+        let pool = Arc::new(Pool::new(Arc::new(Host), Limits::default()));
+        let target = Target { device: DLDevice::CPU, host: Some(pool.clone()), upload: None };
+        let ring = Ring::on(target, Options { slots: 3, ..Options::default() }).unwrap();
+        (0..3).for_each(|value| _ = put(&ring, &[value; 1000]).unwrap());
+        let [_, kept] = [(); 2].map(|()| ring.next(None, SOON).unwrap());
+        assert_eq!(pool.stats().asked, 12000);
+        end(&ring);
+        let waits = usize::from(!ring.is_aborted());
+        assert_eq!(pool.stats().asked, 4000 * (1 + waits), "what is kept, and what a consumer may ask for");
+        assert_eq!(values(&kept), [1; 1000]);
+        drop(kept);
+        drop(ring.next(None, SOON));
+        assert_eq!(pool.stats().asked, 0);
+    }
 }
 
 #[test]

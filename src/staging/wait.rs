@@ -3,7 +3,7 @@
 use super::lease::Set;
 use super::shared::{Inner, Shared};
 use super::slot::Filled;
-use super::state::{Answer, Side, Who};
+use super::state::{Answer, Side, State, Who};
 use crate::error::{Error, Result, Staging};
 use crate::fork::Lock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,11 +87,11 @@ impl<'a> Asker<'a> {
             match ask(inner) {
                 Answer::Wait => {}
                 Answer::Go(value) => {
-                    self.leave(inner);
+                    self.leave(inner, State::leaves);
                     return Ok(Some((lock, value)));
                 }
                 answer => {
-                    self.leave(inner);
+                    self.leave(inner, State::leaves);
                     let error = refusal(inner, answer);
                     shared.tell(lock);
                     return Err(Error::Staging(error));
@@ -121,9 +121,9 @@ impl<'a> Asker<'a> {
     }
 
     /// It waits no longer.
-    fn leave(&mut self, inner: &mut Inner) {
+    fn leave(&mut self, inner: &mut Inner, leaves: fn(&mut State, Side, Who)) {
         let Some(since) = self.since.take() else { return };
-        inner.state.leaves(self.side, self.who);
+        leaves(&mut inner.state, self.side, self.who);
         match self.side {
             Side::Producer => inner.totals.slot_wait += since.elapsed(),
             Side::Consumer => inner.totals.batch_wait += since.elapsed(),
@@ -134,7 +134,9 @@ impl<'a> Asker<'a> {
 impl Drop for Asker<'_> {
     fn drop(&mut self) {
         if self.since.is_some() {
-            self.leave(self.shared.inner.get(&mut Lock::take()));
+            let mut lock = Lock::take();
+            self.leave(self.shared.inner.get(&mut lock), State::gives_up);
+            self.shared.tell(lock);
         }
     }
 }
