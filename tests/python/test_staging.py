@@ -357,6 +357,20 @@ def test_stats_trace_and_plot(tmp_path: Path) -> None:
     assert (tmp_path / "trace.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_threads_did_is_counted_once_and_takes_no_room_when_they_are_gone() -> None:
+    stager = dlbridge.Stager(reused(40))
+    for _ in range(40):
+        thread = threading.Thread(target=next, args=(stager,))
+        thread.start()
+        thread.join()
+    timeline = stager._work.timeline
+    assert len(timeline.uses) < 40
+    waits = [span.batch for span in timeline.spans if span.what == "wait for batch"]
+    assert sorted(waits) == list(range(40))
+    assert stager.stats.batches == 40
+    stager.close()
+
+
 def test_a_forked_child_is_told_to_make_its_own() -> None:
     with dlbridge.Stager(reused(1_000_000)) as stager:
         next(stager)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import random
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +138,25 @@ def test_the_next_two_uploads_are_queued_while_the_device_is_at_work_on_a_batch(
         assert sum(1 for _ in stager) == 8
     np.testing.assert_array_equal(out.numpy(), np.arange(size))
     consumer.close()
+
+
+@needs_cuda
+def test_a_loop_that_the_driver_makes_wait_leaves_the_gil_to_others(
+    standin: Any, device: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    standin.standin_set_delay(500_000)
+    uploads, waits = (standin.standin_calls(name) for name in (b"cuMemcpyHtoDAsync", b"cuStreamWaitEvent"))
+    with dlbridge.Stager(reused(1), device=device) as stager:
+        while standin.standin_calls(b"cuMemcpyHtoDAsync") == uploads:
+            time.sleep(0.001)
+        standin.standin_hold(b"cuStreamWaitEvent", 1)
+        with capfd.disabled():
+            faulthandler.dump_traceback_later(60, exit=True)  # who hangs with the GIL cannot be told
+            threading.Timer(0.05, standin.standin_hold, (b"cuStreamWaitEvent", 0)).start()
+            batch = next(stager)
+            faulthandler.cancel_dump_traceback_later()
+        assert standin.standin_calls(b"cuStreamWaitEvent") > waits
+        np.testing.assert_array_equal(host(batch), np.arange(5000))
 
 
 @needs_cuda

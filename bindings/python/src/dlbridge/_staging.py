@@ -16,8 +16,9 @@ from ._errors import ClosedError, InvalidArgumentError, UnavailableError, WrongT
 from ._frameworks import consumer
 from ._library import native
 from ._recipe import Recipe
+from ._streams import _Device, name_of
 from ._structure import put_together
-from ._timeline import StagerStats, Timeline, Use, clock
+from ._timeline import StagerStats, Timeline, clock
 from ._work import Ring, Work, shut_down
 
 _CUDA = 2
@@ -36,9 +37,10 @@ class Stager:
     array or a view on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
     `OutOfMemoryError` says which.
 
-    slots: how many batches there may be at a time, being loaded, on their way and in use. Left out: 3, and for
-        batches that are alike and small as many as 256 KiB hold, at most 16. 2 overlap loading with computing on
-        the CPU; a device whose link is to be busy all the time needs 3.
+    slots: how many batches there may be at a time, being loaded, on their way and in use. Each has memory of the
+        size of a batch; on a device pinned memory, and as much of the device. Left out it is 3, or, where batches
+        are alike and small, as many as 256 KiB hold, at most 16. 2 overlap loading with computing on the CPU; a
+        device whose link is to be busy all the time needs 3: of batches of 64 MiB they pin 192 MiB.
     workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one
         the source may yield the same array again and again; with more it must not change what it has yielded.
     as_: any framework that `dlbridge.to` takes ("torch", "numpy", "jax", ...), or None for `Tensor`.
@@ -50,7 +52,8 @@ class Stager:
     dtype, casting, layout, scale, bias: as for `dlbridge.stack`; without `stack` an array is a stack already. Done
         on the way into the slot, in the one pass that copies. Each of these six may be a dict, for the arrays of a
         batch that it names: `dtype={0: "float32"}` for the first of a tuple, `layout={"image": "CHW"}` for one of a
-        dict. Unless `ragged`, a name that the first batch does not have is an error.
+        dict, or for that field of a named tuple or a dataclass. Unless `ragged`, a name that the first batch does
+        not have is an error.
 
     What the source raises is raised by the loop, with its traceback, after the batches before it; where order is
     kept, after all of them and no other. A pass and its threads end with the last batch, with an error of the
@@ -112,7 +115,6 @@ class Stager:
         self._fresh = True
         self._starting = threading.RLock()
         self._kept = order == "kept"
-        self._loops = threading.local()
         self._ring = Ring(*self._ring_options)
 
     def _start(self) -> Work:
@@ -171,7 +173,7 @@ class Stager:
         work = self._start() if self._fresh else self._work
         if work is None or (self._close is not None and not self._close.alive):
             raise StopIteration
-        use = self._use(work)
+        use = work.timeline.consumer()
         asked = clock()
         work.timeline.end_use(use, asked)
         work.ended = asked
@@ -196,14 +198,6 @@ class Stager:
         if self._progress is not None:
             self._progress.update()
         return batch
-
-    def _use(self, work: Work) -> Use:
-        """Where this thread notes what it does in this pass."""
-        of, use = getattr(self._loops, "use", (None, None))
-        if of is not work or use is None:
-            use = work.timeline.consumer()
-            self._loops.use = work, use
-        return use
 
     def close(self) -> None:
         """Ends the pass, if one is under way, with its threads; what was loaded and not handed out is dropped.
@@ -254,8 +248,7 @@ class Stager:
         (self._work.timeline if self._work else Timeline()).plot(path)
 
     def __repr__(self) -> str:
-        device, slots, _, _ = self._ring_options
-        return f"<dlbridge.Stager of {slots} slots on {device}>"
+        return f"<dlbridge.Stager of {self._ring_options[1]} slots on {name_of(_Device(*self._device))}>"
 
 
 def _count(name: str, value: Any, least: int, most: int) -> int:

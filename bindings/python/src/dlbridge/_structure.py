@@ -37,11 +37,12 @@ def take_apart(
 
     def walk(x: Any, path: str, top: Any) -> Any:
         if type(x) not in leaves:
+            if isinstance(x, tuple) and hasattr(x, "_fields"):
+                named = zip(x._fields, x)
+                return x._make([walk(y, f"{path}.{name}", top if path else name) for name, y in named])
             if isinstance(x, tuple) or (isinstance(x, list) and not whole(top)):
                 items = [walk(y, f"{path}[{index}]", top if path else index) for index, y in enumerate(x)]
-                if isinstance(x, list):
-                    return items
-                return type(x)(*items) if hasattr(x, "_fields") else tuple(items)
+                return items if isinstance(x, list) else tuple(items)
             if isinstance(x, _PLAIN):
                 return x
             if isinstance(x, Mapping):
@@ -67,7 +68,7 @@ def put_together(rest: Any, arrays: list[Any]) -> Any:
         return [put_together(item, arrays) for item in rest]
     if isinstance(rest, tuple):
         items = [put_together(item, arrays) for item in rest]
-        return type(rest)(*items) if hasattr(rest, "_fields") else tuple(items)
+        return rest._make(items) if hasattr(rest, "_fields") else tuple(items)
     if isinstance(rest, dict):
         return {key: put_together(value, arrays) for key, value in rest.items()}
     if dataclasses.is_dataclass(rest) and not isinstance(rest, type):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -71,7 +72,7 @@ class Load:
 
 
 class Use:
-    """What one thread of the loop did, likewise; and the batch that it has, its slot, when it was asked for and
+    """What one thread of the loop did, likewise; and the batch that it has, its slot, when that was asked for and
     given."""
 
     __slots__ = ("batch", "compute", "record")
@@ -92,7 +93,7 @@ class Timeline:
         self.loaded: deque[tuple[str, int, int, int, int, int, int, int]] = deque(maxlen=self.MOST)
         self.used: deque[tuple[int, int, int, int, int]] = deque(maxlen=self.MOST)
         self.loads: list[Load] = []
-        self.uses: list[Use] = []
+        self.uses: dict[int, Use] = {}  # by thread; one that ended leaves its place to the next
 
     def worker(self, name: str) -> Load:
         """For a worker to note what it does; `name` is "" or a number."""
@@ -100,9 +101,9 @@ class Timeline:
         return self.loads[-1]
 
     def consumer(self) -> Use:
-        """For a thread of the loop."""
-        self.uses.append(use := Use())
-        return use
+        """For the thread of the loop that calls."""
+        thread = threading.get_ident()
+        return self.uses.get(thread) or self.uses.setdefault(thread, Use())
 
     def add_load(self, load: Load, batch: int, slot: int, begin: int, asked: int, waiting: int, given: int) -> None:
         """The source took from `begin` until it was `asked`; a slot was waited for and `given`; now it is full."""
@@ -128,7 +129,7 @@ class Timeline:
     def seconds(self) -> tuple[float, float, float, float, float]:
         """Loading, copying and waiting for slots of all workers; computing and waiting for batches of all loops."""
         loads = [sum(times) for times in zip((0, 0, 0), *((x.source, x.copy, x.slot) for x in self.loads))]
-        uses = [sum(times) for times in zip((0, 0), *((x.compute, x.batch) for x in self.uses))]
+        uses = [sum(times) for times in zip((0, 0), *((x.compute, x.batch) for x in list(self.uses.values())))]
         source, copy, slot, compute, batch = (nanoseconds / 1e9 for nanoseconds in loads + uses)
         return source, copy, slot, compute, batch
 
@@ -142,16 +143,18 @@ class Timeline:
                 Span("copy" + name, "copy", batch, given, end),
                 Span(f"slot {slot}", "fill", batch, given, end),
             ]
-        for batch, slot, asked, given, until in list(self.used):
+        # First what is under way: what ends meanwhile is seen twice, and not never.
+        under_way = {use.record for use in list(self.uses.values())}
+        used = list(self.used)
+        for batch, slot, asked, given, until in used:
             spans += [
                 Span("consumer", "wait for batch", batch, asked, given),
                 Span("consumer", "compute", batch, given, until),
                 Span(f"slot {slot}", "use", batch, given, until),
             ]
-        for record in [use.record for use in self.uses]:
-            if record is not None:
-                batch, _, asked, given = record
-                spans.append(Span("consumer", "wait for batch", batch, asked, given))
+        for record in under_way.difference([None], (each[:4] for each in used)):
+            batch, _, asked, given = record
+            spans.append(Span("consumer", "wait for batch", batch, asked, given))
         return sorted(spans, key=lambda span: span.end)
 
     def write(self, path: str | os.PathLike[str]) -> None:
