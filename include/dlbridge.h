@@ -622,7 +622,9 @@ typedef struct {
    */
   DLDevice device;
   /**
-   * How many batches may be on their way, being filled and being used; 0 for 2.
+   * How many batches may be on their way, being filled and being used; 0 for 3: one is filled, one on its way to the
+   * device, one used. On the host 2 overlap loading with computing. Each has memory for its tensors, pinned and of the
+   * device where that is not the host.
    */
   size_t slots;
   /**
@@ -1516,7 +1518,7 @@ dlb_status dlb_transfer_stats(dlb_transfer_counts *out);
 /**
  * Makes a ring. It has no memory yet: slots get it as they are first used, exactly as much as their batches need.
  *
- * `options` is borrowed; NULL for the host, 2 slots, 16 batches to keep and their order. `*out` is owned by the caller:
+ * `options` is borrowed; NULL for the host, 3 slots, 16 batches to keep and their order. `*out` is owned by the caller:
  * `dlb_staging_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small, too many
  * slots, an order or a device that does not exist) and `DLB_ERROR_UNAVAILABLE` (no such device here). Thread-safe.
  */
