@@ -144,19 +144,18 @@ def test_the_next_two_uploads_are_queued_while_the_device_is_at_work_on_a_batch(
 def test_a_loop_that_the_driver_makes_wait_leaves_the_gil_to_others(
     standin: Any, device: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    standin.standin_set_delay(500_000)
-    uploads, waits = (standin.standin_calls(name) for name in (b"cuMemcpyHtoDAsync", b"cuStreamWaitEvent"))
-    with dlbridge.Stager(reused(1), device=device) as stager:
-        while standin.standin_calls(b"cuMemcpyHtoDAsync") == uploads:
-            time.sleep(0.001)
+    standin.standin_set_delay(100_000)
+    waits = standin.standin_calls(b"cuStreamWaitEvent")
+    with dlbridge.Stager(reused(8), device=device, slots=8) as stager:  # no slot twice: only the loop queues waits
         standin.standin_hold(b"cuStreamWaitEvent", 1)
         with capfd.disabled():
             faulthandler.dump_traceback_later(60, exit=True)  # who hangs with the GIL cannot be told
-            threading.Timer(0.05, standin.standin_hold, (b"cuStreamWaitEvent", 0)).start()
-            batch = next(stager)
+            threading.Timer(0.1, standin.standin_hold, (b"cuStreamWaitEvent", 0)).start()
+            batches = list(stager)
             faulthandler.cancel_dump_traceback_later()
-        assert standin.standin_calls(b"cuStreamWaitEvent") > waits
-        np.testing.assert_array_equal(host(batch), np.arange(5000))
+    assert standin.standin_calls(b"cuStreamWaitEvent") > waits
+    for number, batch in enumerate(batches):
+        np.testing.assert_array_equal(host(batch), np.arange(5000) * (number + 1))
 
 
 @needs_cuda

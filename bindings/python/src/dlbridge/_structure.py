@@ -37,7 +37,7 @@ def take_apart(
 
     def walk(x: Any, path: str, top: Any) -> Any:
         if type(x) not in leaves:
-            if isinstance(x, tuple) and hasattr(x, "_fields"):
+            if _is_named(x):
                 named = zip(x._fields, x)
                 return x._make([walk(y, f"{path}.{name}", top if path else name) for name, y in named])
             if isinstance(x, tuple) or (isinstance(x, list) and not whole(top)):
@@ -60,15 +60,20 @@ def take_apart(
     return arrays, paths, keys, rest
 
 
+def _is_named(x: Any) -> bool:
+    return isinstance(x, tuple) and hasattr(x, "_fields")
+
+
 def put_together(rest: Any, arrays: list[Any]) -> Any:
     """A batch like the one that was taken apart, with other arrays."""
     if isinstance(rest, _Leaf):
         return arrays[rest.index]
     if isinstance(rest, list):
         return [put_together(item, arrays) for item in rest]
+    if _is_named(rest):
+        return rest._make([put_together(item, arrays) for item in rest])
     if isinstance(rest, tuple):
-        items = [put_together(item, arrays) for item in rest]
-        return rest._make(items) if hasattr(rest, "_fields") else tuple(items)
+        return tuple([put_together(item, arrays) for item in rest])
     if isinstance(rest, dict):
         return {key: put_together(value, arrays) for key, value in rest.items()}
     if dataclasses.is_dataclass(rest) and not isinstance(rest, type):

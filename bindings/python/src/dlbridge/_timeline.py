@@ -144,7 +144,7 @@ class Timeline:
                 Span(f"slot {slot}", "fill", batch, given, end),
             ]
         # First what is under way: what ends meanwhile is seen twice, and not never.
-        under_way = {use.record for use in list(self.uses.values())}
+        under_way = {record for use in list(self.uses.values()) if (record := use.record)}
         used = list(self.used)
         for batch, slot, asked, given, until in used:
             spans += [
@@ -152,8 +152,7 @@ class Timeline:
                 Span("consumer", "compute", batch, given, until),
                 Span(f"slot {slot}", "use", batch, given, until),
             ]
-        for record in under_way.difference([None], (each[:4] for each in used)):
-            batch, _, asked, given = record
+        for batch, _, asked, given in under_way.difference(each[:4] for each in used):
             spans.append(Span("consumer", "wait for batch", batch, asked, given))
         return sorted(spans, key=lambda span: span.end)
 
