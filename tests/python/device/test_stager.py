@@ -145,8 +145,12 @@ def test_a_loop_that_the_driver_makes_wait_leaves_the_gil_to_others(
     standin: Any, device: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     standin.standin_set_delay(100_000)
-    waits = standin.standin_calls(b"cuStreamWaitEvent")
+    uploads, waits = (standin.standin_calls(name) for name in (b"cuMemcpyHtoDAsync", b"cuStreamWaitEvent"))
     with dlbridge.Stager(reused(8), device=device, slots=8) as stager:  # no slot twice: only the loop queues waits
+        while standin.standin_calls(b"cuMemcpyHtoDAsync") < uploads + 8:
+            time.sleep(
+                0.001
+            )  # they are on their way before the loop asks, which then need not wait for them itself
         standin.standin_hold(b"cuStreamWaitEvent", 1)
         with capfd.disabled():
             faulthandler.dump_traceback_later(60, exit=True)  # who hangs with the GIL cannot be told
