@@ -58,8 +58,9 @@ impl Ring {
     ///
     /// Fails with [`Timeout`](crate::Kind::Timeout), with [`Closed`](crate::Kind::Closed) once the ring is closed or
     /// aborted, and with [`OutOfMemory`](crate::Kind::OutOfMemory) where there is none, or where all that the ring may
-    /// have is held by batches of this thread, and by tensors and exports that outlive their batches: those give no
-    /// back-pressure beyond the cap, since nobody may ever let go of them. Where another thread will, ask again.
+    /// have is held by batches of this thread, or of others that wait as well, and by tensors and exports that outlive their
+    /// batches: those give no back-pressure beyond the cap, since nobody may ever let go of them. Where another thread will,
+    /// ask again.
     pub fn acquire(&self, leaves: &[Leaf<'_>], timeout: Option<Duration>) -> Result<Slot> {
         match self.ask_slot(leaves)?.within(timeout)? {
             Some(taken) => taken.slot(leaves),
@@ -120,7 +121,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Lets consumers have what is submitted and being filled, and nothing after it.
+    /// Lets consumers have what is submitted and being filled, and nothing after it. Memory that no batch is in goes now.
     pub fn close(&self) {
         self.0.0.close();
     }
