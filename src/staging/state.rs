@@ -172,6 +172,11 @@ impl State {
             })
     }
 
+    /// Whether a thread has batches that it was given.
+    fn has_some(&self, who: Who) -> bool {
+        self.stages.values().any(|stage| matches!(stage, Stage::Handed { who: owner, .. } if *owner == who))
+    }
+
     /// Asks for a slot. Where nothing that is free is `idle` yet, one is made as long as there may be more.
     pub fn acquire(&mut self, who: Who, idle: bool) -> Answer<Given> {
         match self.end {
@@ -188,8 +193,10 @@ impl State {
                 return Answer::Wait;
             }
             if self.sets() >= self.most {
+                // Consumers are told so, or else producers that have some themselves, if there are any.
                 let told = self.told || (!self.consumers.is_empty() && self.is_starved(consumes));
-                return if told { Answer::Wait } else { Answer::Held(self.held()) };
+                let theirs = !self.has_some(who) && self.producers.iter().any(|&each| self.has_some(each));
+                return if told || theirs { Answer::Wait } else { Answer::Held(self.held()) };
             }
         }
         self.free -= usize::from(reuse);

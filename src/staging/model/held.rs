@@ -82,3 +82,27 @@ fn a_consumer_that_gives_up_leaves_no_producer_waiting_for_what_is_kept() {
         thread.join().unwrap();
     });
 }
+
+#[test]
+fn of_two_producers_the_one_that_has_a_batch_is_told_so() {
+    check(|| {
+        let model = Model::new(2, 0, Order::Kept);
+        for (number, who) in [(0, 1), (1, 3)] {
+            assert_eq!(model.produce(who), Ok(number));
+            assert_eq!(model.next(who, false), Ok(number));
+        }
+        let threads = [1, 2].map(|who| {
+            let model = model.clone();
+            thread::spawn(move || match model.produce(who) {
+                Err(Over::Held(held)) => {
+                    assert_eq!((who, held), (1, vec![0, 1]));
+                    model.give_back(0);
+                }
+                made => assert_eq!((who, made), (2, Ok(2))),
+            })
+        });
+        // It is done with its batch, and keeps it.
+        model.change(|inner| inner.state.release(1));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
