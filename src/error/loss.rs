@@ -42,7 +42,7 @@ pub struct FirstLoss {
     pub flat: usize,
     /// Its value, as Python writes it.
     pub value: String,
-    /// What became of it.
+    /// What became of it, with so many digits that it looks different.
     pub result: String,
     /// Real and imaginary part of both, rounded to float64.
     pub numbers: [[f64; 2]; 2],
@@ -127,12 +127,11 @@ impl fmt::Display for Index<'_> {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant's words are its Display, right below")]
 pub enum Cast {
-    /// Values were lost that `casting` does not allow to lose; `allowing` would.
+    /// Values were lost that `casting` does not allow to lose.
     Lossy {
         from: String,
         to: String,
         casting: &'static str,
-        allowing: &'static str,
         report: Box<LossReport>,
     },
     Kinds {
@@ -166,41 +165,7 @@ impl Cast {
 impl fmt::Display for Cast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cast::Lossy { from, to, casting, allowing, report } => {
-                let LossReport { elements, overflow, nan, .. } = **report;
-                let lost = report.lost();
-                let what = match casting {
-                    _ if lost == nan && lost == 1 => "is NaN, which has no value",
-                    _ if lost == nan => "are NaN, which has no value",
-                    _ if lost == overflow && lost == 1 => "is out of range",
-                    _ if lost == overflow => "are out of range",
-                    _ if lost == 1 => "changes its value",
-                    _ => "change their values",
-                };
-                write!(f, "{lost} of {elements} elements {what} on the way from {from} to {to}")?;
-                if let Some(first) = &report.first {
-                    write!(
-                        f,
-                        "; the first, at {}, is {} and became {}",
-                        Index(&first.index),
-                        first.value,
-                        first.result
-                    )?;
-                }
-                match report.max_absolute_error {
-                    // NaN is at no distance from anything.
-                    0.0 if lost == nan => {}
-                    0.0 => f.write_str("; the largest error is infinite")?,
-                    error => write!(
-                        f,
-                        "; the largest {}absolute error is {}, the largest relative error {}",
-                        if overflow > 0 { "finite " } else { "" },
-                        Short(error),
-                        Short(report.max_relative_error)
-                    )?,
-                }
-                write!(f, "; casting=\"{casting}\" does not allow that, pass casting={allowing}")
-            }
+            Cast::Lossy { from, to, casting, report } => lossy(f, [from, to], casting, report),
             Cast::Kinds { from, to } => write!(
                 f,
                 "{from} is not cast to {to} with casting=\"same_kind\", which goes from bool to integers to floating-point to complex numbers only; pass casting=\"same_value\", which refuses values that would change, \"saturate\", which clamps, or \"unsafe\""
@@ -218,5 +183,69 @@ impl fmt::Display for Cast {
                 "{from} becomes {to} in memory of its own only, which copy=False forbids; drop one of the two"
             ),
         }
+    }
+}
+
+/// What was lost on the way between two dtypes, and the casting that would allow it.
+fn lossy(
+    f: &mut fmt::Formatter<'_>,
+    [from, to]: [&str; 2],
+    casting: &str,
+    report: &LossReport,
+) -> fmt::Result {
+    let &LossReport { elements, overflow, nan, .. } = report;
+    let lost = report.lost();
+    let (one, many, which) = match to {
+        "bool" => ("is neither 0 nor 1", "are neither 0 nor 1", ", which has no other values"),
+        _ if lost == nan => ("is NaN", "are NaN", ", which has none"),
+        _ if lost == overflow => ("is out of range", "are out of range", ""),
+        _ => ("changes its value", "change their values", ""),
+    };
+    let what = if lost == 1 { one } else { many };
+    write!(f, "{lost} of {elements} elements {what} on the way from {from} to {to}{which}")?;
+    if let Some(FirstLoss { index, value, result, .. }) = &report.first {
+        write!(f, "; the first, at {}, is {value} and became {result}", Index(index))?;
+    }
+    let whole = is_integer(from) && is_integer(to);
+    match report.max_absolute_error {
+        // NaN is at no distance from anything, and a truth value is no number.
+        _ if lost == nan || to == "bool" => {}
+        0.0 => f.write_str("; no error is finite")?,
+        error => write!(
+            f,
+            "; the largest {}absolute error is {}, the largest relative error {}",
+            if overflow > 0 && !whole { "finite " } else { "" },
+            Short(error),
+            Short(report.max_relative_error)
+        )?,
+    }
+    write!(f, "; casting=\"{casting}\" does not allow that, pass casting=")?;
+    for (at, (name, effect)) in allowing(from, to, report).iter().enumerate() {
+        write!(f, "{}\"{name}\"{effect}", if at == 0 { "" } else { ", or " })?;
+    }
+    Ok(())
+}
+
+fn is_integer(dtype: &str) -> bool {
+    dtype.contains("int")
+}
+
+/// The castings that would allow this, by name, and what each does with it.
+fn allowing(from: &str, to: &str, report: &LossReport) -> &'static [(&'static str, &'static str)] {
+    let is_complex = |dtype: &str| dtype.starts_with("complex");
+    match report.lost() {
+        _ if to == "bool" => &[("unsafe", ", which makes everything but 0 True")],
+        lost if lost == report.nan => {
+            &[("saturate", ", which makes it 0"), ("unsafe", " for what NumPy makes of it")]
+        }
+        _ if report.overflow + report.nan > 0 => {
+            &[("saturate", " to clamp them"), ("unsafe", " for what NumPy makes of them")]
+        }
+        _ if is_complex(from) && is_integer(to) => {
+            &[("unsafe", " to drop the imaginary part and the fraction")]
+        }
+        _ if is_complex(from) && !is_complex(to) => &[("unsafe", " to keep the real part only")],
+        _ if is_integer(to) => &[("unsafe", " to cut off the fraction")],
+        _ => &[("same_kind", " to round them")],
     }
 }

@@ -57,6 +57,13 @@ def test_a_report_counts_in_any_layout() -> None:
     assert same(cast(without, "float32", "same_kind"), without.astype("float32")).all()
 
 
+def test_what_a_report_shows_differs() -> None:
+    _, report = dlbridge.cast(np.array([1.0, 0.1]), "float32", report=True)
+    assert (report.first_value, report.first_result) == (0.1, float(np.float32(0.1)))
+    _, report = dlbridge.cast(np.array([2**63 - 1]), "complex64", report=True)
+    assert (report.first_value, report.first_result) == (2**63 - 1, complex(2**63))
+
+
 def test_the_words_of_an_error() -> None:
     array = np.array([[1.0, 16777217.0], [0.1, 2.0]])
     with pytest.raises(dlbridge.LossyError) as error:
@@ -73,16 +80,20 @@ def test_the_words_of_an_error() -> None:
         match=r'1 of 2 elements is out of range.*is 70000\.0 and became inf.*"saturate" to clamp',
     ):
         dlbridge.cast(np.array([70000.0, 1]), "float16")
-    with pytest.raises(dlbridge.LossyError, match=r'is NaN, which has no value.*is nan and became 0.*"saturate"'):
+    with pytest.raises(dlbridge.LossyError, match=r'is NaN on.*is nan and became 0;.*"saturate", which'):
         dlbridge.cast(np.array([np.nan, 1]), "uint8", casting="same_value")
     with pytest.raises(
         dlbridge.InvalidArgumentError, match=r'float64 is not cast to int32.*pass casting="same_value"'
     ):
         dlbridge.cast(array, "int32")
-    with pytest.raises(dlbridge.LossyError, match=r"became inf; the largest error is infinite; casting"):
+    with pytest.raises(dlbridge.LossyError, match=r"became inf; no error is finite; casting"):
         dlbridge.cast(np.array([1e300]), "float32")
     with pytest.raises(dlbridge.LossyError, match=r"the largest finite absolute error is 1\.49012e-9, "):
         dlbridge.cast(np.array([1e300, 0.1]), "float32", casting="same_value")
+    with pytest.raises(dlbridge.LossyError, match=r"is 0\.1 and became 0\.10000000149011612;"):
+        dlbridge.cast(np.array([0.1]), "float32", casting="same_value")
+    with pytest.raises(dlbridge.LossyError, match=r'is neither 0 nor 1.*"unsafe", which makes everything but 0 True'):
+        dlbridge.cast(np.array([0, 5]), "bool", casting="same_value")
     with pytest.raises(dlbridge.LossyError, match=r"became -2147483648; casting"):
         dlbridge.cast(np.array([np.nan]), "int32", casting="same_value")
     with pytest.raises(dlbridge.InvalidArgumentError, match='casting is "no"; pass "same_kind"'):

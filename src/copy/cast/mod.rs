@@ -132,18 +132,10 @@ pub unsafe fn cast_into(
     unsafe { work.spoil() };
     let name = |scalar: Scalar| scalar.name().to_owned();
     let tally = if casting == Casting::SameValue { all.changes } else { all.misfits };
-    let allowing = match casting {
-        Casting::SameValue if from.kind() <= to.kind() && !tally.has_misfits() => {
-            "\"same_kind\" to round them"
-        }
-        Casting::SameValue if !tally.has_misfits() => "\"unsafe\" to cut off what does not fit",
-        _ => "\"saturate\" to clamp them, or \"unsafe\" for what NumPy makes of them",
-    };
     Err(Error::Cast(Cast::Lossy {
         from: name(from),
         to: name(to),
         casting: casting.name(),
-        allowing,
         report: Box::new(tally.report(source.shape())),
     }))
 }

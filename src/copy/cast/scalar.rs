@@ -217,23 +217,53 @@ impl Value {
     }
 }
 
+impl Value {
+    /// What was made of `source`, as Python writes it: an integer in full, else with the digits of float64, in which two
+    /// numbers that differ look different. float32 calls many numbers 0.1.
+    pub fn text_beside(self, source: Value) -> String {
+        self.text(if matches!(source, Value::Integer(_)) { Digits::All } else { Digits::Double })
+    }
+
+    fn text(self, digits: Digits) -> String {
+        match self {
+            Value::Bool(true) => "True".into(),
+            Value::Bool(false) => "False".into(),
+            Value::Integer(value) => value.to_string(),
+            Value::Real { value, .. } => digits.of(value),
+            Value::Complex { real, imaginary, .. } => {
+                let part = |value| digits.of(value).trim_end_matches(".0").to_owned();
+                let sign = if imaginary.is_sign_negative() && !imaginary.is_nan() { "" } else { "+" };
+                format!("({}{sign}{}j)", part(real), part(imaginary))
+            }
+        }
+    }
+}
+
 /// As Python writes it.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |value: f64, single: bool| match () {
-            () if value.is_nan() => "nan".to_string(),
-            () if single => format!("{:?}", value as f32),
-            () => format!("{value:?}"),
-        };
-        match *self {
-            Value::Bool(true) => f.write_str("True"),
-            Value::Bool(false) => f.write_str("False"),
-            Value::Integer(value) => write!(f, "{value}"),
-            Value::Real { value, single } => f.write_str(&number(value, single)),
-            Value::Complex { real, imaginary, single } => {
-                let sign = if imaginary.is_sign_negative() && !imaginary.is_nan() { "" } else { "+" };
-                write!(f, "({}{sign}{}j)", number(real, single), number(imaginary, single))
-            }
+        let single = matches!(self, Value::Real { single: true, .. } | Value::Complex { single: true, .. });
+        f.write_str(&self.text(if single { Digits::Single } else { Digits::Double }))
+    }
+}
+
+/// With how many digits a floating-point number is written.
+#[derive(Clone, Copy)]
+enum Digits {
+    /// As few as tell it from all others of float32, or of float64.
+    Single,
+    Double,
+    /// Those of a whole number, every one.
+    All,
+}
+
+impl Digits {
+    fn of(self, value: f64) -> String {
+        match self {
+            _ if value.is_nan() => "nan".into(),
+            Digits::Single => format!("{:?}", value as f32),
+            Digits::Double => format!("{value:?}"),
+            Digits::All => format!("{value:.1}"),
         }
     }
 }

@@ -61,11 +61,6 @@ impl Tally {
         self.counts == [0; 4]
     }
 
-    /// Whether anything was worse than rounded.
-    pub fn has_misfits(&self) -> bool {
-        self.counts[Change::Overflow as usize] + self.counts[Change::Nan as usize] != 0
-    }
-
     /// For people; of an array of this shape.
     pub fn report(&self, shape: &[i64]) -> LossReport {
         let [inexact, underflow, overflow, nan] = self.counts;
@@ -81,7 +76,7 @@ impl Tally {
                 index: unravel(flat, shape),
                 flat,
                 value: value.to_string(),
-                result: made.to_string(),
+                result: made.text_beside(value),
                 numbers: [value, made].map(|each| [each.to_f64(), each.imaginary()]),
             }),
         }

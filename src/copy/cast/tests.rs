@@ -214,3 +214,97 @@ fn what_is_refused_leaves_the_destination_alone() {
         assert_eq!(destination.as_slice::<i32>().unwrap(), [1, 2]);
     }
 }
+
+/// The words of a loss, without those that all of them have.
+fn lost<T: crate::tensor::Element>(value: T, to: &str) -> String {
+    let to = dtype::parse(to).unwrap();
+    // SAFETY: the vector is ours.
+    let error = unsafe { cast(&of(vec![value], &[1]), to, Casting::SameValue, None) }.unwrap_err();
+    let words = error.to_string();
+    words.replace("; the first, at index 0,", "; it").replace("1 of 1 elements ", "")
+}
+
+#[test]
+fn each_kind_of_loss_has_words_of_its_own() {
+    assert_eq!(
+        lost(0.1, "float32"),
+        "changes its value on the way from float64 to float32; it is 0.1 and became 0.10000000149011612; \
+         the largest absolute error is 1.49012e-9, the largest relative error 1.49012e-8; \
+         casting=\"same_value\" does not allow that, pass casting=\"same_kind\" to round them"
+    );
+    assert_eq!(
+        lost(5_i32, "bool"),
+        "is neither 0 nor 1 on the way from int32 to bool, which has no other values; it is 5 and became True; \
+         casting=\"same_value\" does not allow that, pass casting=\"unsafe\", which makes everything but 0 True"
+    );
+    assert!(lost(f64::NAN, "bool").starts_with("is neither 0 nor 1 on the way from float64 to bool, which"));
+    assert_eq!(
+        lost(f32::NAN, "int8"),
+        "is NaN on the way from float32 to int8, which has none; it is nan and became 0; casting=\"same_value\" \
+         does not allow that, pass casting=\"saturate\", which makes it 0, or \"unsafe\" for what NumPy makes of it"
+    );
+    assert_eq!(
+        lost(300_i64, "uint8"),
+        "is out of range on the way from int64 to uint8; it is 300 and became 44; \
+         the largest absolute error is 256, the largest relative error 0.853333; casting=\"same_value\" does not \
+         allow that, pass casting=\"saturate\" to clamp them, or \"unsafe\" for what NumPy makes of them"
+    );
+    let has = |words: String, parts: &[&str]| {
+        for part in parts {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+    };
+    has(lost(2.5, "int32"), &["is 2.5 and became 2;", "\"unsafe\" to cut off the fraction"]);
+    has(
+        lost(i64::MAX, "float32"),
+        &["is 9223372036854775807 and became 9223372036854775808.0;", "round them"],
+    );
+    has(lost(123_456_789, "float32"), &["is 123456789 and became 123456792.0;", "absolute error is 3,"]);
+    has(lost(1e300, "float32"), &["is out of range", "is 1e300 and became inf; no error is finite;"]);
+    has(lost(500.0, "float8_e4m3fn"), &["is out of range", "became nan;", "\"saturate\" to clamp them"]);
+    has(lost(0.3, "float8_e5m2"), &["is 0.3 and became 0.3125;"]);
+}
+
+#[test]
+fn complex_numbers_are_lost_in_words_of_their_own() {
+    let complex = |real: f64, imaginary: f64, to: &str| {
+        let both = of(vec![real, imaginary], &[2]).reinterpret(dtype::parse("complex128").unwrap()).unwrap();
+        // SAFETY: the vector is ours.
+        unsafe { cast(&both, dtype::parse(to).unwrap(), Casting::SameValue, None) }.unwrap_err().to_string()
+    };
+    for (words, parts) in [
+        (
+            complex(1.0, -2.5, "float64"),
+            ["is (1-2.5j) and became 1.0", "\"unsafe\" to keep the real part only"],
+        ),
+        (complex(1.0, f64::NAN, "float64"), ["is (1+nanj) and became 1.0", "no error is finite"]),
+        (complex(2.0, 1.0, "int8"), ["became 2;", "\"unsafe\" to drop the imaginary part and the fraction"]),
+        (
+            complex(0.1, 10.0, "complex64"),
+            ["is (0.1+10j) and became (0.10000000149011612+10j)", "round them"],
+        ),
+        (complex(0.0, 1.0, "bool"), ["is (0+1j) and became True", "makes everything but 0 True"]),
+    ] {
+        assert!(parts.iter().all(|part| words.contains(part)), "{words}");
+    }
+}
+
+#[test]
+fn what_changed_never_looks_the_same() {
+    let mut random = Random::new(8);
+    for from in Scalar::ALL {
+        for to in Scalar::ALL {
+            let mut source = vec![0; 200 * from.bytes()];
+            fill(&mut random, from, &mut source);
+            for element in source.chunks_exact(from.bytes()) {
+                let way = (false, Notes::Nothing);
+                let (made, _) = block(level(), [from, to], way, element, Side::Right);
+                // SAFETY: one element each.
+                let (value, made) = unsafe { (from.read(element.as_ptr()), to.read(made.as_ptr())) };
+                if tally::change(value, made, to).is_some() {
+                    assert_ne!(value.to_string(), made.text_beside(value), "{from:?} to {to:?}");
+                }
+            }
+        }
+    }
+}
