@@ -21,10 +21,13 @@ LIB_ASAN    := $(ROOT)/target/asan/x86_64-unknown-linux-gnu/debug
 C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
 INCLUDE    := -I$(ROOT)/include
 
-# Tests of different targets run side by side; what a second one would wait for, a lock of cargo's or a sleep, costs little.
+# Targets of `make test` run side by side: most of them keep one core busy.
 TEST_JOBS ?= 2
-# make counts its jobs with descriptors that only makes inherit: cargo, and makes that tests start, would look for them in vain.
+# A make with jobs counts them with descriptors that only makes inherit: cargo, and makes that tests start, would look for
+# them in vain. The one below `make test` tells nobody.
+ifneq ($(MAKELEVEL),0)
 unexport MAKEFLAGS
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python \
@@ -43,7 +46,7 @@ TESTS := test-rust test-python test-device-asan test-tch test-race test-c-valgri
 
 test: ## everything
 	@mkdir -p build && rm -f build/test.passed
-	@{ $(MAKE) --no-print-directory --keep-going --jobs=$(TEST_JOBS) --output-sync $(MAKEOVERRIDES) $(TESTS) 2>&1 && \
+	@{ $(MAKE) --no-print-directory --keep-going --jobs=$(TEST_JOBS) --output-sync $(TESTS) 2>&1 && \
 	    touch build/test.passed; } | tee build/test.log
 	@test -e build/test.passed || { echo "failed:"; grep -F '*** [' build/test.log; exit 1; }
 	@echo "all tests passed"
