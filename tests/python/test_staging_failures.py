@@ -51,7 +51,15 @@ def test_a_batch_larger_than_all_memory_is_an_error() -> None:
             next(stager)
 
 
-def test_a_source_that_does_not_return_is_warned_of_and_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+def leave(stager: dlbridge.Stager) -> None:
+    with stager:
+        pass
+
+
+@pytest.mark.parametrize("end", [dlbridge.Stager.close, leave])
+def test_a_source_that_does_not_return_is_warned_of_and_does_not_hang(
+    monkeypatch: pytest.MonkeyPatch, end: Callable[[dlbridge.Stager], None]
+) -> None:
     monkeypatch.setattr(_work, "_PATIENCE", 0.1)
     entered, release = threading.Event(), threading.Event()
 
@@ -63,8 +71,9 @@ def test_a_source_that_does_not_return_is_warned_of_and_does_not_hang(monkeypatc
     stager = dlbridge.Stager(source())
     next(iter(stager))
     assert entered.wait(30)
-    with pytest.warns(ResourceWarning, match="does not return"):
-        stager.close()
+    with pytest.warns(RuntimeWarning, match="does not return") as caught:
+        end(stager)
+    assert [warning.filename for warning in caught] == [__file__]
     release.set()
     for thread in stager_threads():
         thread.join(5)

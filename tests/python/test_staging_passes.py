@@ -240,6 +240,16 @@ DRIFTS: list[tuple[list[Any], str, dict[str, Any]]] = [
         r"^batch 1 is float32 and batch 0 was float64; pass dtype='float64' to cast it, or ragged=True$",
         {"dtype": "float64"},
     ),
+    (
+        [np.ones(2, "u1"), np.full(2, 0.5)],
+        r"^batch 1 is float64 and batch 0 was uint8; pass dtype='float64' to cast it, or ragged=True$",
+        {"dtype": "float64"},
+    ),
+    (
+        [(np.ones(2, "i8"), np.ones(2, "u1")), (np.ones(2, "f4"), np.ones(2, "i1"))],
+        r"^batch 1, array \[0\] is float32 and batch 0 was int64; pass dtype={0: 'float64'} to cast it, or ",
+        {"dtype": {0: "float64", 1: "int16"}},
+    ),
     ([np.ones(2), np.ones(1)], r"^batch 1 has shape \(1,\) and batch 0 had \(2,\); pad it, .*", {"ragged": True}),
     (
         [np.ones(2), (np.ones(2), np.ones(2))],
@@ -254,6 +264,31 @@ def test_drift_names_batch_and_array_and_what_mends_it(batches: Any, words: str,
     with pytest.raises(dlbridge.InvalidArgumentError, match=words):
         list(dlbridge.Stager(batches))
     assert len(list(dlbridge.Stager(batches, **mended))) == 2
+
+
+CAST = [*"?bBhHiIqQefdFD"]
+
+
+def test_the_dtype_that_drift_advises_is_numpys_and_is_reached() -> None:
+    for one, other in itertools.permutations({np.dtype(code) for code in CAST}, 2):
+        batches = [np.ones(2, one), np.ones(2, other)]
+        with pytest.raises(dlbridge.InvalidArgumentError) as caught:
+            list(dlbridge.Stager(batches))
+        want = np.result_type(one, other)
+        assert f"pass dtype='{want}' to cast it" in str(caught.value)
+        assert [batch.dtype for batch in dlbridge.Stager(batches, dtype=want.name, as_="numpy")] == [want] * 2
+
+
+def test_the_dtype_that_drift_advises_for_what_numpy_does_not_have() -> None:
+    for one, other, want in (
+        (torch.bfloat16, torch.float16, "float32"),
+        (torch.uint8, torch.bfloat16, "bfloat16"),
+        (torch.float8_e4m3fn, torch.float8_e5m2, "float16"),
+    ):
+        batches = [torch.ones(2, dtype=one), torch.ones(2, dtype=other)]
+        with pytest.raises(dlbridge.InvalidArgumentError, match=f"; pass dtype='{want}' to cast it"):
+            list(dlbridge.Stager(batches))
+        assert [batch.dtype for batch in dlbridge.Stager(batches, dtype=want)] == [want] * 2
 
 
 def test_what_is_no_array_is_named_as_it_is_reached() -> None:

@@ -60,7 +60,7 @@ class Stager:
     source, and with closing: the end of `with`, `close()`, garbage collection, the end of the interpreter. `break`
     and exceptions in the loop do not end it as long as something refers to the Stager: the next `for` goes on with
     the batch after. So use `with`. Nobody can stop a source that does not return: closing waits for it, for up to 5
-    seconds, then warns (`ResourceWarning`) and leaves its thread, which ends with the next batch of the source and
+    seconds, then warns (`RuntimeWarning`) and leaves its thread, which ends with the next batch of the source and
     drops that; so let a source that waits for others give up by itself. After the end, `for` begins another
     pass if the source can be iterated again.
     Several threads may iterate: each batch goes to one of them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import time
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 
 from ._errors import Error, InvalidArgumentError, LossyError
 from ._library import native
+from ._promotion import promoted
 from ._recipe import Recipe
 from ._structure import take_apart
 from ._timeline import Load, Timeline, clock
@@ -167,10 +169,10 @@ class Work:
                 advice = "pad it, leave it out (drop_last=True of a DataLoader), or pass ragged=True"
                 raise InvalidArgumentError(f"{where} has shape {shape} and batch 0 had {shape0}; {advice}")
             if dtype != dtype0:
-                cast = f"dtype={dtype0!r}" if key is None else f"dtype={{{key!r}: {dtype0!r}}}"
-                raise InvalidArgumentError(
-                    f"{where} is {dtype} and batch 0 was {dtype0}; pass {cast} to cast it, or ragged=True"
-                )
+                both = promoted(dtype, dtype0)
+                cast = f"dtype={both!r}" if key is None else f"dtype={{{key!r}: {both!r}}}"
+                advice = "pass ragged=True" if both is None else f"pass {cast} to cast it, or ragged=True"
+                raise InvalidArgumentError(f"{where} is {dtype} and batch 0 was {dtype0}; {advice}")
 
     def is_behind(self, number: int) -> bool:
         """Whether a batch before this one failed, and order is kept."""
@@ -207,13 +209,19 @@ def shut_down(work: Work, threads: list[threading.Thread]) -> None:
     """Ends a pass, wherever its workers are. They do not outlive it, unless the source does not return."""
     work.over = work.shut = True
     native._staging_end(work.ring.handle, "the stager was closed")
-    end = time.monotonic() + _PATIENCE
+    end, stuck = time.monotonic() + _PATIENCE, False
     for thread in threads:
         if thread is not threading.current_thread() and thread.is_alive():
             thread.join(max(end - time.monotonic(), 0.0))
-            if thread.is_alive():
-                warnings.warn(
-                    "the source of a closed Stager does not return; its thread ends when it does",
-                    ResourceWarning,
-                    stacklevel=2,
-                )
+            stuck = stuck or thread.is_alive()
+    if stuck:
+        words = "the source of a closed Stager does not return; its thread ends when it does"
+        warnings.warn(words, RuntimeWarning, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """The stacklevel of whoever closes: the first frame above that is neither of this package nor of weakref."""
+    level, frame = 1, sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("dlbridge", "weakref"):
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    return level
