@@ -40,6 +40,16 @@ def test_a_cast_that_fails_names_the_batch_and_leaves_nothing_behind() -> None:
         ([np.zeros((0, 3, 3))], {"layout": "CHW"}, "batch 0: .* has no pictures"),
         ([np.zeros((1, 2, 2), "uint8")], {"layout": "CHW", "scale": 2.0}, "batch 0: scale and bias"),
         ([[np.zeros(2), "x"]], {"stack": True}, "batch 0: "),
+        (
+            [[(np.zeros(2), 1), (np.zeros(2), 0)]],
+            {"stack": True},
+            r"^batch 0: a list to stack holds tuples, not arrays; .*: \(\[images\], \[labels\]\)$",
+        ),
+        (
+            [{"x": [{"image": 1}]}],
+            {"stack": True},
+            r"^batch 0, array \['x'\]: a list to stack holds dicts, .*'label'",
+        ),
     ]
     for batches, options, words in refused:
         live = dlbridge.live_tensors()

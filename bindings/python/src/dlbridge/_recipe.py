@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ._errors import InvalidArgumentError, WrongTypeError
@@ -49,7 +49,7 @@ class Recipe:
         options = self.chosen(key)
         rows: tuple[Any, ...]
         if self.stacks(key):
-            rows = tuple(native.from_dlpack(item) for item in array)
+            rows = tuple(_row(item) for item in array)
             if not rows:
                 raise InvalidArgumentError("the list of arrays to stack is empty; leave such batches out")
         else:
@@ -68,6 +68,15 @@ class Recipe:
     def write(self, rows: tuple[Any, ...], options: dict[str, Any], place: Any) -> None:
         """Does it: into the tensor of a slot."""
         native.stack(rows, out=place._unsqueeze(0) if place.ndim == rows[0].ndim else place, **options)
+
+
+def _row(item: Any) -> Any:
+    """One of a list to stack: an array. Lists of samples are what people have instead."""
+    if isinstance(item, (tuple, Mapping)):
+        kind = "dicts" if isinstance(item, Mapping) else "tuples"
+        lists = "{'image': [images], 'label': [labels]}" if kind == "dicts" else "([images], [labels])"
+        raise WrongTypeError(f"a list to stack holds {kind}, not arrays; yield a list for each part: {lists}")
+    return native.from_dlpack(item)
 
 
 def _checked(name: str, option: Any) -> Any:
