@@ -611,6 +611,9 @@ typedef struct {
 
 /**
  * What a ring is like. Set `struct_size` to `sizeof(dlb_staging_options)` and the rest to zero first.
+ *
+ * **The rest being zero is not NULL for all of it: `keep` 0 is none, and NULL is 16.** Consumers that keep tensors of
+ * batches then soon meet `DLB_ERROR_OUT_OF_MEMORY`: set `keep` to at least as many as they keep.
  */
 typedef struct {
   /**
@@ -628,7 +631,8 @@ typedef struct {
    */
   size_t slots;
   /**
-   * How many more there may be memory for while consumers keep batches; 0 for none.
+   * How many more there may be memory for while consumers keep batches. **0 is none, not a default:** set 16 for what
+   * NULL instead of the options gives.
    */
   size_t keep;
   /**
@@ -658,7 +662,7 @@ typedef struct {
    */
   uint64_t bytes;
   /**
-   * Sets of buffers that were made: as many as slots, and more where batches were kept.
+   * Sets of buffers that were made, each when first needed: at most as many as slots, and more where batches were kept.
    */
   uint64_t sets;
   /**

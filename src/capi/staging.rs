@@ -35,6 +35,9 @@ pub struct dlb_staging {
 }
 
 /// What a ring is like. Set `struct_size` to `sizeof(dlb_staging_options)` and the rest to zero first.
+///
+/// **The rest being zero is not NULL for all of it: `keep` 0 is none, and NULL is 16.** Consumers that keep tensors of
+/// batches then soon meet `DLB_ERROR_OUT_OF_MEMORY`: set `keep` to at least as many as they keep.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dlb_staging_options {
@@ -46,7 +49,8 @@ pub struct dlb_staging_options {
     /// device, one used. On the host 2 overlap loading with computing. Each has memory for its tensors, pinned and of the
     /// device where that is not the host.
     pub slots: usize,
-    /// How many more there may be memory for while consumers keep batches; 0 for none.
+    /// How many more there may be memory for while consumers keep batches. **0 is none, not a default:** set 16 for what
+    /// NULL instead of the options gives.
     pub keep: usize,
     /// `DLB_STAGING_IN_ORDER` or `DLB_STAGING_FIRST_COME`.
     pub order: i32,
@@ -64,7 +68,7 @@ pub struct dlb_staging_totals {
     pub handed: u64,
     /// Bytes of those.
     pub bytes: u64,
-    /// Sets of buffers that were made: as many as slots, and more where batches were kept.
+    /// Sets of buffers that were made, each when first needed: at most as many as slots, and more where batches were kept.
     pub sets: u64,
     /// Nanoseconds that threads waited for a slot, summed over them.
     pub slot_wait_ns: u64,

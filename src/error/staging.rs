@@ -90,7 +90,9 @@ impl fmt::Display for Staging {
                 f,
                 "the batches are on {ring} and the stream is on {stream}; pass a stream of {ring}"
             ),
-            Closed => f.write_str("the ring is closed and every batch was handed out; make a new one"),
+            Closed => f.write_str(
+                "the ring is closed: nothing goes in any more, and when every batch was handed out that is its end, not an error to mend; make a new ring for another pass",
+            ),
             Aborted { reason } => write!(f, "the ring was aborted: {reason}"),
             NoSlot { nanoseconds, held } if held.is_empty() => write!(
                 f,
@@ -110,9 +112,8 @@ impl fmt::Display for Staging {
             ),
             Held { batches, most, keep } => write!(
                 f,
-                "all {most} batches that the ring may have memory for are still held (numbers {}), so there is none for the next; drop their tensors and views, copy what is to stay, or make it with a larger keep than {keep}, such as keep={}",
-                listed(batches),
-                2 * (*keep).max(8)
+                "all {most} batches that the ring may have memory for are still held (batches {}), so there is none for the next; drop their tensors and views, copy what is to stay, or make it with a larger keep than {keep}: at least as many as you keep",
+                listed(batches)
             ),
             BeforeFork => f.write_str(
                 "the ring was made before this process forked, and its threads stayed in the parent; make a new one in the child",

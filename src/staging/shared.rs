@@ -80,7 +80,7 @@ pub struct Totals {
     pub handed: u64,
     /// Bytes of those.
     pub bytes: u64,
-    /// Sets of buffers that were made: as many as slots, and more where batches were kept.
+    /// Sets of buffers that were made, each when first needed: at most as many as slots, and more where batches were kept.
     pub sets: u64,
     /// Time that threads spent waiting for a slot, summed over them.
     pub slot_wait: Duration,

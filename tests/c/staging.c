@@ -91,7 +91,7 @@ static void a_kept_batch_is_never_overwritten(void) {
         }
         dlb_batch_release(batch, NULL);
     }
-    CHECK_FAILS(put(ring, 100, 0, DLB_WAIT_FOREVER), DLB_ERROR_OUT_OF_MEMORY, "numbers 0, 1, 2");
+    CHECK_FAILS(put(ring, 100, 0, DLB_WAIT_FOREVER), DLB_ERROR_OUT_OF_MEMORY, "(batches 0, 1, 2)");
     for (int32_t number = 0; number < 3; number++) {
         CHECK_EQUAL(((const int32_t *)dlb_tensor_view(kept[number])->data)[0], number * 1000 + 5);
         dlb_tensor_release(kept[number]);
@@ -101,6 +101,30 @@ static void a_kept_batch_is_never_overwritten(void) {
     dlb_staging_release(ring);      /* with a batch that nobody asked for, and an export that outlives it */
     CHECK_EQUAL(((const int32_t *)out->dl_tensor.data)[99], 99);
     out->deleter(out);
+}
+
+static void zero_is_no_batch_to_keep_and_null_is_sixteen(void) {
+    dlb_staging_options zero = {.struct_size = sizeof zero};
+    for (int kept_most = 3; kept_most <= 3 + 16; kept_most += 16) {
+        dlb_staging *ring = NULL;
+        MUST(dlb_staging_create(kept_most == 3 ? &zero : NULL, &ring) == DLB_OK);
+        dlb_tensor *kept[3 + 16];
+        for (int number = 0; number < kept_most; number++) {
+            dlb_batch *batch = NULL;
+            MUST(put(ring, 4, number, 0) == DLB_OK);
+            MUST(dlb_staging_next(ring, NULL, 0, &batch) == DLB_OK);
+            kept[number] = dlb_tensor_retain(dlb_batch_tensor(batch, 0));
+            dlb_batch_release(batch, NULL);
+            dlb_staging_totals totals = {.struct_size = sizeof totals};
+            CHECK_OK(dlb_staging_stats(ring, &totals));
+            CHECK_EQUAL(totals.sets, number + 1); /* made when first needed */
+        }
+        CHECK_FAILS(put(ring, 4, 0, 0), DLB_ERROR_OUT_OF_MEMORY, "at least as many as you keep");
+        for (int number = 0; number < kept_most; number++) {
+            dlb_tensor_release(kept[number]);
+        }
+        dlb_staging_release(ring);
+    }
 }
 
 static void the_ends(void) {
@@ -113,7 +137,7 @@ static void the_ends(void) {
     CHECK_FAILS(put(ring, 3, 0, DLB_WAIT_FOREVER), DLB_ERROR_CLOSED, "closed");
     CHECK_OK(dlb_staging_next(ring, NULL, 0, &batch));
     dlb_batch_release(batch, NULL);
-    CHECK_FAILS(dlb_staging_next(ring, NULL, DLB_WAIT_FOREVER, &batch), DLB_ERROR_CLOSED, "every batch was handed out");
+    CHECK_FAILS(dlb_staging_next(ring, NULL, DLB_WAIT_FOREVER, &batch), DLB_ERROR_CLOSED, "its end, not an error to mend");
     dlb_staging_release(ring);
 
     ring = ring_of(2, 0);
@@ -232,5 +256,5 @@ static void many_producers_and_consumers(void) {
     dlb_staging_release(ring);
 }
 
-RUN_TESTS(TEST(a_batch_of_several_named_tensors), TEST(a_kept_batch_is_never_overwritten), TEST(the_ends),
-          TEST(what_is_refused), TEST(many_producers_and_consumers))
+RUN_TESTS(TEST(a_batch_of_several_named_tensors), TEST(a_kept_batch_is_never_overwritten),
+          TEST(zero_is_no_batch_to_keep_and_null_is_sixteen), TEST(the_ends), TEST(what_is_refused), TEST(many_producers_and_consumers))

@@ -85,7 +85,7 @@ def test_batches_that_are_kept_are_never_overwritten_and_too_many_are_an_error()
         kept.extend(batch[3:, ::2] for batch in stager)
 
     with dlbridge.Stager(reused(100), slots=2, keep=5, as_="numpy") as stager:
-        with pytest.raises(dlbridge.OutOfMemoryError, match=r"all 7 batches .* \(numbers 0, 1, 2, 3, 4, 5, 6\)"):
+        with pytest.raises(dlbridge.OutOfMemoryError, match=r"all 7 batches .* \(batches 0, 1, 2, 3, 4, 5, 6\)"):
             keep(stager)
         assert stager.stats.sets == 7
     assert len(kept) == 7

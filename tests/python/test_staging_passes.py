@@ -305,7 +305,7 @@ def test_what_is_no_array_is_named_as_it_is_reached() -> None:
 
 def test_batches_that_are_kept_name_how_many_may_be() -> None:
     batches = [np.ones(2)] * 20
-    with pytest.raises(dlbridge.OutOfMemoryError, match=r"a larger keep than 3, such as keep=16$"):
+    with pytest.raises(dlbridge.OutOfMemoryError, match=r"a larger keep than 3: at least as many as you keep$"):
         list(dlbridge.Stager(batches, keep=3))
     assert len(list(dlbridge.Stager(batches, keep=20))) == 20
 

@@ -104,7 +104,8 @@ class slot {
 /** A ring of slots. See dlb_staging. */
 class staging {
  public:
-  /** On `device`, with `slots` batches on their way and memory for `keep` more while consumers keep them. */
+  /** On `device`, with `slots` batches on their way (0 for 3) and memory for `keep` more while consumers keep them (0 is
+   * none). */
   explicit staging(std::size_t slots = 3, std::size_t keep = 16, std::int32_t order = DLB_STAGING_IN_ORDER,
                    DLDevice device = DLDevice{kDLCPU, 0})
       : handle_(create(slots, keep, order, device)) {}
@@ -145,6 +146,8 @@ class staging {
   /** Ends it for both sides, with a reason for who waits or asks. */
   void abort(const char *reason) const noexcept { dlb_staging_abort(get(), reason); }
 
+  /** What the ring has done so far; of its sets of buffers there are at most as many as slots, each made when first
+   * needed, and more where batches were kept. */
   dlb_staging_totals totals() const {
     dlb_staging_totals found = {};
     found.struct_size = sizeof found;
