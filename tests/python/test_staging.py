@@ -357,6 +357,38 @@ def test_stats_trace_and_plot(tmp_path: Path) -> None:
     assert (tmp_path / "trace.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_timeline_of_nothing_is_refused_and_no_file_is_made(tmp_path: Path) -> None:
+    for stager in (dlbridge.Stager([np.zeros(2)]), dlbridge.Stager([])):
+        for write in (stager.trace, stager.plot):
+            with pytest.raises(
+                dlbridge.InvalidArgumentError, match=r"^no batch was loaded yet in this pass; iterate"
+            ):
+                write(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_numbers_have_meanings_and_short_times_have_digits() -> None:
+    for name in dlbridge.StagerStats._fields:
+        assert "Alias for field" not in getattr(dlbridge.StagerStats, name).__doc__
+    stats = dlbridge.StagerStats(2000, 8_000_000, 12.5, 0.25, 0.00042, 0.0000315, 0.0, 3e-8, 0.5, 160.0, 0.64, 3)
+    values = [line.split("  ")[-1].split() for line in str(stats).splitlines()]
+    assert [len(line) for line in str(stats).splitlines()] == [len(str(stats).splitlines()[0])] * len(stats)
+    assert values == [
+        ["2,000"],
+        ["8,000,000"],
+        ["12.500", "s"],
+        ["250.000", "ms"],
+        ["420.000", "us"],
+        ["31.500", "us"],
+        ["0.000", "us"],
+        ["0.030", "us"],
+        ["0.500"],
+        ["160.000"],
+        ["0.640"],
+        ["3"],
+    ]
+
+
 def test_what_threads_did_is_counted_once_and_takes_no_room_when_they_are_gone() -> None:
     stager = dlbridge.Stager(reused(40))
     for _ in range(40):

@@ -52,8 +52,9 @@ class Stager:
     dtype, casting, layout, scale, bias: as for `dlbridge.stack`; without `stack` an array is a stack already. Done
         on the way into the slot, in the one pass that copies. Each of these six may be a dict, for the arrays of a
         batch that it names: `dtype={0: "float32"}` for the first of a tuple, `layout={"image": "CHW"}` for one of a
-        dict, or for that field of a named tuple or a dataclass. Unless `ragged`, a name that the first batch does
-        not have is an error.
+        dict, or for that field of a named tuple or a dataclass. Only the top level of a batch counts: a name there
+        is for all arrays below it, and those cannot be named singly. Unless `ragged`, a name that the first batch
+        does not have is an error.
 
     What the source raises is raised by the loop, with its traceback, after the batches before it; where order is
     kept, after all of them and no other. A pass and its threads end with the last batch, with an error of the

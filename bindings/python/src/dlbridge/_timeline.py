@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ._errors import UnavailableError, WrongTypeError
+from ._errors import InvalidArgumentError, UnavailableError, WrongTypeError
 
 clock = time.perf_counter_ns
 
@@ -19,35 +19,50 @@ class StagerStats(NamedTuple):
     """The numbers of a `Stager` so far; all times are seconds. Printed, it is a table."""
 
     batches: int
-    """Batches that the loop got."""
     bytes: int
-    """Bytes of their arrays."""
     seconds: float
-    """From the start until the loop asked for the last time."""
     source: float
-    """What the source took to yield its batches, summed over the workers."""
     copy: float
-    """What it took to copy them into slots, summed over the workers."""
     compute: float
-    """What the loop took between getting a batch and asking for the next."""
     waited_for_slot: float
-    """How long workers waited because the loop was behind."""
     waited_for_batch: float
-    """How long the loop waited because the workers were behind."""
     overlap: float
-    """The share of loading or computing, whichever is shorter, that was hidden behind the other: 1 is all."""
     batches_per_second: float
     megabytes_per_second: float
     sets: int
-    """Sets of buffers that were allocated: as many as slots, and more where batches were kept."""
 
     def __str__(self) -> str:
-        rows = [(name.replace("_", " "), _number(value)) for name, value in self._asdict().items()]
+        rows = [(name.replace("_", " "), _shown(name, value)) for name, value in self._asdict().items()]
         names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
         return "\n".join(f"{name:<{names}}  {value:>{values}}" for name, value in rows)
 
 
-def _number(value: float) -> str:
+# For help(): the field of a named tuple has no other place for it.
+for _name, _words in {
+    "batches": "Batches that the loop got.",
+    "bytes": "Bytes of their arrays.",
+    "seconds": "From the start until the loop asked for the last time.",
+    "source": "Seconds that the source took to yield its batches, summed over the workers.",
+    "copy": "Seconds that it took to copy them into slots, summed over the workers.",
+    "compute": "Seconds that the loop had a batch before it asked for the next, summed over its threads.",
+    "waited_for_slot": "Seconds that workers waited because the loop was behind, summed over them.",
+    "waited_for_batch": "Seconds that the loop waited because the workers were behind, summed over its threads.",
+    "overlap": "The share of the shorter of loading and computing that was hidden behind the other: 1 is all.",
+    "batches_per_second": "`batches` over `seconds`.",
+    "megabytes_per_second": "Millions of `bytes` over `seconds`.",
+    "sets": "Sets of buffers that were made, each when first needed: at most as many as slots, and more where "
+    "batches were kept.",
+}.items():
+    getattr(StagerStats, _name).__doc__ = _words
+
+_TIMES = ("seconds", "source", "copy", "compute", "waited_for_slot", "waited_for_batch")
+
+
+def _shown(name: str, value: float) -> str:
+    """A number in the table; a time in the unit that leaves digits to read."""
+    if name in _TIMES:
+        unit, size = next((each for each in (("s", 1.0), ("ms", 1e-3)) if value >= each[1]), ("us", 1e-6))
+        return f"{value / size:,.3f} {unit:<2}"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
 
 
@@ -156,11 +171,20 @@ class Timeline:
             spans.append(Span("consumer", "wait for batch", batch, asked, given))
         return sorted(spans, key=lambda span: span.end)
 
+    def _some(self) -> list[Span]:
+        """The spans; a file of none is no use to anybody."""
+        spans = self.spans
+        if not spans:
+            raise InvalidArgumentError(
+                "no batch was loaded yet in this pass; iterate first, then write its timeline"
+            )
+        return spans
+
     def write(self, path: str | os.PathLike[str]) -> None:
         """Chrome's trace format: open it at ui.perfetto.dev or in chrome://tracing."""
         _check_path(path, "timeline.json")
-        spans = self.spans
-        start = min((span.begin for span in spans), default=0)
+        spans = self._some()
+        start = min(span.begin for span in spans)
         lanes = _lanes(spans)
         events: list[dict[str, Any]] = [
             {"ph": "M", "name": "thread_name", "pid": 1, "tid": number, "args": {"name": lane}}
@@ -189,12 +213,12 @@ class Timeline:
     def plot(self, path: str | os.PathLike[str]) -> None:
         """The last moments as bars, one row for each lane."""
         _check_path(path, "timeline.png")
+        spans = self._some()[-400:]
         try:
             from matplotlib.figure import Figure
         except ImportError as missing:
             raise UnavailableError("matplotlib is not installed; run pip install matplotlib") from missing
-        spans = self.spans[-400:]
-        start = min((span.begin for span in spans), default=0)
+        start = min(span.begin for span in spans)
         lanes = _lanes(spans)
         figure = Figure(figsize=(10, 1 + 0.5 * len(lanes)), layout="constrained")
         axes = figure.subplots()
@@ -213,8 +237,7 @@ class Timeline:
         axes.set_yticks(range(len(lanes)), lanes)
         axes.invert_yaxis()
         axes.set_xlabel("milliseconds")
-        if spans:
-            axes.legend(ncols=len(colors), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+        axes.legend(ncols=len(colors), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
         figure.savefig(path)
 
 
