@@ -1,11 +1,12 @@
 //! `dlb_status`: how every function reports, and this thread's last error in words.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Face, Kind, Result};
 use crate::guard::guard;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 
-/// What a fallible function returns: `DLB_OK` or one of the errors below. Outputs are written only on `DLB_OK`.
+/// What a fallible function returns: `DLB_OK` or one of the errors below. Outputs are written only on `DLB_OK`, a
+/// `dlb_loss_report` also with `DLB_ERROR_LOSSY`.
 pub type dlb_status = i32;
 
 /// Success.
@@ -78,7 +79,7 @@ pub(super) fn status(body: impl FnOnce() -> Result<()>) -> dlb_status {
 
 #[cold]
 fn fail(error: &Error) -> dlb_status {
-    let mut words = error.to_string().into_bytes();
+    let mut words = error.words(Face::C).to_string().into_bytes();
     words.retain(|&byte| byte != 0);
     let words = CString::new(words).unwrap_or_default();
     // A thread that is being torn down has no message any more; the status still says what went wrong.

@@ -1,12 +1,13 @@
-//! Why a Python object is not handed over, in the words of the one who has it: what is wrong, then the Python call.
+//! Why a Python object is not handed over, in the words of the one who has it: what is wrong, then the Python call, also
+//! where C code asked. What C code itself can get wrong, a device or an order, is said in its names.
 
-use super::Kind;
+use super::{Face, Kind};
 use std::fmt;
 
 /// What Python callers are told beyond what DLPack itself can get wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+#[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Refusal {
     // Arguments
     NotOurs { type_name: String },
@@ -63,10 +64,9 @@ impl Refusal {
             _ => Kind::Unsupported,
         }
     }
-}
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The words, in the names of this face.
+    pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Refusal::*;
         match self {
             Missing { what, call } => write!(f, "{what}; {call}"),
@@ -78,9 +78,13 @@ impl fmt::Display for Refusal {
                 f,
                 "device is {given:?}, which is a framework; call dlbridge.to(x, {given:?}), or pass a device such as \"cpu\" or \"cuda:0\""
             ),
-            UnknownDevice { given } => write!(
+            UnknownDevice { given } if face == Face::Python => write!(
                 f,
                 "device is {given:?}, which DLPack does not know; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
+            ),
+            UnknownDevice { given } => write!(
+                f,
+                "device is {given}, which DLPack does not know; pass a type such as kDLCPU or kDLCUDA, and an id of 0 or more"
             ),
             UnclearDtype { given, why } => write!(f, "dtype is {given:?}, {why}"),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
@@ -157,7 +161,13 @@ impl fmt::Display for Refusal {
             CopyForbidden => f.write_str(
                 "readonly=\"copy\" would copy this read-only source, which copy=False forbids; drop one of the two",
             ),
-            UnknownOrder { given } => write!(f, "order is {given:?}; pass \"C\", \"F\", \"A\" or \"K\""),
+            UnknownOrder { given } if face == Face::Python => {
+                write!(f, "order is {given:?}; pass \"C\", \"F\", \"A\" or \"K\"")
+            }
+            UnknownOrder { given } => write!(
+                f,
+                "order is {given}; pass DLB_ORDER_C, DLB_ORDER_F, DLB_ORDER_A or DLB_ORDER_K"
+            ),
             TransferForbidden { device } => write!(
                 f,
                 "the data is on {device}, so having it elsewhere is a copy, which copy=False forbids; drop one of the two"

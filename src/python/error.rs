@@ -3,7 +3,7 @@
 use super::api::Object;
 use super::gil::Gil;
 use super::module;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Face, Kind, Result};
 use std::ffi::CString;
 use std::ptr::null_mut;
 
@@ -151,7 +151,7 @@ pub(super) fn raise(gil: &Gil, error: &Error) {
     if foreign {
         return gil.put_back(Pending([kind, value, traceback]));
     }
-    let mut words = error.to_string().into_bytes();
+    let mut words = error.words(Face::Python).to_string().into_bytes();
     words.retain(|&byte| byte != 0);
     let words = CString::new(words).unwrap_or_default();
     // SAFETY: the GIL is held; the class and the words live on.

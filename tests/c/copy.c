@@ -89,7 +89,7 @@ static void a_new_tensor_has_the_order_that_was_asked_for(void) {
     dlb_tensor_release(copy);
     options.order = 7;
     copy = NULL;
-    CHECK_FAILS(dlb_tensor_copy(source, &options, NULL, &copy), DLB_ERROR_INVALID_ARGUMENT, "order is");
+    CHECK_FAILS(dlb_tensor_copy(source, &options, NULL, &copy), DLB_ERROR_INVALID_ARGUMENT, "order is 7; pass DLB_ORDER_C, ");
     CHECK(copy == NULL);
     CHECK_OK(dlb_tensor_copy(source, NULL, NULL, &copy));
     CHECK(dlb_tensor_is_contiguous(copy, 'C'));
