@@ -10,6 +10,8 @@ ROOT := $(CURDIR)
 $(if $(word 2,$(ROOT)),$(error the path "$(ROOT)" has a blank, which make cannot handle; move the repository))
 VENV := $(ROOT)/.venv
 PY   := $(VENV)/bin/python
+# Several may run at once, which would share what it remembers of the last run.
+PYTEST := $(PY) -m pytest -q -p no:cacheprovider
 
 # Where each build of the library lies: optimised, with debug assertions, and with Rust under AddressSanitizer.
 LIB_RELEASE := $(ROOT)/target/release
@@ -19,8 +21,17 @@ LIB_ASAN    := $(ROOT)/target/asan/x86_64-unknown-linux-gnu/debug
 C_WARNINGS := -Wall -Wextra -Wpedantic -Werror
 INCLUDE    := -I$(ROOT)/include
 
+# Targets of `make test` run side by side: most of them keep one core busy.
+TEST_JOBS ?= 2
+# A make with jobs counts them with descriptors that only makes inherit: cargo, and makes that tests start, would look for
+# them in vain. The one below `make test` tells nobody.
+ifneq ($(MAKELEVEL),0)
+unexport MAKEFLAGS
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python lint-python bench bench-handoff bench-handoff-python bench-memory bench-copy bench-staging clean
+.PHONY: help demo test lib lib-debug lib-asan header package wheel test-wheel sdist test-sdist test-extension test-python \
+    test-python-host test-python-device lint-python bench bench-handoff bench-handoff-python bench-memory bench-copy bench-staging clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -28,8 +39,16 @@ help: ## this list
 demo: package ## one photograph, one buffer, through Pillow, NumPy, C, PyTorch and back
 	@$(PY) examples/demo/demo.py build/demo
 
-test: test-rust test-rust-asan test-device-asan test-race test-c test-c-valgrind test-c-asan test-c-driver test-cpp test-cpp-asan \
-    test-cpp-torch test-tch lint-python test-python test-extension test-examples test-ray interop test-wheel test-sdist test-install test-abi ## everything
+# The long ones first, and those that wait for the same lock of cargo's apart from each other.
+TESTS := test-rust test-python test-device-asan test-tch test-race test-c-valgrind test-rust-asan test-cpp-torch test-c test-sdist \
+    test-install test-examples test-c-asan test-cpp-asan test-cpp interop test-ray test-extension test-c-driver test-wheel test-abi \
+    lint-python
+
+test: ## everything
+	@mkdir -p build && rm -f build/test.passed
+	@{ $(MAKE) --no-print-directory --keep-going --jobs=$(TEST_JOBS) --output-sync $(TESTS) 2>&1 && \
+	    touch build/test.passed; } | tee build/test.log
+	@test -e build/test.passed || { echo "failed:"; grep -F '*** [' build/test.log; exit 1; }
 	@echo "all tests passed"
 
 # --- the library ---
@@ -102,13 +121,17 @@ test-sdist: sdist ## the sdist, installed in a fresh environment by pip and carg
 test-wheel: wheel ## the wheel in fresh environments, on every CPython there is
 	@tests/wheel.sh build/wheel/*.whl
 
-test-python: package standin ## the Python tests; those of devices on the CPU, then on the stand-in for a CUDA driver
-	$(PY) -m pytest -q tests/python
-	LD_LIBRARY_PATH=$(ROOT)/$(STANDIN) DLBRIDGE_DEVICE=cuda:0 $(PY) -m pytest -q tests/python/device
+test-python: test-python-host test-python-device ## the Python tests; those of devices on the CPU, and on the stand-in for a CUDA driver
+
+test-python-host: package
+	$(PYTEST) tests/python
+
+test-python-device: package standin
+	LD_LIBRARY_PATH=$(ROOT)/$(STANDIN) DLBRIDGE_DEVICE=cuda:0 $(PYTEST) tests/python/device
 
 test-extension: package ## extension modules on the C API, with pybind11 and with cffi's compiler, from the package alone
 	@$(call need,cmake,cmake (Debian: apt-get install cmake))
-	$(PY) -m pytest -q tests/extension
+	$(PYTEST) tests/extension
 
 lint-python: package ## formatting, lints and types of the Python code
 	@$(VENV)/bin/ruff check -q bindings tests examples benches

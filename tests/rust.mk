@@ -8,10 +8,14 @@ TCH_CRATES := -p dlbridge-tch -p rust_service
 VALGRIND_TORCH := valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
     --errors-for-leak-kinds=definite --suppressions=$(ROOT)/tests/torch.supp
 
-.PHONY: test-rust test-rust-asan test-device test-device-asan stress-device test-race test-tch doc
+.PHONY: test-rust test-rust-suites lint-rust test-rust-asan test-device test-device-asan stress-device test-race test-tch doc
 
-test-rust: doc ## the Rust suites with every feature and with none, clippy with warnings as errors, and the formatting
+test-rust: test-rust-suites lint-rust doc ## the Rust suites with every feature, clippy with warnings as errors, and the formatting
+
+test-rust-suites:
 	$(CARGO) test --quiet --all-features
+
+lint-rust:
 	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
 	$(CARGO) fmt --all --check
@@ -44,7 +48,7 @@ test-tch: $(VENV)/.ready ## dlbridge-tch with the torch of .venv, plain and unde
 	@$(call need,valgrind,valgrind)
 	$(TCH) test --quiet $(TCH_CRATES)
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(VALGRIND_TORCH)" \
-	    $(TCH) test --quiet -p dlbridge-tch --test round_trip -- --test-threads=1
+	    $(TCH) test --quiet $(TCH_CRATES) --test round_trip -- --test-threads=1
 	$(TCH) run --quiet -p rust_service
 	$(TCH) clippy --quiet $(TCH_CRATES) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(TCH) doc --quiet --no-deps -p dlbridge-tch

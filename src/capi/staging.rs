@@ -42,7 +42,9 @@ pub struct dlb_staging_options {
     pub struct_size: usize,
     /// Where the batches are to be; all zero for the host.
     pub device: DLDevice,
-    /// How many batches may be on their way, being filled and being used; 0 for 2.
+    /// How many batches may be on their way, being filled and being used; 0 for 3: one is filled, one on its way to the
+    /// device, one used. On the host 2 overlap loading with computing. Each has memory for its tensors, pinned and of the
+    /// device where that is not the host.
     pub slots: usize,
     /// How many more there may be memory for while consumers keep batches; 0 for none.
     pub keep: usize,
@@ -88,7 +90,7 @@ fn limit(timeout_ns: u64) -> Option<Duration> {
 
 /// Makes a ring. It has no memory yet: slots get it as they are first used, exactly as much as their batches need.
 ///
-/// `options` is borrowed; NULL for the host, 2 slots, 16 batches to keep and their order. `*out` is owned by the caller:
+/// `options` is borrowed; NULL for the host, 3 slots, 16 batches to keep and their order. `*out` is owned by the caller:
 /// `dlb_staging_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`, a `struct_size` that is too small, too many
 /// slots, an order or a device that does not exist) and `DLB_ERROR_UNAVAILABLE` (no such device here). Thread-safe.
 #[unsafe(no_mangle)]
@@ -148,9 +150,10 @@ pub unsafe extern "C" fn dlb_staging_release(staging: *mut dlb_staging) {
 ///
 /// `*out` is owned by the caller, who ends it with `dlb_slot_submit()` or `dlb_slot_release()`. Fails with
 /// `DLB_ERROR_TIMEOUT`, `DLB_ERROR_CLOSED` (closed or aborted; then the message has the reason), `DLB_ERROR_OUT_OF_MEMORY`
-/// (also where all memory that the ring may have is held by batches that this thread has, or that were released as such
-/// while tensors or exports of them live; the message has their numbers), `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, a
-/// shape or dtype that cannot be) and `DLB_ERROR_UNAVAILABLE` (made before a fork). Thread-safe.
+/// (also where all memory that the ring may have is held by batches that this thread has, or others that wait for the ring,
+/// or that were released as such while tensors or exports of them live; the message has their numbers),
+/// `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, a shape or dtype that cannot be) and `DLB_ERROR_UNAVAILABLE` (made before
+/// a fork). Thread-safe.
 ///
 /// A batch that another thread has not released makes this wait. What is kept of a released one does not: up to `keep` of
 /// them the ring makes more memory, and then this fails at once, whatever the time limit, since nobody may ever let go of

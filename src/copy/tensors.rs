@@ -68,7 +68,8 @@ struct Plan {
 enum How {
     /// From one to the other.
     Apart,
-    /// One run, onto memory that it shares: from whichever end is safe.
+    /// One run, onto memory that it shares: from whichever end is safe. It begins where the nest does, which for axes
+    /// that go backward on both sides is not where indices are 0.
     Along,
     /// Through a temporary.
     Temporary,
@@ -159,7 +160,10 @@ pub unsafe fn copy(source: &Tensor, destination: &Tensor, options: Options) -> R
     unsafe {
         match plan.how {
             How::Apart => plan.movement.carry_out(level(), from, to, destination.device())?,
-            How::Along => std::ptr::copy(from, to, report.bytes),
+            How::Along => {
+                let [from, to] = plan.movement.nest.begin([from.cast_mut(), to]);
+                std::ptr::copy(from, to, report.bytes);
+            }
             How::Temporary => {
                 let between = new(source, Order::K)?;
                 movement(&between, destination.strides(), options)?.carry_out(

@@ -28,7 +28,7 @@ use crate::tensor::{Access, Tensor, device, dtype};
 pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<Event> {
     check(source, destination, stream)?;
     let staged = stream.queue().inspect(source, destination)?;
-    // What is done by now is forgotten, and what failed reported, before the lock is taken: both may run foreign code.
+    // What failed is reported before the lock is taken: foreign code may be asked.
     source.look_back()?;
     destination.look_back()?;
     let submitted;

@@ -30,6 +30,7 @@ mod order;
 mod own;
 mod pin;
 mod place;
+mod signal;
 mod stream;
 mod thread;
 mod transfers;

@@ -37,7 +37,8 @@ impl Nest {
             return None;
         }
         let (from, to) = (source.data() as usize, destination.data() as usize);
-        let Some(item) = dtype::item_bytes(source.dtype()) else {
+        let item = dtype::item_bytes(source.dtype());
+        let Some(item) = item.filter(|_| !(source.is_row_major() && destination.is_row_major())) else {
             let run = (source.size() * dtype::item_bits(source.dtype()) as usize).div_ceil(8);
             return Some(Nest { from, to, axes: Vec::new(), run });
         };

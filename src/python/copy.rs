@@ -18,7 +18,7 @@ use crate::tensor::{Tensor, device};
 use std::ptr::null_mut;
 
 /// Copies from so many bytes on are made with the GIL released: taking it back may take longer than a shorter copy.
-const LONG: usize = 256 << 10;
+pub(super) const LONG: usize = 256 << 10;
 
 /// `copy(x, *, out=None, order="C")`.
 pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {

@@ -120,7 +120,9 @@ unsafe extern "C" fn to_object(managed: *mut DLManagedTensorVersioned, out: *mut
     answer(|gil| {
         let managed = NonNull::new(managed).ok_or(Error::Null { what: "managed" })?;
         // SAFETY: the caller gives the tensor away, and a place to write to.
-        unsafe { out.write(object::wrap(gil, Tensor::import(managed)?)?) };
+        unsafe {
+            out.write(object::wrap(gil, Tensor::import_with(managed, super::import::release_versioned)?)?)
+        };
         Ok(())
     })
 }

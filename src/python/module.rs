@@ -190,10 +190,13 @@ True" => compare::allclose;
     c"_staging_end", c"_staging_end(ring, reason, /)\n--\n\nCloses a ring, or with a reason aborts it." => staging::end;
     c"_staging_drop", c"_staging_drop(ring, /)\n--\n\nGives a ring's handle back." => staging::drop_ring;
     c"_staging_totals", c"_staging_totals(ring, /)\n--\n\nWhat a ring has done." => staging::totals;
-    c"_staging_acquire", c"_staging_acquire(ring, tensors, /)\n--\n\nA slot for tensors like these." => staging::acquire;
-    c"_staging_tensor", c"_staging_tensor(slot, index, /)\n--\n\nA tensor of a slot." => staging::tensor;
-    c"_staging_fill", c"_staging_fill(slot, tensors, /)\n--\n\nFills a slot." => staging::fill;
-    c"_staging_submit", c"_staging_submit(slot, whole, /)\n--\n\nSubmits a slot, or gives it back." => staging::submit;
+    c"_staging_producer", c"_staging_producer(ring, /)\n--\n\nThe handle of a producer." => staging::producer;
+    c"_staging_leave", c"_staging_leave(producer, /)\n--\n\nGives a producer's handle back." => staging::leave;
+    c"_staging_widen", c"_staging_widen(ring, likes, /)\n--\n\nMore slots for small batches like these." => staging::widen;
+    c"_staging_acquire", c"_staging_acquire(producer, tensors, /)\n--\n\nWaits for a slot for tensors like these." => staging::acquire;
+    c"_staging_tensor", c"_staging_tensor(producer, index, /)\n--\n\nA tensor of the slot." => staging::tensor;
+    c"_staging_submit", c"_staging_submit(producer, tensors, /)\n--\n\nFills the slot and submits it." => staging::submit;
+    c"_staging_give_up", c"_staging_give_up(producer, /)\n--\n\nGives the slot back." => staging::give_up;
     c"_staging_next", c"_staging_next(ring, timeout, stream, /)\n--\n\nThe next batch." => staging::next;
 };
 

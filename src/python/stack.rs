@@ -90,19 +90,19 @@ fn read_arrays(gil: &Gil, arrays: Object) -> Result<Vec<Tensor>> {
     };
     // SAFETY: the GIL is held, and it is a tuple.
     let count = unsafe { (gil.api.PyTuple_Size)(tuple.object) };
+    let named = |index: usize| move |cause| Error::Stack(Stack::Array { index, cause: Box::new(cause) });
     let mut calm = Calm::default();
-    let mut read = |index| {
+    let mut tensors = Vec::with_capacity(count as usize);
+    for index in 0..count {
         // SAFETY: as above; a borrowed reference.
         let item = unsafe { (gil.api.PyTuple_GetItem)(tuple.object, index) };
-        let tensor = tensor_among(gil, item, &mut calm)?;
-        gil.settle_tensor(&tensor)?;
-        Ok(tensor)
-    };
-    let named = |index| {
-        read(index)
-            .map_err(|cause| Error::Stack(Stack::Array { index: index as usize, cause: Box::new(cause) }))
-    };
-    (0..count).map(named).collect()
+        tensors.push(tensor_among(gil, item, &mut calm).map_err(named(index as usize))?);
+    }
+    // Handlers of signals run while this waits: not between arrays that are read as one list.
+    for (index, tensor) in tensors.iter().enumerate() {
+        gil.settle_tensor(tensor).map_err(named(index))?;
+    }
+    Ok(tensors)
 }
 
 /// A number, or a sequence of them.

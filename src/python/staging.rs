@@ -3,15 +3,16 @@
 
 use super::api::Object;
 use super::builtin::Arguments;
+use super::copy::LONG;
 use super::gil::Gil;
 use super::memory::read_shape;
 use super::object;
 use super::wanted::{device_of, read_dtype};
 use crate::device::Stream;
 use crate::dlpack::DLDataType;
-use crate::error::{Error, Kind, Refusal, Result, Staging};
-use crate::staging::{Leaf, Options, Order, Ring, Slot};
-use crate::tensor::device;
+use crate::error::{Error, Refusal, Result, Staging};
+use crate::staging::{AskBatch, Batch, Leaf, Options, Order, Ring, Slot};
+use crate::tensor::{Tensor, device};
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
@@ -58,40 +59,89 @@ pub(super) fn totals(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     Ok(gil.tuple(&[counts[0], counts[1], counts[2], counts[3], waits[0], waits[1]]))
 }
 
-/// `_staging_acquire(ring, likes)`: waits for a slot for tensors like these, given as tensors or as pairs of shape and
-/// dtype; its handle, number and set.
-pub(super) fn acquire(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([ring, tensors], []) = arguments.parse(gil, "_staging_acquire", [])?;
+/// What a worker has for its life: the ring, and the slot that it fills.
+struct Producer {
+    ring: Ring,
+    slot: Option<Slot>,
+}
+
+impl Producer {
+    fn slot(&mut self) -> Result<&mut Slot> {
+        self.slot.as_mut().ok_or(Error::Null { what: "slot" })
+    }
+}
+
+/// `_staging_producer(ring)`: the handle of a producer, for one thread.
+pub(super) fn producer(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([ring], []) = arguments.parse(gil, "_staging_producer", [])?;
     let ring = (*ring_of(gil, ring)?).clone();
+    Ok(gil.handle(Box::into_raw(Box::new(Producer { ring, slot: None })).cast()))
+}
+
+/// `_staging_leave(producer)`: gives the handle back, with its slot.
+pub(super) fn leave(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([producer], []) = arguments.parse(gil, "_staging_leave", [])?;
+    // SAFETY: the package passes what `producer` gave, once.
+    drop(unsafe { Box::from_raw(producer_of(gil, producer)?) });
+    gil.none()
+}
+
+/// `_staging_widen(ring, likes)`: gives a ring for small batches like these more slots.
+pub(super) fn widen(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([ring, likes], []) = arguments.parse(gil, "_staging_widen", [])?;
+    let shapes = items(gil, likes)?.map(|item| like(gil, item)).collect::<Result<Vec<_>>>()?;
+    ring_of(gil, ring)?.widen_for(&leaves_of(&shapes))?;
+    gil.none()
+}
+
+/// `_staging_acquire(producer, likes)`: waits for a slot for tensors like these, given as tensors or as pairs of shape and
+/// dtype; its number and set.
+pub(super) fn acquire(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([producer, tensors], []) = arguments.parse(gil, "_staging_acquire", [])?;
+    // SAFETY: the package passes what `producer` gave; a thread has its own.
+    let producer = unsafe { &mut *producer_of(gil, producer)? };
     let shapes = items(gil, tensors)?.map(|item| like(gil, item)).collect::<Result<Vec<_>>>()?;
-    let leaves: Vec<Leaf<'_>> = shapes.iter().map(|(shape, dtype)| Leaf::new("", shape, *dtype)).collect();
-    let slot = gil.without(|| ring.acquire(&leaves, None))?;
-    let (number, set) = (slot.number() as i64, slot.set() as i64);
-    let handle = Box::into_raw(Box::new(slot)) as usize as i64;
-    Ok(gil.tuple(&[handle, number, set]))
+    let leaves = leaves_of(&shapes);
+    let mut asked = producer.ring.ask_slot(&leaves)?;
+    let at_once = if is_without_driver(&producer.ring) { asked.within(Some(Duration::ZERO))? } else { None };
+    let taken = match at_once {
+        None => gil.without(|| asked.within(None))?,
+        taken => taken,
+    };
+    let Some(taken) = taken else { unreachable!("there is no limit") };
+    // New memory takes its time.
+    let slot = if taken.fits(&leaves) { taken.slot(&leaves) } else { gil.without(|| taken.slot(&leaves)) }?;
+    let answer = gil.tuple(&[slot.number() as i64, slot.set() as i64]);
+    producer.slot = Some(slot);
+    Ok(answer)
 }
 
-/// `_staging_tensor(slot, index)`: a tensor of a slot, to be filled before the slot is submitted.
+/// `_staging_tensor(producer, index)`: a tensor of the slot, to be filled before that is submitted.
 pub(super) fn tensor(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([slot, index], []) = arguments.parse(gil, "_staging_tensor", [])?;
-    let slot = slot_of(gil, slot)?;
+    let ([producer, index], []) = arguments.parse(gil, "_staging_tensor", [])?;
     let index = usize::try_from(gil.index(index)?).unwrap_or(usize::MAX);
-    // SAFETY: a slot that the package has.
-    object::wrap(gil, unsafe { (*slot).tensor(index)?.clone() })
+    // SAFETY: as above.
+    let slot = unsafe { (*producer_of(gil, producer)?).slot() }?;
+    object::wrap(gil, slot.tensor(index)?.clone())
 }
 
-/// `_staging_fill(slot, tensors)`: fills a slot with the elements of tensors, None for one that is filled.
-pub(super) fn fill(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([slot, tensors], []) = arguments.parse(gil, "_staging_fill", [])?;
-    // SAFETY: the package passes what `acquire` gave and nobody has submitted; the thread that fills it has it alone.
-    let slot = unsafe { &mut *slot_of(gil, slot)? };
+/// `_staging_submit(producer, tensors)`: fills the slot with the elements of tensors, None for what is filled already, and
+/// gives it to the consumers. Where that fails it stays the producer's.
+pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([producer, tensors], []) = arguments.parse(gil, "_staging_submit", [])?;
+    // SAFETY: as above.
+    let producer = unsafe { &mut *producer_of(gil, producer)? };
     let source = |item| match gil.given(item) {
         // SAFETY: the GIL is held, and the tuple keeps the object.
         Some(item) => unsafe { object::tensor_in(gil, item) }.cloned().map(Some),
         None => Ok(None),
     };
     let sources = items(gil, tensors)?.map(source).collect::<Result<Vec<_>>>()?;
-    gil.without(move || {
+    let given = || sources.iter().flatten();
+    given().try_for_each(|source| gil.settle_tensor(source))?;
+    let slow = !device::is_host(producer.ring.device()) || given().map(Tensor::nbytes).sum::<usize>() >= LONG;
+    let mut fill_and_submit = || {
+        let slot = producer.slot()?;
         for (index, source) in sources.iter().enumerate() {
             if let Some(source) = source {
                 // SAFETY: the public documentation has the source leave alone what it has yielded: with one worker until
@@ -99,21 +149,17 @@ pub(super) fn fill(gil: &Gil, arguments: &Arguments) -> Result<Object> {
                 unsafe { slot.fill(index, source) }?;
             }
         }
-        Ok::<(), Error>(())
-    })?;
+        producer.slot.take().map_or(Ok(()), Slot::submit)
+    };
+    if slow { gil.without(fill_and_submit) } else { fill_and_submit() }?;
     gil.none()
 }
 
-/// `_staging_submit(slot, whole)`: gives a filled slot to the consumers, or where it is not whole back to the ring. The
-/// handle is used up, whatever comes of it.
-pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([slot, whole], []) = arguments.parse(gil, "_staging_submit", [])?;
-    let whole = gil.truth(whole)?;
-    // SAFETY: the package passes what `acquire` gave, once.
-    let slot = *unsafe { Box::from_raw(slot_of(gil, slot)?) };
-    if whole {
-        gil.without(move || slot.submit())?;
-    }
+/// `_staging_give_up(producer)`: gives the slot, if there is one, back to the ring.
+pub(super) fn give_up(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([producer], []) = arguments.parse(gil, "_staging_give_up", [])?;
+    // SAFETY: as above.
+    drop(unsafe { (*producer_of(gil, producer)?).slot.take() });
     gil.none()
 }
 
@@ -129,22 +175,11 @@ pub(super) fn next(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         false => Some(unsafe { Stream::from_native(ring.device(), gil.index(stream)? as usize as *mut _) }?),
     };
     let limit = u64::try_from(gil.index(timeout)?).ok().map(Duration::from_nanos);
-    let start = Instant::now();
-    let mut first = true;
-    let batch = loop {
-        let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
-        let slice = left.map_or(SLICE, |left| left.min(SLICE));
-        let ask = if std::mem::take(&mut first) { Ring::next_releasing } else { Ring::next_again };
-        match gil.without(|| ask(&ring, stream.as_ref(), Some(slice))) {
-            Err(error) if error.kind() == Kind::Timeout => {
-                if let Some(limit) = limit.filter(|_| left == Some(slice)) {
-                    let nanoseconds = limit.as_nanos() as u64; // it was given as one
-                    return Err(Error::Staging(Staging::NoBatch { nanoseconds }));
-                }
-            }
-            result => break result?,
-        }
-        gil.check_signals()?;
+    let mut asked = ring.ask_batch(stream.as_ref())?;
+    let at_once = if is_without_driver(&ring) { asked.within(Some(Duration::ZERO))? } else { None };
+    let batch = match at_once {
+        None => wait_for_batch(gil, &mut asked, limit)?,
+        Some(batch) => batch,
     };
     let (number, set) = (batch.number(), batch.set());
     let mut items = vec![gil.integer(number as i64), gil.integer(set as i64)];
@@ -152,6 +187,29 @@ pub(super) fn next(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         items.push(object::wrap(gil, tensor)?);
     }
     gil.tuple_of(&items)
+}
+
+/// Whether what a ring has is to be asked for at once first, with the GIL held: taking that back may take longer than all
+/// else. With a driver it is released, since somebody whom that makes wait may want it.
+fn is_without_driver(ring: &Ring) -> bool {
+    device::is_host(ring.device())
+}
+
+/// Waits for a batch, handling signals now and then.
+fn wait_for_batch(gil: &Gil, asked: &mut AskBatch<'_>, limit: Option<Duration>) -> Result<Batch> {
+    let start = Instant::now();
+    loop {
+        let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+        let slice = left.map_or(SLICE, |left| left.min(SLICE));
+        if let Some(batch) = gil.without(|| asked.within(Some(slice)))? {
+            return Ok(batch);
+        }
+        if let Some(limit) = limit.filter(|_| left == Some(slice)) {
+            let nanoseconds = limit.as_nanos() as u64; // it was given as one
+            return Err(Error::Staging(Staging::NoBatch { nanoseconds }));
+        }
+        gil.check_signals()?;
+    }
 }
 
 /// The ring behind a handle, borrowed.
@@ -164,11 +222,11 @@ fn ring_of(gil: &Gil, handle: Object) -> Result<ManuallyDrop<Ring>> {
     Ok(ManuallyDrop::new(unsafe { Ring::from_raw(handle as usize as *mut _) }))
 }
 
-/// The slot behind a handle.
-fn slot_of(gil: &Gil, handle: Object) -> Result<*mut Slot> {
+/// The producer behind a handle.
+fn producer_of(gil: &Gil, handle: Object) -> Result<*mut Producer> {
     match gil.index(handle)? {
-        0 => Err(Error::Null { what: "slot" }),
-        handle => Ok(handle as usize as *mut Slot),
+        0 => Err(Error::Null { what: "producer" }),
+        handle => Ok(handle as usize as *mut Producer),
     }
 }
 
@@ -195,6 +253,11 @@ fn like(gil: &Gil, item: Object) -> Result<(Vec<i64>, DLDataType)> {
     };
     let (sizes, ndim) = read_shape(gil, shape)?;
     Ok((sizes[..ndim].to_vec(), read_dtype(gil, dtype)?))
+}
+
+/// Leaves like these.
+fn leaves_of(shapes: &[(Vec<i64>, DLDataType)]) -> Vec<Leaf<'_>> {
+    shapes.iter().map(|(shape, dtype)| Leaf::new("", shape, *dtype)).collect()
 }
 
 impl Gil {

@@ -226,7 +226,7 @@ impl Torch {
         calm: &mut Calm,
     ) -> Result<Described<'gil>> {
         self.check_values(gil, tensor)?;
-        // Neither a trace nor a mode begins on this thread while no Python code runs on it.
+        // Neither a trace nor a mode begins on this thread while no Python code runs on it, as the caller says.
         if !calm.0 {
             self.traces.check(gil)?;
             calm.0 = !self.runs_python(gil)?;

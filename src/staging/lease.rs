@@ -95,6 +95,14 @@ impl Buffer {
     }
 }
 
+/// Whether `buffers` have room for tensors like `leaves`.
+pub(super) fn fits(buffers: &[Buffer], leaves: &[Leaf<'_>]) -> bool {
+    let enough = |(buffer, leaf): (&Buffer, &Leaf<'_>)| {
+        packed_bytes(leaf.shape, leaf.dtype).is_ok_and(|bytes| buffer.block.bytes() >= bytes)
+    };
+    buffers.len() >= leaves.len() && buffers.iter().zip(leaves).all(enough)
+}
+
 /// Makes room in `buffers` for tensors like `leaves`; smaller ones go once what is queued on them, `used`, is done.
 pub(super) fn grow(
     buffers: &mut Vec<Buffer>,

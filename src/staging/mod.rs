@@ -61,6 +61,7 @@
 //! pixels.fill(1);
 //! ```
 
+mod ask;
 mod batch;
 mod lease;
 mod ring;
@@ -68,12 +69,14 @@ mod shared;
 mod slot;
 mod state;
 mod target;
+mod wait;
 
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ask::AskBatch;
 pub use batch::Batch;
 pub use ring::Ring;
 pub use shared::Totals;
@@ -99,7 +102,8 @@ pub enum Order {
 pub struct Options {
     /// Where the batches are to be.
     pub device: DLDevice,
-    /// How many batches may be on their way, being filled and being used: 2 overlap loading with computing.
+    /// How many batches may be on their way, being filled and being used: 2 overlap loading with computing on the host, 3 the
+    /// copy to a device as well. There is memory for as many as were so at a time.
     pub slots: usize,
     /// How many more there may be memory for while consumers keep batches.
     pub keep: usize,
@@ -109,6 +113,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { device: DLDevice::CPU, slots: 2, keep: 16, order: Order::Kept }
+        Options { device: DLDevice::CPU, slots: 3, keep: 16, order: Order::Kept }
     }
 }

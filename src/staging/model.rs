@@ -2,12 +2,14 @@
 //! preemptions). loom finds deadlocks and lost wake-ups by itself, and that two threads reach one set's memory at once.
 
 use super::Order;
-use super::state::{Answer, State, Waiting, Who};
+use super::state::{Answer, Side, State, Wake, Who};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread;
 
-/// More sets than any of these rings may have.
+mod held;
+
+/// More sets than any of these rings ever has.
 const SETS: usize = 4;
 
 struct Model {
@@ -20,10 +22,19 @@ struct Model {
 
 struct Inner {
     state: State,
-    free: Vec<usize>,
+    free: Vec<Free>,
+    /// Sets that there ever were, and those that are no more.
     made: usize,
+    gone: usize,
     /// Which set a batch is in.
     place: Vec<usize>,
+}
+
+/// A set that nobody has.
+struct Free {
+    set: usize,
+    /// Whether the device is past it, and the ring knows.
+    idle: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -40,15 +51,21 @@ impl Model {
     fn new(slots: usize, keep: usize, order: Order) -> Arc<Model> {
         let state = State::new(slots, keep, order);
         Arc::new(Model {
-            inner: Mutex::new(Inner { state, free: Vec::new(), made: 0, place: Vec::new() }),
+            inner: Mutex::new(Inner { state, free: Vec::new(), made: 0, gone: 0, place: Vec::new() }),
             room: Condvar::new(),
             ready: Condvar::new(),
             memory: std::array::from_fn(|_| UnsafeCell::new(u64::MAX)),
         })
     }
 
-    fn tell(&self, inner: &mut Inner) {
+    /// The lock is free for those who are woken.
+    fn tell(&self, mut inner: MutexGuard<'_, Inner>) {
         let wake = inner.state.wake();
+        drop(inner);
+        self.wake(wake);
+    }
+
+    fn wake(&self, wake: Wake) {
         if wake.producers {
             self.room.notify_all();
         }
@@ -60,54 +77,75 @@ impl Model {
     fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.inner.lock().unwrap();
         let result = change(&mut inner);
-        self.tell(&mut inner);
+        self.tell(inner);
         result
     }
 
-    fn wait<'a, T>(
-        &'a self,
-        condition: &Condvar,
+    fn close(&self) {
+        self.change(|inner| {
+            inner.state.close();
+            inner.gone += std::mem::take(&mut inner.free).len();
+        });
+    }
+
+    /// Asks as `Asker` does: at once, and with the lock given back in between (`None` where that is all) until there is an
+    /// answer. What it gives comes with the lock.
+    fn ask<T>(
+        &self,
+        side: Side,
         who: Who,
+        patient: bool,
         ask: impl Fn(&mut Inner) -> Answer<T>,
-        (waits, leaves): Waiting,
-    ) -> (MutexGuard<'a, Inner>, Result<T, Over>) {
-        let mut inner = self.inner.lock().unwrap();
-        let mut waited = false;
-        let answer = loop {
-            let answer = ask(&mut inner);
-            self.tell(&mut inner);
-            if !matches!(answer, Answer::Wait) {
-                break answer;
+    ) -> Result<Option<(MutexGuard<'_, Inner>, T)>, Over> {
+        let condition = if side == Side::Producer { &self.room } else { &self.ready };
+        let mut waits = false;
+        for at_once in [true, false].into_iter().take(1 + usize::from(patient)) {
+            let mut inner = self.inner.lock().unwrap();
+            loop {
+                let answer = ask(&mut inner);
+                if !matches!(answer, Answer::Wait) && waits {
+                    inner.state.leaves(side, who);
+                }
+                let over = match answer {
+                    Answer::Go(value) => return Ok(Some((inner, value))),
+                    Answer::Wait => None,
+                    Answer::Closed => Some(Over::Closed),
+                    Answer::Aborted => Some(Over::Aborted),
+                    Answer::Held(batches) => Some(Over::Held(batches)),
+                };
+                if let Some(over) = over {
+                    self.tell(inner);
+                    return Err(over);
+                }
+                if !std::mem::replace(&mut waits, true) {
+                    inner.state.waits(side, who);
+                }
+                self.wake(inner.state.wake());
+                if at_once {
+                    break;
+                }
+                inner = condition.wait(inner).unwrap();
             }
-            if !std::mem::replace(&mut waited, true) {
-                waits(&mut inner.state, who);
-                self.tell(&mut inner);
-            }
-            inner = condition.wait(inner).unwrap();
-        };
-        if waited {
-            leaves(&mut inner.state, who);
         }
-        let result = match answer {
-            Answer::Go(value) => Ok(value),
-            Answer::Wait => unreachable!(),
-            Answer::Closed => Err(Over::Closed),
-            Answer::Aborted => Err(Over::Aborted),
-            Answer::Held(batches) => Err(Over::Held(batches)),
-        };
-        (inner, result)
+        self.change(|inner| inner.state.gives_up(side, who));
+        Ok(None)
     }
 
     /// A slot: the number of the batch, and its set.
     fn acquire(&self, who: Who) -> Result<(u64, usize), Over> {
-        let waiting: Waiting = (State::producer_waits, State::producer_leaves);
-        let (mut inner, given) = self.wait(&self.room, who, |inner| inner.state.acquire(who, true), waiting);
-        let given = given?;
-        let set = if given.reuse { inner.free.pop().unwrap() } else { inner.made };
+        let ask = |inner: &mut Inner| {
+            let idle = inner.free.iter().any(|free| free.idle);
+            inner.state.acquire(who, idle)
+        };
+        let Some((mut inner, given)) = self.ask(Side::Producer, who, true, ask)? else { unreachable!() };
+        let first = inner.free.iter().position(|free| free.idle && given.reuse);
+        assert_eq!(first.is_some(), given.reuse, "what is given may be written");
+        let set = first.map_or(inner.made, |first| inner.free.remove(first).set);
         inner.made += usize::from(!given.reuse);
-        assert!(inner.made <= inner.state.most().min(SETS), "no more sets than allowed");
+        assert!(inner.made - inner.gone <= inner.state.most(), "no more sets than allowed");
         assert_eq!(inner.place.len() as u64, given.ticket, "numbers follow one another");
         inner.place.push(set);
+        self.tell(inner);
         Ok((given.ticket, set))
     }
 
@@ -123,6 +161,10 @@ impl Model {
     }
 
     fn next(&self, who: Who, release: bool) -> Result<u64, Over> {
+        self.next_within(who, release, true).map(|ticket| ticket.unwrap())
+    }
+
+    fn next_within(&self, who: Who, release: bool, patient: bool) -> Result<Option<u64>, Over> {
         let first = std::cell::Cell::new(true);
         let ask = |inner: &mut Inner| {
             if first.take() {
@@ -130,14 +172,12 @@ impl Model {
             }
             inner.state.next(who)
         };
-        let waiting: Waiting = (State::consumer_waits, State::consumer_leaves);
-        let (mut inner, ticket) = self.wait(&self.ready, who, ask, waiting);
-        let ticket = ticket?;
+        let Some((mut inner, ticket)) = self.ask(Side::Consumer, who, patient, ask)? else { return Ok(None) };
         let set = inner.place[ticket as usize];
         inner.state.copied(ticket);
-        drop(inner);
+        self.tell(inner);
         self.read(ticket, set);
-        Ok(ticket)
+        Ok(Some(ticket))
     }
 
     fn read(&self, ticket: u64, set: usize) {
@@ -146,12 +186,26 @@ impl Model {
     }
 
     fn give_back(&self, ticket: u64) {
+        self.comes_back(ticket, true);
+    }
+
+    /// The last tensor of a batch goes; where the memory is not `idle` the device still reads it.
+    fn comes_back(&self, ticket: u64, idle: bool) {
         self.change(|inner| {
             let set = inner.place[ticket as usize];
-            if inner.state.give_back(ticket) {
-                inner.free.push(set);
+            match inner.state.give_back(ticket) {
+                true => inner.free.push(Free { set, idle }),
+                false => inner.gone += 1,
             }
         });
+    }
+
+    /// The device reads the batch, and is past it. The producer that waits finds that out by looking again and again: what
+    /// it finds, and when, is as if it were told.
+    fn device_reads(&self, ticket: u64, set: usize) {
+        self.read(ticket, set);
+        self.inner.lock().unwrap().free.iter_mut().for_each(|free| free.idle |= free.set == set);
+        self.room.notify_all();
     }
 }
 
@@ -169,7 +223,7 @@ fn one_producer_and_one_consumer_hand_over_in_order() {
             let producer = model.clone();
             let thread = thread::spawn(move || {
                 (0..3).for_each(|number| assert_eq!(producer.produce(1), Ok(number)));
-                producer.change(|inner| inner.state.close());
+                producer.close();
             });
             for number in 0..3 {
                 assert_eq!(model.next(2, false), Ok(number));
@@ -215,7 +269,7 @@ fn two_consumers_get_every_batch_once_and_both_see_the_end() {
             })
         });
         (0..2).for_each(|number| assert_eq!(model.produce(3), Ok(number)));
-        model.change(|inner| inner.state.close());
+        model.close();
         assert_eq!(consumers.map(|thread| thread.join().unwrap()).iter().sum::<i32>(), 2);
     });
 }
@@ -244,7 +298,7 @@ fn a_slot_that_was_given_up_holds_nobody_up_though_its_memory_comes_back_later()
         let thread = thread::spawn(move || {
             producer.change(|inner| inner.state.give_up(first));
             producer.produce(1).unwrap();
-            producer.change(|inner| inner.state.close());
+            producer.close();
         });
         assert_eq!(model.next(2, false), Ok(1));
         model.give_back(1);
@@ -255,21 +309,43 @@ fn a_slot_that_was_given_up_holds_nobody_up_though_its_memory_comes_back_later()
 }
 
 #[test]
-fn a_consumer_that_keeps_its_batches_gets_more_of_them_and_then_an_error() {
+fn memory_that_is_free_and_still_read_by_the_device_is_not_written() {
+    for slots in [1, 2] {
+        check(move || {
+            let model = Model::new(slots, 0, Order::Kept);
+            let producer = model.clone();
+            let thread = thread::spawn(move || {
+                (0..3).for_each(|number| assert_eq!(producer.produce(1), Ok(number)));
+            });
+            assert_eq!(model.next(2, true), Ok(0));
+            let set = model.inner.lock().unwrap().place[0];
+            model.comes_back(0, false);
+            let device = model.clone();
+            let device = thread::spawn(move || device.device_reads(0, set));
+            // Nobody is told that all is held: the device lets go by itself.
+            assert_eq!(model.next(2, true), Ok(1));
+            model.give_back(1);
+            assert_eq!(model.next(2, true), Ok(2));
+            model.give_back(2);
+            [thread, device].into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+}
+
+#[test]
+fn where_what_is_free_is_still_read_by_the_device_another_is_made() {
     check(|| {
-        let model = Model::new(1, 1, Order::Kept);
+        let model = Model::new(2, 0, Order::Kept);
+        assert_eq!(model.produce(1), Ok(0));
+        assert_eq!(model.next(2, false), Ok(0));
+        let set = model.inner.lock().unwrap().place[0];
         let producer = model.clone();
-        let thread = thread::spawn(move || while producer.produce(1).is_ok() {});
-        let place = |number: u64| model.inner.lock().unwrap().place[number as usize];
-        assert_eq!(model.next(2, true), Ok(0));
-        assert_eq!(model.next(2, true), Ok(1));
-        assert_eq!(model.next(2, true), Err(Over::Held(vec![0, 1])));
-        model.read(0, place(0));
-        model.give_back(1);
-        assert_eq!(model.next(2, true), Ok(2));
-        model.read(0, place(0));
-        model.change(|inner| inner.state.abort());
+        let thread = thread::spawn(move || assert_eq!(producer.produce(1), Ok(1)));
+        model.comes_back(0, false);
+        assert_eq!(model.next(2, false), Ok(1));
         thread.join().unwrap();
+        model.device_reads(0, set);
+        model.give_back(1);
     });
 }
 
@@ -287,5 +363,17 @@ fn an_abort_reaches_a_producer_that_waits_and_a_consumer_that_waits() {
         model.change(|inner| inner.state.abort());
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         model.give_back(0);
+    });
+}
+
+#[test]
+fn more_slots_reach_a_producer_that_waits() {
+    check(|| {
+        let model = Model::new(1, 0, Order::Kept);
+        assert_eq!(model.produce(1), Ok(0));
+        let producer = model.clone();
+        let thread = thread::spawn(move || assert_eq!(producer.produce(2), Ok(1)));
+        model.change(|inner| inner.state.widen(2));
+        thread.join().unwrap();
     });
 }

@@ -1,11 +1,12 @@
 //! The ring, as producers and consumers see it.
 
+use super::Options;
+use super::ask::{AskBatch, AskSlot};
 use super::batch::Batch;
-use super::lease::{Lease, Set, grow};
-use super::shared::{Before, Shared, Totals};
+use super::shared::{Shared, Totals};
 use super::slot::{Leaf, Slot};
 use super::target::Target;
-use super::{MAX_LEAVES, Options};
+use super::wait::{Before, nanoseconds};
 use crate::device::Stream;
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Result, Staging};
@@ -57,36 +58,22 @@ impl Ring {
     ///
     /// Fails with [`Timeout`](crate::Kind::Timeout), with [`Closed`](crate::Kind::Closed) once the ring is closed or
     /// aborted, and with [`OutOfMemory`](crate::Kind::OutOfMemory) where there is none, or where all that the ring may
-    /// have is held by batches of this thread, and by tensors and exports that outlive their batches: those give no
-    /// back-pressure beyond the cap, since nobody may ever let go of them. Where another thread will, ask again.
+    /// have is held by batches of this thread, or of others that wait as well, and by tensors and exports that outlive their
+    /// batches: those give no back-pressure beyond the cap, since nobody may ever let go of them. Where another thread will,
+    /// ask again.
     pub fn acquire(&self, leaves: &[Leaf<'_>], timeout: Option<Duration>) -> Result<Slot> {
-        match leaves.len() {
-            0 => return Err(Error::Staging(Staging::NoTensors)),
-            count if count > MAX_LEAVES => {
-                return Err(Error::Staging(Staging::TooMany { count, limit: MAX_LEAVES }));
+        match self.ask_slot(leaves)?.within(timeout)? {
+            Some(taken) => taken.slot(leaves),
+            None => {
+                let (nanoseconds, held) = (nanoseconds(timeout), self.held());
+                Err(Error::Staging(Staging::NoSlot { nanoseconds, held }))
             }
-            _ => {}
         }
-        for leaf in leaves {
-            packed_bytes(leaf.shape, leaf.dtype)?;
-        }
-        let (ticket, set) = self.0.0.wait_for_slot(timeout)?;
-        // From here on the slot gives back what it has, whatever fails.
-        let mut taken = Taken { shared: self.0.0.clone(), ticket, set: Some(set) };
-        let (target, set) = (&self.0.0.target, taken.set.get_or_insert_default());
-        // What was copied out of the host's buffers, or used in them where they were the batch. Whether it failed was told to
-        // others.
-        set.uploaded = None;
-        if target.upload.is_none() {
-            set.used.clear();
-        }
-        grow(&mut set.host, leaves, target.host.as_ref(), &[])?;
-        if let Some(upload) = &target.upload {
-            grow(&mut set.device, leaves, Some(&upload.allocator), &set.used)?;
-        }
-        let set = taken.set.take().unwrap_or_default();
-        let lease = Lease::new(self.0.0.clone(), ticket, set);
-        Slot::new(lease, leaves)
+    }
+
+    /// [`Ring::acquire`] step by step.
+    pub(crate) fn ask_slot(&self, leaves: &[Leaf<'_>]) -> Result<AskSlot<'_>> {
+        AskSlot::new(&self.0.0, leaves)
     }
 
     /// The next batch, waiting for at most `timeout`. What is queued on `stream` from now on finds it complete; nobody
@@ -97,48 +84,44 @@ impl Ring {
     /// wait here, it is [`OutOfMemory`](crate::Kind::OutOfMemory); nothing is lost, and after some were dropped the next
     /// call succeeds.
     pub fn next(&self, stream: Option<&Stream>, timeout: Option<Duration>) -> Result<Batch> {
-        self.next_batch(stream, timeout, Some(Before::Separate))
+        self.next_batch(stream, timeout, Before::Separate)
     }
 
     /// [`Ring::next`] for a loop that is done with its batch when it asks for another: what this thread was given before
     /// is released first.
     pub fn next_releasing(&self, stream: Option<&Stream>, timeout: Option<Duration>) -> Result<Batch> {
-        self.next_batch(stream, timeout, Some(Before::Released))
-    }
-
-    /// Goes on with a call of the two above that ran out of time.
-    pub(crate) fn next_again(&self, stream: Option<&Stream>, timeout: Option<Duration>) -> Result<Batch> {
-        self.next_batch(stream, timeout, None)
+        self.next_batch(stream, timeout, Before::Released)
     }
 
     fn next_batch(
         &self,
         stream: Option<&Stream>,
         timeout: Option<Duration>,
-        before: Option<Before>,
+        before: Before,
     ) -> Result<Batch> {
-        let target = &self.0.0.target;
-        let refuse = |staging| Err(Error::Staging(staging));
-        match stream {
-            None if !device::is_host(target.device) => {
-                return refuse(Staging::NeedsStream { device: device::Name(target.device).to_string() });
-            }
-            Some(stream) if stream.device() != target.device => {
-                let [ring, stream] =
-                    [target.device, stream.device()].map(|each| device::Name(each).to_string());
-                return refuse(Staging::OtherDevice { ring, stream });
-            }
-            _ => {}
-        }
-        let (ticket, filled) = self.0.0.wait_for_batch(timeout, before)?;
-        let batch = Batch::new(self.0.0.clone(), ticket, filled);
-        if let Some(stream) = stream {
-            batch.ready_on(stream)?;
-        }
-        Ok(batch)
+        let none = || Error::Staging(Staging::NoBatch { nanoseconds: nanoseconds(timeout) });
+        AskBatch::new(&self.0.0, stream, before)?.within(timeout)?.ok_or_else(none)
     }
 
-    /// Lets consumers have what is submitted and being filled, and nothing after it.
+    /// [`Ring::next_releasing`] step by step.
+    pub(crate) fn ask_batch<'a>(&'a self, stream: Option<&'a Stream>) -> Result<AskBatch<'a>> {
+        AskBatch::new(&self.0.0, stream, Before::Released)
+    }
+
+    /// Gives a ring for batches like `leaves` as many slots as a little memory has, where that is more: threads that hand
+    /// over several small batches at a time wait for each other less often.
+    pub(crate) fn widen_for(&self, leaves: &[Leaf<'_>]) -> Result<()> {
+        const MEMORY: usize = 256 << 10;
+        const SLOTS: usize = 16;
+        let mut bytes = 0_usize;
+        for leaf in leaves {
+            bytes = bytes.saturating_add(packed_bytes(leaf.shape, leaf.dtype)?);
+        }
+        self.0.0.widen(SLOTS.min(MEMORY / bytes.max(1)));
+        Ok(())
+    }
+
+    /// Lets consumers have what is submitted and being filled, and nothing after it. Memory that no batch is in goes now.
     pub fn close(&self) {
         self.0.0.close();
     }
@@ -180,21 +163,6 @@ impl Ring {
     pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Ring {
         // SAFETY: promised by the caller.
         Ring(unsafe { Arc::from_raw(raw.cast::<Handle>()) })
-    }
-}
-
-/// A set on its way to a slot.
-struct Taken {
-    shared: Arc<Shared>,
-    ticket: u64,
-    set: Option<Set>,
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        if let Some(set) = self.set.take() {
-            self.shared.give_back(self.ticket, Some(set));
-        }
     }
 }
 

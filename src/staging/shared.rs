@@ -4,50 +4,35 @@
 use super::Order;
 use super::lease::Set;
 use super::slot::Filled;
-use super::state::{Answer, Given, State, Waiting, Who};
+use super::state::{Given, Side, State, Wake};
 use super::target::Target;
 use crate::device::Event;
 use crate::error::{Error, Result, Staging};
 use crate::fork::{self, Guarded, Lock};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar};
-use std::time::{Duration, Instant};
-
-/// What a consumer that asks for a batch says of those it was given before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Before {
-    /// It is done with them.
-    Released,
-    /// That is said otherwise.
-    Separate,
-}
-
-/// How long a thread waits before it looks again which copies are done.
-const SLICE: Duration = Duration::from_millis(2);
-/// How long a producer looks again and again for a set that is free but for a copy out of it.
-const EAGER: Duration = Duration::from_micros(200);
+use std::time::Duration;
 
 /// What handles, slots and batches share.
 pub(super) struct Shared {
     generation: u64,
     pub target: Target,
-    inner: Guarded<Inner>,
+    pub inner: Guarded<Inner>,
     /// Something changed for who waits for a slot, for a batch.
     room: Condvar,
     ready: Condvar,
 }
 
 pub(super) struct Inner {
-    state: State,
+    pub state: State,
     /// Those that came back first are used first: what is under way on them is done first.
-    free: Vec<Set>,
+    pub free: Vec<Set>,
     /// What is ready, by number.
     filled: BTreeMap<u64, Filled>,
     /// Batches that were handed out before the copies that make them were done.
-    copies: Vec<(u64, Event)>,
-    reason: Option<String>,
-    totals: Totals,
+    pub copies: Vec<(u64, Event)>,
+    pub reason: Option<String>,
+    pub totals: Totals,
 }
 
 impl Inner {
@@ -63,14 +48,26 @@ impl Inner {
         });
     }
 
-    /// How long a producer that has waited so long sleeps, at most, before it looks again; `None` until it is woken.
-    fn pause(&self, waited: Duration, produces: bool) -> Option<Duration> {
-        let uploads = produces && self.free.iter().any(|set| !set.idle);
-        match uploads {
-            true if waited < EAGER => Some(Duration::ZERO),
-            true => Some((waited / 8).min(SLICE)),
-            false => (!self.copies.is_empty()).then_some(SLICE),
+    /// The memory for a slot that was given.
+    pub fn set_for(&mut self, given: Given) -> Set {
+        let first = self.free.iter().position(|set| set.idle).filter(|_| given.reuse);
+        first.map(|first| self.free.remove(first)).unwrap_or_else(|| {
+            let number = self.totals.sets as usize;
+            self.totals.sets += 1;
+            Set::numbered(number)
+        })
+    }
+
+    /// What is in a batch that is handed out.
+    pub fn hand_out(&mut self, ticket: u64) -> Filled {
+        let Some(filled) = self.filled.remove(&ticket) else { unreachable!("ready means filled") };
+        match filled.lease.ready() {
+            Some(copy) => self.copies.push((ticket, copy)),
+            None => self.state.copied(ticket),
         }
+        self.totals.handed += 1;
+        self.totals.bytes += filled.bytes();
+        filled
     }
 }
 
@@ -89,15 +86,6 @@ pub struct Totals {
     pub slot_wait: Duration,
     /// Time that threads spent waiting for a batch, summed over them.
     pub batch_wait: Duration,
-}
-
-/// A number for this thread, never used again.
-fn this_thread() -> Who {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    thread_local! {
-        static NUMBER: Who = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
-    NUMBER.try_with(|number| *number).unwrap_or(0)
 }
 
 impl Shared {
@@ -132,25 +120,39 @@ impl Shared {
         self.inner.get(&mut Lock::take()).reason.is_some()
     }
 
-    pub fn close(&self) {
-        self.change(|inner| inner.state.close());
+    /// There are to be so many slots, where there are fewer.
+    pub fn widen(&self, slots: usize) {
+        self.change(|inner| inner.state.widen(slots));
     }
 
-    fn check_process(&self) -> Result<()> {
+    pub fn close(&self) {
+        let unused = self.change(|inner| {
+            inner.state.close();
+            std::mem::take(&mut inner.free)
+        });
+        drop(unused); // without the lock
+    }
+
+    pub fn check_process(&self) -> Result<()> {
         if self.generation == fork::generation() { Ok(()) } else { Err(Error::Staging(Staging::BeforeFork)) }
     }
 
-    /// Changes the state, and wakes who may care.
+    /// Changes the state, and wakes who waits for that.
     fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut lock = Lock::take();
-        let inner = self.inner.get(&mut lock);
-        let result = change(inner);
-        self.tell(inner);
+        let result = change(self.inner.get(&mut lock));
+        self.tell(lock);
         result
     }
 
-    fn tell(&self, inner: &mut Inner) {
-        let wake = inner.state.wake();
+    /// Wakes who waits for what was changed under the lock, once that is free for them.
+    pub fn tell(&self, mut lock: Lock) {
+        let wake = self.inner.get(&mut lock).state.wake();
+        drop(lock);
+        self.wake(wake);
+    }
+
+    pub fn wake(&self, wake: Wake) {
         if wake.producers {
             self.room.notify_all();
         }
@@ -159,61 +161,17 @@ impl Shared {
         }
     }
 
-    /// The number of a slot's batch, and the memory that is free for it.
-    pub fn wait_for_slot(&self, timeout: Option<Duration>) -> Result<(u64, Set)> {
-        let who = this_thread();
-        let ask = |inner: &mut Inner| {
-            let idle = inner.free.iter().any(|set| set.idle);
-            inner.state.acquire(who, idle)
-        };
-        let waiting: Waiting = (State::producer_waits, State::producer_leaves);
-        let (mut lock, answer, waited) = self.wait(&self.room, who, timeout, ask, waiting)?;
-        let inner = self.inner.get(&mut lock);
-        inner.totals.slot_wait += waited;
-        let Some(Given { ticket, reuse }) = answer else {
-            let (nanoseconds, held) = (nanoseconds(timeout), inner.state.held());
-            return Err(Error::Staging(Staging::NoSlot { nanoseconds, held }));
-        };
-        let first = inner.free.iter().position(|set| set.idle).filter(|_| reuse);
-        let set = first.map(|first| inner.free.remove(first)).unwrap_or_else(|| {
-            let number = inner.totals.sets as usize;
-            inner.totals.sets += 1;
-            Set::numbered(number)
-        });
-        Ok((ticket, set))
-    }
-
-    /// The next batch. `before` says what becomes of those that this thread was given before; `None` where that was said.
-    pub fn wait_for_batch(&self, timeout: Option<Duration>, before: Option<Before>) -> Result<(u64, Filled)> {
-        let who = this_thread();
-        // Released and asked in one step: between the two a producer would find that everything is held.
-        let mut first = before;
-        let ask = |inner: &mut Inner| {
-            if let Some(before) = first.take() {
-                inner.state.asks(who, before == Before::Released);
-            }
-            inner.state.next(who)
-        };
-        let waiting: Waiting = (State::consumer_waits, State::consumer_leaves);
-        let (mut lock, answer, waited) = self.wait(&self.ready, who, timeout, ask, waiting)?;
-        let inner = self.inner.get(&mut lock);
-        inner.totals.batch_wait += waited;
-        let Some(ticket) = answer else {
-            return Err(Error::Staging(Staging::NoBatch { nanoseconds: nanoseconds(timeout) }));
-        };
-        let Some(filled) = inner.filled.remove(&ticket) else { unreachable!("ready means filled") };
-        match filled.lease.ready() {
-            Some(copy) => inner.copies.push((ticket, copy)),
-            None => inner.state.copied(ticket),
+    /// What is notified when something changes for who waits.
+    pub fn condition(&self, side: Side) -> &Condvar {
+        match side {
+            Side::Producer => &self.room,
+            Side::Consumer => &self.ready,
         }
-        inner.totals.handed += 1;
-        inner.totals.bytes += filled.bytes();
-        Ok((ticket, filled))
     }
 
     /// Looks which copies are done, and which free sets may be written. Events are asked without the lock, which they may
     /// need.
-    fn look(&self) {
+    pub fn look(&self) {
         let (mut copies, mut sets) = {
             let mut lock = Lock::take();
             let inner = self.inner.get(&mut lock);
@@ -232,63 +190,6 @@ impl Shared {
             let is_over = |set: &Set| sets.iter().any(|(life, _)| *life == set.life);
             inner.free.iter_mut().filter(|set| is_over(set)).for_each(|set| set.idle = true);
             self.room.notify_all();
-        }
-    }
-
-    /// Asks until the answer is not to wait, or the time is up (`None`); how long that took.
-    fn wait<T>(
-        &self,
-        condition: &Condvar,
-        who: Who,
-        timeout: Option<Duration>,
-        mut ask: impl FnMut(&mut Inner) -> Answer<T>,
-        (waits, leaves): Waiting,
-    ) -> Result<(Lock, Option<T>, Duration)> {
-        self.check_process()?;
-        let mut start = None;
-        self.look();
-        let mut lock = Lock::take();
-        let answer = loop {
-            let inner = self.inner.get(&mut lock);
-            let answer = ask(inner);
-            self.tell(inner);
-            if !matches!(answer, Answer::Wait) {
-                break answer;
-            }
-            let now = Instant::now();
-            let begun = *start.get_or_insert_with(|| {
-                waits(&mut inner.state, who);
-                self.tell(inner);
-                now
-            });
-            let left = timeout.map(|timeout| timeout.saturating_sub(now - begun));
-            if left == Some(Duration::ZERO) {
-                break answer;
-            }
-            // Nobody wakes for a copy that is done.
-            let slice = inner.pause(now - begun, std::ptr::eq(condition, &self.room));
-            lock = lock.wait(condition, left.into_iter().chain(slice).min());
-            if slice.is_some() {
-                drop(lock);
-                self.look();
-                lock = Lock::take();
-            }
-        };
-        let inner = self.inner.get(&mut lock);
-        let waited = start.map_or(Duration::ZERO, |start| start.elapsed());
-        if start.is_some() {
-            leaves(&mut inner.state, who);
-        }
-        let refuse = |staging| Err(Error::Staging(staging));
-        match answer {
-            Answer::Go(value) => Ok((lock, Some(value), waited)),
-            Answer::Wait => Ok((lock, None, waited)),
-            Answer::Closed => refuse(Staging::Closed),
-            Answer::Aborted => refuse(Staging::Aborted { reason: inner.reason.clone().unwrap_or_default() }),
-            Answer::Held(batches) => {
-                let state = &inner.state;
-                refuse(Staging::Held { batches, most: state.most(), keep: state.keep() })
-            }
         }
     }
 
@@ -338,12 +239,8 @@ impl Shared {
         let dropped = self.change(|inner| {
             inner.reason.get_or_insert_with(|| reason.to_owned());
             inner.state.abort();
-            std::mem::take(&mut inner.filled)
+            (std::mem::take(&mut inner.filled), std::mem::take(&mut inner.free))
         });
         drop(dropped); // without the lock
     }
-}
-
-fn nanoseconds(timeout: Option<Duration>) -> u64 {
-    timeout.map_or(u64::MAX, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX))
 }

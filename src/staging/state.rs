@@ -63,8 +63,14 @@ pub(super) struct Wake {
     pub consumers: bool,
 }
 
-/// What is called when a thread begins to wait, and when it has waited.
-pub(super) type Waiting = (fn(&mut State, Who), fn(&mut State, Who));
+/// What a thread asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    /// A slot.
+    Producer,
+    /// A batch.
+    Consumer,
+}
 
 pub(super) struct State {
     slots: usize,
@@ -102,9 +108,25 @@ impl State {
         }
     }
 
-    /// Whom the calls since the last one concern.
+    /// Whom of those that wait the calls since the last one concern: nobody is woken to find what it knew.
     pub fn wake(&mut self) -> Wake {
-        std::mem::take(&mut self.wake)
+        let Wake { producers, consumers } = std::mem::take(&mut self.wake);
+        // Whoever waits is told something else than to wait only where one of these holds.
+        let over = self.end.is_some();
+        let room = || self.free > 0 || self.sets() < self.limit();
+        Wake {
+            producers: producers && !self.producers.is_empty() && (over || room() || self.is_dry()),
+            consumers: consumers
+                && !self.consumers.is_empty()
+                && (over || self.candidate().is_some() || self.is_dry()),
+        }
+    }
+
+    /// There are to be so many slots, where there are fewer.
+    pub fn widen(&mut self, slots: usize) {
+        let more = slots.saturating_sub(self.slots);
+        (self.slots, self.most) = (self.slots + more, self.most + more);
+        self.wake.producers |= more > 0;
     }
 
     /// The most sets there may be.
@@ -138,10 +160,9 @@ impl State {
         !self.stages.values().any(|stage| matches!(stage, Stage::Filling | Stage::Ready))
     }
 
-    /// Whether no consumer at work could release a batch, so that a set comes back only if somebody who waits here, or who
-    /// keeps tensors of a released batch, lets go: `who` is about to wait.
-    fn is_starved(&self, who: Who) -> bool {
-        let waits = |consumer: &Who| *consumer == who || self.consumers.contains(consumer);
+    /// Whether nobody at work could release a batch, so that a set comes back only if somebody who waits here, or who keeps
+    /// tensors of a released batch, lets go. `waits` says of a thread that was given batches whether it does.
+    fn is_starved(&self, waits: impl Fn(&Who) -> bool) -> bool {
         self.is_dry()
             && self.free == 0
             && self.stages.values().all(|stage| match stage {
@@ -149,6 +170,11 @@ impl State {
                 Stage::Leaving => false,
                 _ => true,
             })
+    }
+
+    /// Whether a thread has batches that it was given.
+    fn has_some(&self, who: Who) -> bool {
+        self.stages.values().any(|stage| matches!(stage, Stage::Handed { who: owner, .. } if *owner == who))
     }
 
     /// Asks for a slot. Where nothing that is free is `idle` yet, one is made as long as there may be more.
@@ -159,10 +185,19 @@ impl State {
             None => {}
         }
         let reuse = self.free > 0 && idle;
-        let room = self.sets() < self.limit() || (self.sets() < self.most && self.is_starved(who));
-        if !reuse && !room {
-            let alone = self.consumers.is_empty() && !self.told && self.is_starved(who);
-            return if alone { Answer::Held(self.held()) } else { Answer::Wait };
+        if !reuse && self.sets() >= self.limit() {
+            let consumes = |each: &Who| self.consumers.contains(each);
+            // A producer may have batches, too.
+            let waits = |each: &Who| *each == who || self.producers.contains(each) || consumes(each);
+            if !self.is_starved(waits) {
+                return Answer::Wait;
+            }
+            if self.sets() >= self.most {
+                // Consumers are told so, or else producers that have some themselves, if there are any.
+                let told = self.told || (!self.consumers.is_empty() && self.is_starved(consumes));
+                let theirs = !self.has_some(who) && self.producers.iter().any(|&each| self.has_some(each));
+                return if told || theirs { Answer::Wait } else { Answer::Held(self.held()) };
+            }
         }
         self.free -= usize::from(reuse);
         let ticket = self.next;
@@ -206,7 +241,7 @@ impl State {
             return Answer::Closed;
         }
         let full = self.sets() >= self.most && !self.producers.is_empty();
-        self.told = full && self.is_starved(who);
+        self.told = full && self.is_starved(|each| *each == who || self.consumers.contains(each));
         if self.told { Answer::Held(self.held()) } else { Answer::Wait }
     }
 
@@ -266,51 +301,55 @@ impl State {
         self.told = false;
         self.stages.remove(&ticket);
         self.arrived.retain(|&each| each != ticket);
-        let keep = self.sets() < self.limit();
+        let keep = self.end.is_none() && self.sets() < self.limit();
         self.free += usize::from(keep);
         // For consumers: in order, the batch behind one that was given up comes next.
         self.wake = Wake { producers: true, consumers: true };
         keep
     }
 
-    /// No further slots; consumers get what is on its way.
+    /// No further slots, so nobody needs what is free; consumers get what is on its way.
     pub fn close(&mut self) {
         self.end = self.end.or(Some(End::Closed));
+        self.free = 0;
         self.wake = Wake { producers: true, consumers: true };
     }
 
     /// No further slots and no further batches; the ready ones, which nobody will ask for.
     pub fn abort(&mut self) -> Vec<u64> {
         self.end = Some(End::Aborted);
+        self.free = 0;
         self.wake = Wake { producers: true, consumers: true };
         self.arrived.drain(..).collect()
     }
 
-    /// A thread begins to wait for a slot.
-    pub fn producer_waits(&mut self, who: Who) {
-        self.producers.push(who);
-        self.wake.consumers = true;
+    /// A thread begins to wait. Where all is held, the other side may be told so now.
+    pub fn waits(&mut self, side: Side, who: Who) {
+        match side {
+            Side::Producer => self.wake.consumers = true,
+            Side::Consumer => self.wake.producers = true,
+        }
+        self.waiting(side).push(who);
     }
 
-    /// A thread begins to wait for a batch.
-    pub fn consumer_waits(&mut self, who: Who) {
-        self.consumers.push(who);
-        self.wake.producers = true;
+    /// A thread has waited, and gets nothing. Where all is held, and no consumer waits any more, it is for producers to know.
+    pub fn gives_up(&mut self, side: Side, who: Who) {
+        self.leaves(side, who);
+        self.wake.producers |= side == Side::Consumer;
     }
 
     /// A thread has waited.
-    pub fn producer_leaves(&mut self, who: Who) {
-        remove(&mut self.producers, who);
+    pub fn leaves(&mut self, side: Side, who: Who) {
+        let waiting = self.waiting(side);
+        if let Some(at) = waiting.iter().position(|&each| each == who) {
+            waiting.swap_remove(at);
+        }
     }
 
-    /// A thread has waited.
-    pub fn consumer_leaves(&mut self, who: Who) {
-        remove(&mut self.consumers, who);
-    }
-}
-
-fn remove(waiting: &mut Vec<Who>, who: Who) {
-    if let Some(at) = waiting.iter().position(|&each| each == who) {
-        waiting.swap_remove(at);
+    fn waiting(&mut self, side: Side) -> &mut Vec<Who> {
+        match side {
+            Side::Producer => &mut self.producers,
+            Side::Consumer => &mut self.consumers,
+        }
     }
 }

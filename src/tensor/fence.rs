@@ -46,6 +46,11 @@ pub trait Fence: Send + Sync {
         None
     }
 
+    /// What of the work is known by now to have failed, without asking anybody: it may not be done yet.
+    fn known_failure(&self) -> Option<Error> {
+        if self.done() { self.failure() } else { None }
+    }
+
     /// What went wrong, once the work is done; or why this thread did not wait for it.
     fn failure(&self) -> Option<Error> {
         None

@@ -38,9 +38,34 @@ struct Lists {
     writing: Vec<Arc<dyn Fence>>,
     /// Before the last copy into the memory, which is behind them all: what it does not say is whether they have let go.
     earlier: VecDeque<Arc<dyn Fence>>,
+    /// How many were left when it was last looked which are over.
+    left: usize,
+}
+
+/// As many fences may be noted of what is over, and as many again as were left before.
+const FORGOTTEN_AT: usize = 16;
+
+impl Lists {
+    fn count(&self) -> usize {
+        self.reading.len() + self.writing.len() + self.earlier.len()
+    }
 }
 
 impl Fences {
+    /// What is known to have failed of the copies into the memory. What is over is forgotten now and then: that asks about
+    /// every fence, which costs as much as a copy where a driver answers.
+    fn look_back(&self) -> Option<Error> {
+        let writing = {
+            let mut lock = Lock::take();
+            let lists = self.lists.get(&mut lock);
+            (lists.count() < FORGOTTEN_AT + 2 * lists.left).then(|| lists.writing.clone())
+        };
+        match writing {
+            Some(writing) => writing.iter().find_map(|fence| fence.known_failure()),
+            None => self.prune(),
+        }
+    }
+
     /// Forgets what is over, and says what of that failed. Fences are asked without the lock: that may take their own
     /// locks, a driver's, or run foreign code.
     fn prune(&self) -> Option<Error> {
@@ -56,15 +81,16 @@ impl Fences {
         // They end in about this order, and there may be many.
         over.extend(earlier.into_iter().take_while(|fence| fence.done()));
         let mut lock = Lock::take();
-        let Lists { reading, writing, earlier } = self.lists.get(&mut lock);
+        let lists = self.lists.get(&mut lock);
+        let Lists { reading, writing, earlier, .. } = lists;
         let stays = |fence: &Arc<dyn Fence>| !over.iter().any(|gone| Arc::ptr_eq(fence, gone));
         reading.retain(stays);
         writing.retain(stays);
         while earlier.front().is_some_and(|fence| !stays(fence)) {
             earlier.pop_front();
         }
-        let left = !(reading.is_empty() && writing.is_empty() && earlier.is_empty());
-        self.busy.store(left, Ordering::Release);
+        lists.left = lists.count();
+        self.busy.store(lists.left != 0, Ordering::Release);
         drop(lock);
         // Here, and not with the lock held, the last references go.
         drop(over);
@@ -168,9 +194,9 @@ impl Tensor {
         Ok(())
     }
 
-    /// Forgets the copies that are done. Fails where a copy into the memory failed.
+    /// Fails where it is known that a copy into the memory failed.
     pub(crate) fn look_back(&self) -> Result<()> {
-        self.unfinished().and_then(Fences::prune).map_or(Ok(()), Err)
+        self.unfinished().and_then(Fences::look_back).map_or(Ok(()), Err)
     }
 
     /// Adds to `after` what has to be done before a copy may access the memory.

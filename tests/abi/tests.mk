@@ -6,4 +6,4 @@ abi: lib $(VENV)/.ready ## tests/abi/frozen.c from the headers, after a change o
 	@CC="$(CC)" $(PY) tests/abi/freeze.py
 
 test-abi: lib $(VENV)/.ready ## the headers and the library still are what tests/abi/frozen.c says
-	@CC="$(CC)" $(PY) -m pytest -q tests/abi
+	@CC="$(CC)" $(PYTEST) tests/abi

@@ -41,8 +41,9 @@ c_programs = $(patsubst %,$(C_BUILD)/$(1)/%,$(C_TESTS) $(C_EXAMPLES))
 # c_run PROGRAMS,PREFIX: runs all of them, even after a failure, and shows what failed
 c_run = @failed=; for program in $(1); do \
 	    name=$$(basename $$(dirname $$program))/$$(basename $$program); \
-	    if $(2) $$program >$$program.log 2>&1; then echo "c $$name: $$(tail -n 1 $$program.log)"; \
-	    else echo "c $$name FAILED:"; grep -v '^ok ' $$program.log; failed="$$failed $$name"; fi; \
+	    log=$$program.$@.log; \
+	    if $(2) $$program >$$log 2>&1; then echo "c $$name: $$(tail -n 1 $$log)"; \
+	    else echo "c $$name FAILED:"; grep -v '^ok ' $$log; failed="$$failed $$name"; fi; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 test-c: test-c-release test-c-debug test-c-static test-c-headers test-c-library ## the C tests, the C examples, the headers, the library file

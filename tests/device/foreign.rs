@@ -1,6 +1,9 @@
 //! What code of somebody else does with the driver, beside the library: its streams, its work, contexts it has current.
 
 use crate::standin::function;
+use dlbridge::dlpack::{DLDevice, DLTensor};
+use dlbridge::tensor::dtype;
+use dlbridge::{DlpackFlags, Tensor};
 use std::ffi::c_void;
 use std::mem::transmute;
 use std::ptr::null_mut;
@@ -111,4 +114,63 @@ impl Gate {
         *self.open.lock().unwrap() = true;
         self.opened.notify_all();
     }
+}
+
+/// Memory of a device that the library did not give, and has to ask about.
+struct ForeignMemory {
+    device: i32,
+    address: u64,
+}
+
+impl Drop for ForeignMemory {
+    fn drop(&mut self) {
+        let code = with_context(self.device, || {
+            // SAFETY: the function has this argument, and the memory is used no more.
+            unsafe {
+                transmute::<*mut c_void, extern "C" fn(u64) -> i32>(function("cuMemFree_v2"))(self.address)
+            }
+        });
+        assert_eq!(code, 0);
+    }
+}
+
+/// So many elements in such memory.
+pub fn foreign_memory(device: i32, count: i64) -> Tensor {
+    let mut address = 0;
+    let code = with_context(device, || {
+        // SAFETY: the function has these arguments.
+        unsafe {
+            transmute::<*mut c_void, extern "C" fn(*mut u64, usize) -> i32>(function("cuMemAlloc_v2"))(
+                &mut address,
+                count as usize * 4,
+            )
+        }
+    });
+    assert_eq!(code, 0);
+    let mut shape = [count];
+    let description = DLTensor {
+        data: address as *mut c_void,
+        device: DLDevice::cuda(device),
+        ndim: 1,
+        dtype: dtype::U32,
+        shape: shape.as_mut_ptr(),
+        strides: null_mut(),
+        byte_offset: 0,
+    };
+    // SAFETY: the memory is there until its owner goes.
+    let made = unsafe { Tensor::wrap(&description, DlpackFlags::empty(), ForeignMemory { device, address }) };
+    made.map_err(|(error, _)| error).unwrap()
+}
+
+/// Waits until a stream has done what it was given, which the library does not hear of.
+pub fn finished(device: i32, stream: *mut c_void) {
+    let code = with_context(device, || {
+        // SAFETY: the function has this argument.
+        unsafe {
+            transmute::<*mut c_void, extern "C" fn(*mut c_void) -> i32>(function("cuStreamSynchronize"))(
+                stream,
+            )
+        }
+    });
+    assert_eq!(code, 0);
 }

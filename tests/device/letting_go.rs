@@ -1,7 +1,7 @@
 //! Who lets go of what work held, and when: who waits for all of it, and the library's thread; never who only asks, nor who
 //! has a turn on a stream. And memory that a consumer lets go of while the device is at work.
 
-use crate::foreign::{ForeignStream, Gate};
+use crate::foreign::{ForeignStream, Gate, finished};
 use crate::given::*;
 use crate::standin::{calls, fail, live, set_delay};
 use dlbridge::device::{Event, Stream, own_stream};
@@ -165,8 +165,9 @@ fn nothing_is_held_after_a_wait() {
 
 fn waiting_asks_the_driver_for_little() {
     let (stream, count) = (stream(), 1000);
-    let before = calls("cuEventQuery");
     let events: Vec<Event> = (0..count).map(|_| stream.record().unwrap()).collect();
+    finished(0, stream.native().unwrap());
+    let before = calls("cuEventQuery");
     events.iter().for_each(|event| event.wait().unwrap());
     assert!(calls("cuEventQuery") - before < 10 * count, "{}", calls("cuEventQuery") - before);
 }

@@ -6,6 +6,7 @@
 //! `DLB_VERBOSE=1` each test says its name first.
 
 mod copies;
+mod cost;
 mod every_call;
 mod failures;
 mod foreign;
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     standin::load();
+    if arguments.first().is_some_and(|first| first == "what calls cost") {
+        cost::show();
+        return ExitCode::SUCCESS;
+    }
     if arguments.first().is_some_and(|first| first == "stress without waits") {
         return stress::without_waits();
     }
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
     let (mut run, mut failed) = (0, 0);
     let files = [
         copies::tests,
+        cost::tests,
         order::tests,
         pool::tests,
         pins::tests,

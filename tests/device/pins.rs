@@ -1,6 +1,6 @@
 //! Pinning memory where it is.
 
-use crate::foreign::Gate;
+use crate::foreign::{Gate, foreign_memory};
 use crate::given::*;
 use crate::standin::{calls, fail, held, live, set_delay};
 use dlbridge::device::{Pin, Stream, pin};
@@ -21,6 +21,7 @@ crate::tests!(
     pins_come_and_go_while_others_copy,
     a_copy_that_was_looked_at_before_the_pin_went_is_staged,
     a_pin_that_came_again_is_waited_for_too,
+    whoever_gives_the_last_pins_back_waits_until_they_are_unlocked,
     nobody_waits_while_the_driver_locks_other_pages,
     pins_of_one_memory_come_and_go_in_many_threads,
     what_cannot_be_pinned_is_refused_with_the_numbers,
@@ -171,7 +172,8 @@ fn pins_come_and_go_while_others_copy() {
 
 fn a_copy_that_was_looked_at_before_the_pin_went_is_staged() {
     nothing_left(|| {
-        let (source, there, stream) = (on_own_pages(3), on(FIRST, &[10_000]), stream());
+        // The driver is asked about memory that the library did not give, and gets the chance to be late.
+        let (source, there, stream) = (on_own_pages(3), foreign_memory(0, 10_000), stream());
         let pinned = pinned_whole(&source);
         let gate = Gate::on(0, stream.native().unwrap());
         let (pops, unlocks) = (calls("cuCtxPopCurrent"), calls("cuMemHostUnregister"));
@@ -217,6 +219,37 @@ fn a_pin_that_came_again_is_waited_for_too() {
         });
         assert_eq!(live(c"registered blocks"), 0);
         assert!(download(&second, &other).unwrap() == pattern(10_000, 3));
+    });
+}
+
+/// Both of two: afterwards the memory may be freed.
+fn whoever_gives_the_last_pins_back_waits_until_they_are_unlocked() {
+    nothing_left(|| {
+        let (whole, there, stream) = (on_own_pages(3), on(FIRST, &[4096]), stream());
+        let source = whole.slice(0, None, Some(4096), 1).unwrap();
+        let pins = [pinned_whole(&source), pinned_whole(&source)];
+        let gate = Gate::on(0, stream.native().unwrap());
+        copy(&source, &there, &stream).unwrap();
+        // What is pinned is counted where more than that is asked for, and refused.
+        // SAFETY: the tensor lives longer.
+        let refusal = || unsafe { pin(whole.data(), whole.nbytes()) }.map(drop).unwrap_err().to_string();
+        thread::scope(|scope| {
+            let (unlocks, threads) =
+                (calls("cuMemHostUnregister"), pins.map(|pin| scope.spawn(|| drop(pin))));
+            while !refusal().contains("(0 pinned so far") {
+                thread::yield_now();
+            }
+            let are_finished = held("cuMemHostUnregister", || {
+                gate.open();
+                until_called("cuMemHostUnregister", unlocks);
+                // Should the other one not be there by then the test sees less.
+                thread::sleep(Duration::from_millis(50));
+                threads.iter().any(|thread| thread.is_finished())
+            });
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert!(!are_finished);
+        });
+        assert_eq!(live(c"registered blocks"), 0);
     });
 }
 

@@ -329,8 +329,7 @@ EXPORT CUresult cuStreamWaitEvent(void *on_handle, void *handle, unsigned flags)
 }
 
 EXPORT CUresult cuEventQuery(void *handle) {
-    ENTER(cuEventQuery);
-    NEED_CONTEXT;
+    ENTER(cuEventQuery); /* by any thread, whatever is current there */
     event *asked = event_of(handle);
     if (asked == NULL) return leave(INVALID_HANDLE);
     return leave(asked->done < asked->recorded ? NOT_READY : lost);

@@ -6,7 +6,7 @@ NEWEST_VENV  := $(ROOT)/.venv-newest
 .PHONY: interop interop-docs test-interop test-newest-torch
 
 interop: package ## the part of the interoperability matrix that .venv has the packages for
-	$(PY) -m pytest -q tests/interop
+	$(PYTEST) tests/interop
 
 # torch, Matplotlib, pytest and dlbridge are those of .venv; what is installed here comes before them.
 $(INTEROP_VENV)/.ready: tests/interop/requirements.txt $(VENV)/.ready

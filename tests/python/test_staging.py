@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("no_stager_is_left")
 
 
 def test_a_source_that_reuses_its_array_is_safe() -> None:
-    with dlbridge.Stager(reused(200)) as stager:
+    with dlbridge.Stager(reused(200), slots=2) as stager:
         for number, batch in enumerate(stager):
             assert isinstance(batch, dlbridge.Tensor)
             assert (batch.numpy() == number).all()
@@ -84,12 +84,25 @@ def test_batches_that_are_kept_are_never_overwritten_and_too_many_are_an_error()
     def keep(stager: dlbridge.Stager) -> None:
         kept.extend(batch[3:, ::2] for batch in stager)
 
-    with dlbridge.Stager(reused(100), keep=5, as_="numpy") as stager:
+    with dlbridge.Stager(reused(100), slots=2, keep=5, as_="numpy") as stager:
         with pytest.raises(dlbridge.OutOfMemoryError, match=r"all 7 batches .* \(numbers 0, 1, 2, 3, 4, 5, 6\)"):
             keep(stager)
         assert stager.stats.sets == 7
     assert len(kept) == 7
     assert all((array == number).all() for number, array in enumerate(kept))
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "slots"),
+    [((4,), {}, 16), ((8192,), {}, 8), ((1 << 20,), {}, 3), ((4,), {"slots": 2}, 2), ((4,), {"ragged": True}, 3)],
+)
+def test_slots_where_none_are_asked_for(shape: tuple[int, ...], options: dict[str, Any], slots: int) -> None:
+    kept: list[Any] = []
+    stager = dlbridge.Stager(reused(100, shape), keep=1, **options)
+    with stager, pytest.raises(dlbridge.OutOfMemoryError, match=f"all {slots + 1} batches"):
+        kept.extend(stager)
+    assert len(kept) == slots + 1
+    assert all((batch.numpy() == number).all() for number, batch in enumerate(kept))
 
 
 def test_after_dropping_some_the_loop_goes_on() -> None:
@@ -342,6 +355,20 @@ def test_stats_trace_and_plot(tmp_path: Path) -> None:
     assert all(event["dur"] >= 0 for event in events if event["ph"] == "X")
     stager.plot(tmp_path / "trace.png")
     assert (tmp_path / "trace.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_threads_did_is_counted_once_and_takes_no_room_when_they_are_gone() -> None:
+    stager = dlbridge.Stager(reused(40))
+    for _ in range(40):
+        thread = threading.Thread(target=next, args=(stager,))
+        thread.start()
+        thread.join()
+    timeline = stager._work.timeline
+    assert len(timeline.uses) < 40
+    waits = [span.batch for span in timeline.spans if span.what == "wait for batch"]
+    assert sorted(waits) == list(range(40))
+    assert stager.stats.batches == 40
+    stager.close()
 
 
 def test_a_forked_child_is_told_to_make_its_own() -> None:

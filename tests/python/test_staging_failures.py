@@ -133,10 +133,12 @@ def test_however_it_ends_no_byte_is_left(end: Callable[[Any], None], options: di
         source = (array.copy() for array in reused(20, (512, 1024)))  # several workers copy at once
         with dlbridge.Stager(source, as_="numpy", **options) as stager:
             end(stager)
-        del stager, source
+        del source
         gc.collect()
         assert stager_threads() == []
-    assert (dlbridge.memory_stats().asked, dlbridge.live_tensors(), dlbridge.live_exports()) == before
+        # Though the Stager is still there, for its numbers.
+        assert dlbridge.memory_stats().asked == before[0]
+    assert (dlbridge.live_tensors(), dlbridge.live_exports()) == before[1:]
 
 
 HEAD = """

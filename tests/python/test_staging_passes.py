@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sys
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, namedtuple
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,15 @@ import torch
 from stagers import reused, stager_threads
 
 import dlbridge
+
+Pair = namedtuple("Pair", "left right")
+
+
+@dataclasses.dataclass
+class Both:
+    left: Any
+    right: Any
+
 
 pytestmark = pytest.mark.usefixtures("no_stager_is_left")
 
@@ -272,6 +282,11 @@ def test_options_for_arrays_that_are_not_there() -> None:
         ({"image": array}, {"scale": {"imgae": 2}}, "scale names 'imgae', and batch 0 has the arrays 'image'"),
         (array, {"bias": {0: 2}}, "bias names 0, and batch 0 has one array and no keys"),
         ({"x": array}, {"stack": {"y": True}}, "stack names 'y'"),
+        (
+            Pair(array, array),
+            {"dtype": {0: "float32"}},
+            "dtype names 0, and batch 0 has the arrays 'left', 'right'",
+        ),
     ]
     for batch, options, words in wrong:
         with dlbridge.Stager([batch], **options) as stager, pytest.raises(dlbridge.Error, match=words):
@@ -279,6 +294,51 @@ def test_options_for_arrays_that_are_not_there() -> None:
     # Batches that differ may have it later.
     with dlbridge.Stager([{"x": array}], ragged=True, dtype={"y": "float32"}) as stager:
         assert len(list(stager)) == 1
+
+
+def test_options_for_fields_of_named_tuples_and_dataclasses() -> None:
+    def pictures(number: int) -> np.ndarray:
+        return np.full((2, 4, 5, 3), number, "uint8")
+
+    options: dict[str, Any] = {
+        "stack": {"right": True},
+        "dtype": {"left": "float32"},
+        "layout": {"left": "CHW"},
+        "scale": {"left": 0.5},
+    }
+    for kind in (Pair, Both):
+        batches = [kind(pictures(number), [np.full(3, number)] * 2) for number in (1, 2)]
+        with dlbridge.Stager(batches, as_="numpy", **options) as stager:
+            for number, batch in enumerate(stager, 1):
+                assert type(batch) is kind
+                np.testing.assert_array_equal(batch.left, np.full((2, 3, 4, 5), number / 2, "float32"))
+                np.testing.assert_array_equal(batch.right, np.full((2, 3), number))
+        wrong: list[tuple[Any, str]] = [
+            (kind(pictures(1), np.zeros(4)), r"batch 1, array \.right has shape \(4,\) and batch 0 had \(3,\)"),
+            (kind(pictures(1), np.zeros(3, "int8")), r"\.right is int8 .* pass dtype=\{'right': 'float64'\}"),
+            (kind(pictures(1), {1}), r"batch 1, array \.right: .*numpy.asarray\(batch\.right\)"),
+        ]
+        for second, words in wrong:
+            first = kind(pictures(0), np.zeros(3))
+            with dlbridge.Stager([first, second]) as stager, pytest.raises(dlbridge.Error, match=words):
+                list(stager)
+
+
+def test_a_named_tuple_that_checks_its_fields_comes_back() -> None:
+    class Positive(Pair):
+        def __new__(cls, left: Any, right: int) -> Positive:
+            assert isinstance(left, np.ndarray)
+            return super().__new__(cls, left, right)
+
+    with dlbridge.Stager([Positive(np.ones(2), 3)]) as stager:
+        (batch,) = stager
+    assert type(batch) is Positive
+    assert batch.right == 3
+
+
+@pytest.mark.parametrize("device", ["cpu", (1, 0), "cpu:0"])
+def test_it_says_where_its_batches_go(device: Any) -> None:
+    assert repr(dlbridge.Stager([], device=device)) == "<dlbridge.Stager of 3 slots on cpu>"
 
 
 def test_a_batch_that_contains_itself_is_an_error() -> None:

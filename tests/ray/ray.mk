@@ -16,6 +16,6 @@ $(RAY_VENV)/.ready: tests/ray/requirements.txt $(VENV)/.ready
 
 test-ray: package $(RAY_VENV)/.ready ## Ray Data, tasks and actors feeding a Stager, on a local Ray cluster
 	@if $(RAY_VENV)/bin/python -c 'import ray' 2>/dev/null; then \
-	    $(RAY_VENV)/bin/python -m pytest -q tests/ray && \
+	    $(PYTEST:$(VENV)%=$(RAY_VENV)%) tests/ray && \
 	    echo "--- examples/ray_data" && $(RAY_VENV)/bin/python examples/ray_data/ray_data.py; \
 	else echo "UNAVAILABLE: test-ray: Ray has no wheel for $$($(PY) -V)"; fi

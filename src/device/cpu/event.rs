@@ -1,11 +1,12 @@
 //! When a job is done, and what became of it.
 
+use crate::device::signal::Signal;
 use crate::error::{Error, Result, Transfer};
 use crate::fork::{self, Lock};
 use crate::tensor::Fence;
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Condvar, OnceLock};
 use std::time::{Duration, Instant};
 
 const QUEUED: u8 = 0;
@@ -33,7 +34,7 @@ pub(in crate::device) fn is_stream_thread() -> bool {
 pub(super) struct Completion {
     state: AtomicU8,
     failure: OnceLock<Error>,
-    changed: Condvar,
+    changed: Signal,
     generation: u64,
     /// What `SERVES` is on the thread that does the job.
     stream: usize,
@@ -44,7 +45,7 @@ impl Completion {
         Completion {
             state: AtomicU8::new(QUEUED),
             failure: OnceLock::new(),
-            changed: Condvar::new(),
+            changed: Signal::new(),
             generation: fork::generation(),
             stream,
         }
@@ -89,7 +90,7 @@ impl Completion {
             if left == Some(Duration::ZERO) {
                 return;
             }
-            lock = lock.wait(&self.changed, left);
+            lock = self.changed.wait(lock, left);
         }
     }
 }
@@ -122,7 +123,7 @@ impl Fence for Completion {
         if !moved() {
             let mut lock = Lock::take();
             while !moved() {
-                lock = lock.wait(&self.changed, None);
+                lock = self.changed.wait(lock, None);
             }
         }
         match self.is_lost() {

@@ -2,6 +2,7 @@
 
 use super::event::{Completion, SERVES};
 use crate::copy;
+use crate::device::signal::Signal;
 use crate::device::{Queue, Submitted, Work, thread};
 use crate::error::{Error, Result, Transfer};
 use crate::fork::{self, Guarded, Lock};
@@ -9,7 +10,7 @@ use crate::guard::{guard, guard_silent};
 use crate::tensor::Fence;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
 
 /// A stream of the CPU. Dropping it lets the thread end after what is queued.
 pub(in crate::device) struct Threaded(Arc<Shared>);
@@ -20,7 +21,7 @@ struct Shared {
     /// Whether what is queued behind a failure is carried out all the same.
     carries_on: bool,
     state: Guarded<State>,
-    changed: Condvar,
+    changed: Signal,
 }
 
 #[derive(Default)]
@@ -50,7 +51,7 @@ impl Threaded {
             generation,
             carries_on,
             state: Guarded::new(State::default()),
-            changed: Condvar::new(),
+            changed: Signal::new(),
         }))
     }
 
@@ -125,7 +126,7 @@ impl Shared {
             } else if state.closed {
                 return;
             } else {
-                lock = lock.wait(&self.changed, None);
+                lock = self.changed.wait(lock, None);
             }
         }
     }

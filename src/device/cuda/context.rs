@@ -5,8 +5,9 @@ use crate::dlpack::DLDevice;
 use crate::error::{Driver as Failure, Error, Result, Transfer};
 use crate::memory::Allocator;
 use crate::tensor::device;
+use std::cell::Cell;
 use std::marker::PhantomData;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -89,14 +90,19 @@ impl Device {
         unsafe { call!(self.driver, cuDevicePrimaryCtxRelease(self.ordinal)) }
     }
 
-    /// Makes the context current on this thread until the result goes.
+    /// Makes the context current on this thread until the result goes; no foreign code runs here until then.
     pub fn enter(&self) -> Result<Current<'_>> {
         if !self.driver.is_ours() {
             return Err(Error::Driver(Failure::BeforeFork { what: "the CUDA object" }));
         }
-        // SAFETY: a context that stays.
-        unsafe { call!(self.driver, cuCtxPushCurrent(self.context)) }?;
-        Ok(Current { device: self, stays_on_this_thread: PhantomData })
+        let outer = ENTERED.get();
+        let is_outermost = !std::ptr::eq(outer, self);
+        if is_outermost {
+            // SAFETY: a context that stays.
+            unsafe { call!(self.driver, cuCtxPushCurrent(self.context)) }?;
+            ENTERED.set(self);
+        }
+        Ok(Current { device: self, outer, is_outermost, stays_on_this_thread: PhantomData })
     }
 
     /// [`Device::enter`] for giving something back, where there is nobody to tell of a failure: it is tried again. `None` in
@@ -114,14 +120,27 @@ impl Device {
     }
 }
 
-/// A context that is current; the one before is again when this goes.
+thread_local! {
+    /// The device whose context this thread has made current, or NULL.
+    static ENTERED: Cell<*const Device> = const { Cell::new(null()) };
+}
+
+/// A context that is current; the one before is again when this goes. Those of one thread go in the reverse of the order in
+/// which they were made.
 pub(super) struct Current<'a> {
     pub device: &'a Device,
+    outer: *const Device,
+    /// Whether it was not current before, by our own doing.
+    is_outermost: bool,
     stays_on_this_thread: PhantomData<*mut ()>,
 }
 
 impl Drop for Current<'_> {
     fn drop(&mut self) {
+        if !self.is_outermost {
+            return;
+        }
+        ENTERED.set(self.outer);
         let driver = self.device.driver;
         let mut context = null_mut();
         // SAFETY: pushed by `enter`, on this thread. There is nobody to tell of a failure; a second attempt costs nothing.

@@ -5,12 +5,12 @@ use super::driver::{Handle, Rows, call};
 use super::event::Event;
 use super::host_copy::HostCopy;
 use super::mark::Kept;
-use super::memory::pinned_pool;
+use super::memory::{PINNED, pinned_pool};
 use super::pin::{self, Known};
-use super::pointer;
+use super::pointer::Inquiry;
 use super::stream::Lane;
 use crate::device::nest::{Axis, Nest, Side};
-use crate::dlpack::{DLDevice, DLDeviceType};
+use crate::dlpack::DLDevice;
 use crate::error::{Error, Result, Transfer};
 use crate::memory::Block;
 use crate::tensor::{Tensor, device};
@@ -29,9 +29,6 @@ const ROW: usize = 64;
 const FEW: usize = 64;
 /// More calls than this are refused where there is no such detour: they would hold up the stream, and who calls.
 const MOST: usize = 1 << 16;
-
-/// Where pieces are packed.
-const PINNED: DLDevice = DLDevice { device_type: DLDeviceType::CUDAHOST, device_id: 0 };
 
 const HOST: u32 = 1;
 const DEVICE: u32 = 2;
@@ -144,8 +141,8 @@ unsafe fn upload(nest: Nest, target: &Target<'_>, kept: &mut Kept) -> Result<()>
 ///
 /// As for [`issue`].
 unsafe fn download(nest: Nest, pinned: bool, target: &Target<'_>, kept: &mut Kept) -> Result<()> {
-    if calls(&nest, target.device) == 1 && pointer::is_reachable(nest.destination(), pinned, target.current)?
-    {
+    let inquiry = Inquiry::by(target.device);
+    if calls(&nest, target.device) == 1 && inquiry.is_reachable(nest.destination(), pinned)? {
         // SAFETY: promised by the caller.
         return unsafe { by_the_driver(&nest, Way::Down, target) };
     }

@@ -55,6 +55,21 @@ macro_rules! functions {
         }
 
         impl Driver {
+            /// One that has never come to anything, whatever it is asked: each function answers the same.
+            #[cfg(test)]
+            pub fn never_ready() -> Driver {
+                Driver {
+                    $($name: {
+                        unsafe extern "C" fn never($(_: $argument),*) -> Code {
+                            NOT_READY
+                        }
+                        never
+                    },)*
+                    devices: 1,
+                    generation: fork::generation(),
+                }
+            }
+
             /// Looks every function up; the name of the first that is missing.
             unsafe fn look_up(library: *mut c_void) -> std::result::Result<Driver, &'static str> {
                 // SAFETY: the names are terminated; a function of that name has these arguments.
@@ -95,7 +110,6 @@ functions! {
     cuEventDestroy = "cuEventDestroy_v2" (Handle);
     cuEventRecord = "cuEventRecord" (Handle, Handle);
     cuEventQuery = "cuEventQuery" (Handle);
-    cuEventSynchronize = "cuEventSynchronize" (Handle);
     cuMemAlloc = "cuMemAlloc_v2" (*mut Address, usize);
     cuMemFree = "cuMemFree_v2" (Address);
     cuMemHostAlloc = "cuMemHostAlloc" (*mut *mut c_void, usize, c_uint);

@@ -2,16 +2,16 @@
 
 use super::context::{Current, Device};
 use super::driver::{Handle, call};
-use crate::error::Result;
+use crate::error::{Driver as Failure, Error, Result};
 use std::ptr::null_mut;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-/// Whoever waits long sleeps; no time is taken.
-const FLAGS: u32 = 1 | 2;
-/// How long who waits asks again and again before it sleeps: a thread that sleeps is woken some 50 microseconds late, and
-/// most copies do not take much longer than that.
-const EAGER: Duration = Duration::from_micros(200);
+/// No time is taken, and nobody sleeps until the device interrupts: the cheapest to record, to ask and for streams to wait.
+const FLAGS: u32 = 2;
+/// How long is asked without a pause: a pause is 50 microseconds longer than was asked for, and most copies do not take much
+/// longer than this.
+const EAGER: Duration = Duration::from_millis(2);
 /// More idle events than this are given back to the driver.
 const KEPT: usize = 1024;
 
@@ -43,6 +43,11 @@ impl Event {
         Ok(Event { device, handle })
     }
 
+    #[cfg(test)]
+    pub fn of_no_driver(device: &'static Device) -> Event {
+        Event { device, handle: null_mut() }
+    }
+
     /// It is done once everything queued on the stream so far is.
     ///
     /// # Safety
@@ -53,26 +58,28 @@ impl Event {
         unsafe { call!(current.device.driver, cuEventRecord(self.handle, stream)) }
     }
 
+    /// An event can be asked about without a context.
     pub fn is_done(&self) -> Result<bool> {
-        let current = self.device.enter()?;
-        let driver = current.device.driver;
+        let driver = self.device.driver;
+        if !driver.is_ours() {
+            return Err(Error::Driver(Failure::BeforeFork { what: "the event" }));
+        }
         // SAFETY: it is alive.
         driver.check_ready("cuEventQuery", unsafe { (driver.cuEventQuery)(self.handle) })
     }
 
+    /// Waits until it is done. Where the driver fails to say it is asked once more: that is no proof that it is.
     pub fn wait(&self) -> Result<()> {
-        let start = Instant::now();
-        while start.elapsed() < EAGER {
-            match self.is_done() {
-                Ok(true) => return Ok(()),
-                Ok(false) => std::thread::yield_now(),
-                // Whether it is over is what is asked next, for sure.
-                Err(_) => break,
-            }
-        }
-        let current = self.device.enter()?;
-        // SAFETY: it is alive.
-        unsafe { call!(current.device.driver, cuEventSynchronize(self.handle)) }
+        let wait = || {
+            let mut answer = Ok(false);
+            let mut is_answered = || {
+                answer = self.is_done();
+                !matches!(answer, Ok(false))
+            };
+            ask_until(&mut is_answered, None);
+            answer.map(drop)
+        };
+        wait().or_else(|_| wait())
     }
 
     /// Has a stream wait for it.
@@ -84,6 +91,24 @@ impl Event {
         // SAFETY: the event is alive, and the stream says the caller.
         unsafe { call!(current.device.driver, cuStreamWaitEvent(stream, self.handle, 0)) }
     }
+}
+
+/// Asks until the answer is yes, or the time is up; the last answer. At first without a pause, then with one that is small
+/// beside what it has taken; other threads may have the processor meanwhile.
+pub(super) fn ask_until(mut ask: impl FnMut() -> bool, timeout: Option<Duration>) -> bool {
+    let start = Instant::now();
+    while !ask() {
+        let waited = start.elapsed();
+        let left = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(waited));
+        if left.is_zero() {
+            return false;
+        }
+        match waited < EAGER {
+            true => std::thread::yield_now(),
+            false => std::thread::sleep(left.min(waited / 128).min(Duration::from_millis(1))),
+        }
+    }
+    true
 }
 
 impl Drop for Event {

@@ -5,16 +5,16 @@
 
 use super::context::Device;
 use super::driver::{call, ignore_captures};
+use crate::device::signal::Signal;
 use crate::device::{cpu, thread};
 use crate::error::Result;
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::guard_silent;
 use crate::tensor::Tensor;
-use std::sync::Condvar;
 use std::time::Duration;
 
 static KEPT: Guarded<Kept> = Guarded::new(Kept { tensors: Vec::new(), served: None });
-static CHANGED: Condvar = Condvar::new();
+static CHANGED: Signal = Signal::new();
 
 struct Kept {
     tensors: Vec<Tensor>,
@@ -43,7 +43,7 @@ fn serve() {
     loop {
         let mut lock = Lock::take();
         while KEPT.get(&mut lock).tensors.is_empty() {
-            lock = lock.wait(&CHANGED, None);
+            lock = CHANGED.wait(lock, None);
         }
         let tensors = std::mem::take(&mut KEPT.get(&mut lock).tensors);
         drop(lock);

@@ -2,6 +2,7 @@
 
 use super::context::Device;
 use super::driver::call;
+use super::given;
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Driver as Failure, Error, Result};
 use crate::memory::{ALIGNMENT, Allocator, Limits, Piece, Pool, cache_share};
@@ -50,6 +51,7 @@ unsafe impl Allocator for DeviceMemory {
         let start = address as usize;
         let data = start.next_multiple_of(alignment);
         let address = NonNull::new(data as *mut c_void).ok_or(Error::OutOfMemory { bytes })?;
+        given::note(start, room, self.device());
         let mut piece = Piece::new(address, bytes, alignment);
         piece.skipped = data - start;
         Ok(piece)
@@ -59,6 +61,7 @@ unsafe impl Allocator for DeviceMemory {
         // In a child of a fork it is the parent's. There is nobody to tell of a failure.
         let Some(current) = self.0.enter_to_free() else { return };
         let address = piece.data.addr().get() - piece.skipped;
+        given::forget(address);
         // SAFETY: allocated above, and nobody uses it, says the caller.
         let _ = unsafe { call!(current.device.driver, cuMemFree(address as u64)) };
     }
@@ -67,10 +70,13 @@ unsafe impl Allocator for DeviceMemory {
 /// What the driver gives on the host, page-locked.
 struct PinnedMemory;
 
+/// Where it is.
+pub(super) const PINNED: DLDevice = DLDevice { device_type: DLDeviceType::CUDAHOST, device_id: 0 };
+
 // SAFETY: as above.
 unsafe impl Allocator for PinnedMemory {
     fn device(&self) -> DLDevice {
-        DLDevice { device_type: DLDeviceType::CUDAHOST, device_id: 0 }
+        PINNED
     }
 
     fn allocate(&self, bytes: usize, alignment: usize) -> Result<Piece> {
@@ -80,12 +86,15 @@ unsafe impl Allocator for PinnedMemory {
         // SAFETY: writes an address.
         let code = unsafe { (driver.cuMemHostAlloc)(&mut data, bytes.max(1), PORTABLE) };
         driver.check_memory("cuMemHostAlloc", code, bytes, "cuda_host".to_owned())?;
+        let data = NonNull::new(data).ok_or(Error::OutOfMemory { bytes })?;
+        given::note(data.addr().get(), bytes, self.device());
         // It begins with a page; whoever asks for more than that is told.
-        NonNull::new(data).map(|data| Piece::new(data, bytes, alignment)).ok_or(Error::OutOfMemory { bytes })
+        Ok(Piece::new(data, bytes, alignment))
     }
 
     unsafe fn deallocate(&self, piece: Piece) {
         let Some(current) = Device::get(0).ok().and_then(Device::enter_to_free) else { return };
+        given::forget(piece.data.addr().get());
         // SAFETY: allocated above, and nobody uses it, says the caller.
         let _ = unsafe { call!(current.device.driver, cuMemFreeHost(piece.data.as_ptr())) };
     }

@@ -7,6 +7,7 @@ mod context;
 mod copy;
 mod driver;
 mod event;
+mod given;
 mod host_copy;
 mod idle;
 mod mark;

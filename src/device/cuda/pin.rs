@@ -124,17 +124,22 @@ pub(super) fn known(bytes: (usize, usize)) -> Known {
     }
 }
 
-/// Gives a pin back, when the copies that use its pages are done. The last one unlocks them.
+/// Gives a pin back, when the copies that use its pages are done. The last one unlocks them, and whoever gave one back with
+/// it waits for that.
 pub(in crate::device) fn unpin(asked: (usize, usize)) {
     // In a child of a fork they are the parent's, and the table may be locked for ever.
     let Ok(device) = Device::get(0) else { return };
     let Some((begin, mut end)) = give_back(asked) else { return };
     loop {
         under_way::wait_for_memory((begin, end));
-        let mut table = table();
-        let Some(pages) = table.get_mut(&begin).filter(|pages| pages.pins.is_empty() && !pages.changing)
-        else {
-            return; // there are other pins, or another thread is at it
+        // Another thread may be at it: until it is through the memory must not be freed.
+        let is_changing = |table: &mut Table| {
+            table.get(&begin).is_some_and(|pages| pages.pins.is_empty() && pages.changing)
+        };
+        let table = CHANGED.wait_while(table(), is_changing);
+        let mut table = table.unwrap_or_else(PoisonError::into_inner);
+        let Some(pages) = table.get_mut(&begin).filter(|pages| pages.pins.is_empty()) else {
+            return; // they are unlocked, or there are other pins
         };
         end = pages.end;
         // Somebody may have pinned them again meanwhile, begun to copy, and given that pin back as well.

@@ -7,8 +7,10 @@ use super::context::Device;
 use super::driver::{Handle, call};
 use super::event::Event;
 use super::mark::{Kept, Mark, SourceRead};
-use super::{copy, pointer, under_way};
+use super::pointer::Inquiry;
+use super::{copy, under_way};
 use crate::device::nest::{Nest, Side};
+use crate::device::signal::Signal;
 use crate::device::{Queue, Submitted, Work};
 use crate::error::{Driver as Failure, Error, Result};
 use crate::fork::{Guarded, Lock};
@@ -17,7 +19,7 @@ use crate::tensor::{Fence, Tensor, device};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// It does not wait for the legacy default stream, nor that for it.
 const NON_BLOCKING: u32 = 1;
@@ -34,7 +36,7 @@ pub(super) struct Lane {
     carries_on: bool,
     state: Guarded<State>,
     turn: Mutex<u64>,
-    next: Condvar,
+    next: Signal,
 }
 
 #[derive(Default)]
@@ -47,7 +49,7 @@ struct State {
 
 impl Lane {
     pub fn new(handle: usize, ours: bool, carries_on: bool) -> Lane {
-        let (state, turn, next) = (Guarded::default(), Mutex::new(0), Condvar::new());
+        let (state, turn, next) = (Guarded::default(), Mutex::new(0), Signal::new());
         Lane { handle, ours: AtomicBool::new(ours), carries_on, state, turn, next }
     }
 
@@ -87,7 +89,7 @@ impl Lane {
     fn turn(&self, place: u64) -> Turn<'_> {
         if self.is_one_stream() {
             let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(self.next.wait_while(turn, |turn| *turn != place).unwrap_or_else(PoisonError::into_inner));
+            drop(self.next.wait_while(turn, |turn| *turn != place));
         }
         Turn(self)
     }
@@ -202,6 +204,14 @@ impl Queued {
         drop((read, after));
     }
 
+    /// Refuses a stream of the process that this one was forked from.
+    fn check_process(&self) -> Result<()> {
+        match self.device.driver.is_ours() {
+            true => Ok(()),
+            false => Err(Error::Driver(Failure::BeforeFork { what: "the stream" })),
+        }
+    }
+
     /// Has the stream wait for what comes before; this thread, where that is none of the driver's.
     fn wait_for(&self, after: &[Arc<dyn Fence>]) -> Result<()> {
         let each = |fence: &Arc<dyn Fence>| {
@@ -223,11 +233,12 @@ impl Queued {
 
 impl Queue for Queued {
     fn inspect(&self, source: &Tensor, destination: &Tensor) -> Result<bool> {
-        let current = self.device.enter()?;
+        self.check_process()?;
+        let inquiry = Inquiry::by(self.device);
         for tensor in [source, destination] {
             let on = tensor.device();
             if !device::is_host(on) && tensor.size() != 0 {
-                pointer::check(tensor.data() as usize, on.device_id, &current)?;
+                inquiry.check(tensor.data() as usize, on.device_id)?;
             }
         }
         if ![source, destination].iter().any(|tensor| device::is_host(tensor.device())) {
@@ -239,15 +250,12 @@ impl Queue for Queued {
         }
         let Some(nest) = Nest::new(source, destination, Side::To) else { return Ok(false) };
         let pinned = device::is_pinned(source.device());
-        let goes = !copy::is_scattered(&nest, self.device)
-            && pointer::is_reachable(nest.source(), pinned, &current)?;
+        let goes = !copy::is_scattered(&nest, self.device) && inquiry.is_reachable(nest.source(), pinned)?;
         Ok(!goes)
     }
 
     fn submit(&self, lock: &mut Lock, after: Vec<Arc<dyn Fence>>, work: Work) -> Result<Submitted<'_>> {
-        if !self.device.driver.is_ours() {
-            return Err(Error::Driver(Failure::BeforeFork { what: "the stream" }));
-        }
+        self.check_process()?;
         let (mut direct, mut staged) = (None, false);
         if let Work::Copy { source, destination, staged: source_staged } = &work {
             staged = *source_staged;

@@ -6,16 +6,17 @@
 use super::driver;
 use super::mark::Mark;
 use super::stream::Lane;
+use crate::device::signal::Signal;
 use crate::device::{cpu, thread};
 use crate::error::{Error, Result};
 use crate::fork::{self, Guarded, Lock};
 use crate::tensor::Fence;
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
 use std::time::Duration;
 
 static UNDER_WAY: Guarded<UnderWay> =
     Guarded::new(UnderWay { marks: Vec::new(), watched: None, asleep: false });
-static CHANGED: Condvar = Condvar::new();
+static CHANGED: Signal = Signal::new();
 
 struct UnderWay {
     /// In the order in which they were reserved.
@@ -103,12 +104,12 @@ fn look_after() {
         let (mut lock, mut looks) = (Lock::take(), 0);
         while UNDER_WAY.get(&mut lock).marks.is_empty() {
             UNDER_WAY.get(&mut lock).asleep = looks == LINGERS;
-            lock = lock.wait(&CHANGED, (looks < LINGERS).then_some(Duration::from_millis(1)));
+            lock = CHANGED.wait(lock, (looks < LINGERS).then_some(Duration::from_millis(1)));
             UNDER_WAY.get(&mut lock).asleep = false;
             looks = LINGERS.min(looks + 1);
             pause = shortest;
         }
-        drop(lock.wait(&CHANGED, Some(pause)));
+        drop(CHANGED.wait(lock, Some(pause)));
         let mut over = select(|_| true);
         // What is behind something that is not over is not over either.
         let mut held_up: Vec<Arc<Lane>> = Vec::new();

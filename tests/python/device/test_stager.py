@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import random
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +31,7 @@ def reused(count: int, size: int = 5000) -> Iterator[np.ndarray]:
 
 
 def test_batches_arrive_whole_and_in_order(device: str) -> None:
-    with dlbridge.Stager(reused(100), device=device) as stager:
+    with dlbridge.Stager(reused(100), device=device, slots=2) as stager:
         for number, batch in enumerate(stager):
             assert batch.device == device
             np.testing.assert_array_equal(host(batch), np.arange(5000) * (number + 1))
@@ -91,7 +93,7 @@ def test_torch_uses_batches_on_its_current_stream(device: str) -> None:
 @needs_cuda
 def test_who_runs_ahead_of_the_device_keeps_no_batches(standin: Any, device: str) -> None:
     standin.standin_set_delay(20_000)
-    with dlbridge.Stager(reused(40), device=device, keep=0) as stager:
+    with dlbridge.Stager(reused(40), device=device, slots=2, keep=0) as stager:
         for batch in stager:
             delete(take(batch.__dlpack__(max_version=(1, 3))))
     assert stager.stats.sets <= 3
@@ -116,10 +118,55 @@ def test_a_stream_that_was_named_for_a_batch_is_waited_for(standin: Any, device:
 
 
 @needs_cuda
+def test_the_next_two_uploads_are_queued_while_the_device_is_at_work_on_a_batch(standin: Any, device: str) -> None:
+    consumer = Consumer(standin, device)
+    size = 1 << 17  # 512 KiB, and no small batch
+    out = dlbridge.zeros_pinned(size, "int32")
+    before = standin.standin_calls(b"cuMemcpyHtoDAsync")
+    with dlbridge.Stager(reused(9, size), device=device, keep=0) as stager:
+        with consumer.held_up():
+            first = next(stager)
+            managed = take(first.__dlpack__(max_version=(1, 3), stream=consumer.handle))
+            consumer.queue_read(managed.dl_tensor.data, out)
+            end = time.monotonic() + 60
+            while standin.standin_calls(b"cuMemcpyHtoDAsync") < before + 3 and time.monotonic() < end:
+                time.sleep(0.001)
+            assert standin.standin_calls(b"cuMemcpyHtoDAsync") == before + 3
+            assert (out.numpy() == 0).all()  # the stream has not come to the first
+        delete(managed)
+        del first
+        assert sum(1 for _ in stager) == 8
+    np.testing.assert_array_equal(out.numpy(), np.arange(size))
+    consumer.close()
+
+
+@needs_cuda
+def test_a_loop_that_the_driver_makes_wait_leaves_the_gil_to_others(
+    standin: Any, device: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    standin.standin_set_delay(100_000)
+    uploads, waits = (standin.standin_calls(name) for name in (b"cuMemcpyHtoDAsync", b"cuStreamWaitEvent"))
+    with dlbridge.Stager(reused(8), device=device, slots=8) as stager:  # no slot twice: only the loop queues waits
+        while standin.standin_calls(b"cuMemcpyHtoDAsync") < uploads + 8:
+            time.sleep(
+                0.001
+            )  # they are on their way before the loop asks, which then need not wait for them itself
+        standin.standin_hold(b"cuStreamWaitEvent", 1)
+        with capfd.disabled():
+            faulthandler.dump_traceback_later(60, exit=True)  # who hangs with the GIL cannot be told
+            threading.Timer(0.1, standin.standin_hold, (b"cuStreamWaitEvent", 0)).start()
+            batches = list(stager)
+            faulthandler.cancel_dump_traceback_later()
+    assert standin.standin_calls(b"cuStreamWaitEvent") > waits
+    for number, batch in enumerate(batches):
+        np.testing.assert_array_equal(host(batch), np.arange(5000) * (number + 1))
+
+
+@needs_cuda
 def test_torch_runs_ahead_of_the_device_and_keeps_no_batches(device: str) -> None:
     torch = torch_on_device()
     sums = []
-    with dlbridge.Stager(reused(40), device=device, as_="torch", keep=0) as stager:
+    with dlbridge.Stager(reused(40), device=device, slots=2, as_="torch", keep=0) as stager:
         for batch in stager:
             torch.cuda._sleep(5_000_000)  # clock cycles: some milliseconds
             sums.append(batch.sum())

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- *   dlbridge::staging ring;                                                  // on the host, two slots
+ *   dlbridge::staging ring;                                                  // on the host, three slots
  *   // a producer
  *   dlbridge::slot slot = ring.acquire({{"frames", {480, 640}, dlbridge::dtype_of<float>::get()}});
  *   fill(slot[0].mutable_data<float>());
@@ -105,7 +105,7 @@ class slot {
 class staging {
  public:
   /** On `device`, with `slots` batches on their way and memory for `keep` more while consumers keep them. */
-  explicit staging(std::size_t slots = 2, std::size_t keep = 16, std::int32_t order = DLB_STAGING_IN_ORDER,
+  explicit staging(std::size_t slots = 3, std::size_t keep = 16, std::int32_t order = DLB_STAGING_IN_ORDER,
                    DLDevice device = DLDevice{kDLCPU, 0})
       : handle_(create(slots, keep, order, device)) {}
 

@@ -16,11 +16,14 @@ from ._errors import ClosedError, InvalidArgumentError, UnavailableError, WrongT
 from ._frameworks import consumer
 from ._library import native
 from ._recipe import Recipe
+from ._streams import _Device, name_of
 from ._structure import put_together
-from ._timeline import StagerStats, Timeline
-from ._work import Ring, Work, clock, shut_down
+from ._timeline import StagerStats, Timeline, clock
+from ._work import Ring, Work, shut_down
 
 _CUDA = 2
+# One is filled, one is on its way to the device, one is used.
+_SLOTS = 3
 
 
 class Stager:
@@ -34,6 +37,10 @@ class Stager:
     array or a view on it is alive. So what you keep is safe; up to `keep` batches are, beyond the `slots`, then
     `OutOfMemoryError` says which.
 
+    slots: how many batches there may be at a time, being loaded, on their way and in use. Each has memory of the
+        size of a batch; on a device pinned memory, and as much of the device. Left out it is 3, or, where batches
+        are alike and small, as many as 256 KiB hold, at most 16. 2 overlap loading with computing on the CPU; a
+        device whose link is to be busy all the time needs 3: of batches of 64 MiB they pin 192 MiB.
     workers: threads that ask the source and copy. One is enough unless the copying is the bottleneck, and with one
         the source may yield the same array again and again; with more it must not change what it has yielded.
     as_: any framework that `dlbridge.to` takes ("torch", "numpy", "jax", ...), or None for `Tensor`.
@@ -45,7 +52,8 @@ class Stager:
     dtype, casting, layout, scale, bias: as for `dlbridge.stack`; without `stack` an array is a stack already. Done
         on the way into the slot, in the one pass that copies. Each of these six may be a dict, for the arrays of a
         batch that it names: `dtype={0: "float32"}` for the first of a tuple, `layout={"image": "CHW"}` for one of a
-        dict. Unless `ragged`, a name that the first batch does not have is an error.
+        dict, or for that field of a named tuple or a dataclass. Unless `ragged`, a name that the first batch does
+        not have is an error.
 
     What the source raises is raised by the loop, with its traceback, after the batches before it; where order is
     kept, after all of them and no other. A pass and its threads end with the last batch, with an error of the
@@ -68,7 +76,7 @@ class Stager:
         batches: Iterable[Any],
         *,
         device: Any = "cpu",
-        slots: int = 2,
+        slots: int | None = None,
         workers: int = 1,
         as_: Any = None,
         timeout: float | None = None,
@@ -87,7 +95,9 @@ class Stager:
             kind = type(batches).__name__
             raise WrongTypeError(f"batches is of type {kind}; pass an iterable of batches, such as a list")
         workers = _count("workers", workers, 1, 1024)
-        slots, keep = _count("slots", slots, 1, 1 << 16), _count("keep", keep, 0, 1 << 16)
+        self._wide = slots is None and not ragged
+        slots = _SLOTS if slots is None else _count("slots", slots, 1, 1 << 16)
+        keep = _count("keep", keep, 0, 1 << 16)
         if order not in ("kept", "first"):
             raise InvalidArgumentError(f"order is {order!r}; pass 'kept' or 'first'")
         for name, value in (("ragged", ragged), ("progress", progress)):
@@ -97,7 +107,7 @@ class Stager:
         self._batches, self._workers, self._ragged = batches, workers, ragged
         self._timeout = -1 if timeout is None else _nanoseconds(timeout)
         self._ring_options = (device, slots, keep, order == "first")
-        self._convert: Callable[[Any], Any] = _same if as_ is None else consumer(as_, "as_")
+        self._convert: Callable[[Any], Any] | None = None if as_ is None else consumer(as_, "as_")
         self._recipe = Recipe(stack, dtype=dtype, casting=casting, layout=layout, scale=scale, bias=bias)
         self._progress = _progress(batches) if progress else None
         self._work: Work | None = None
@@ -105,7 +115,6 @@ class Stager:
         self._fresh = True
         self._starting = threading.RLock()
         self._kept = order == "kept"
-        self._loops = threading.local()
         self._ring = Ring(*self._ring_options)
 
     def _start(self) -> Work:
@@ -118,7 +127,7 @@ class Stager:
                 self._ring = Ring(*self._ring_options)
             self._fresh = False
             self._work = work = Work(
-                self._ring, iter(self._batches), self._workers, self._ragged, self._recipe, self._kept
+                self._ring, iter(self._batches), self._workers, self._ragged, self._recipe, self._kept, self._wide
             )
             names = [""] if self._workers == 1 else [f" {number}" for number in range(self._workers)]
             threads = [
@@ -164,14 +173,9 @@ class Stager:
         work = self._start() if self._fresh else self._work
         if work is None or (self._close is not None and not self._close.alive):
             raise StopIteration
+        use = work.timeline.consumer()
         asked = clock()
-        before = getattr(self._loops, "given", None)
-        if before is not None:
-            number, chosen, since = before
-            self._loops.given = None
-            with work.lock:
-                work.times["compute"] += work.timeline.add("consumer", "compute", number, since, asked)
-                work.timeline.add(f"slot {chosen}", "use", number, since, asked)
+        work.timeline.end_use(use, asked)
         work.ended = asked
         got: tuple[Any, ...] | None
         try:
@@ -186,13 +190,11 @@ class Stager:
                     self.close()
             # Out of the `except`: its cause and context stay what they are.
             raise StopIteration if error is None else error
-        number, chosen, *tensors = got
+        number, slot, *tensors = got
         del got
-        batch = put_together(work.rests.pop(number), [self._convert(tensor) for tensor in tensors])
-        given = clock()
-        with work.lock:
-            work.times["batch"] += work.timeline.add("consumer", "wait for batch", number, asked, given)
-        self._loops.given = (number, chosen, given)
+        convert = self._convert
+        batch = put_together(work.rests.pop(number), tensors if convert is None else [convert(x) for x in tensors])
+        work.timeline.add_use(use, number, slot, asked)
         if self._progress is not None:
             self._progress.update()
         return batch
@@ -217,20 +219,20 @@ class Stager:
             return StagerStats(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
         _, handed, size, sets, _, _ = native._staging_totals(work.ring.handle)
         seconds = max(work.ended - work.begun, 1) / 1e9
-        times = {name: value / 1e9 for name, value in work.times.items()}
-        load = (times["source"] + times["copy"]) / self._workers
-        shorter = min(load, times["compute"])
-        hidden = load + times["compute"] - seconds
+        source, copy, slot, compute, batch = work.timeline.seconds()
+        load = (source + copy) / self._workers
+        shorter = min(load, compute)
+        hidden = load + compute - seconds
         overlap = min(max(hidden / shorter, 0.0), 1.0) if shorter > 0 else 0.0
         return StagerStats(
             handed,
             size,
             seconds,
-            times["source"],
-            times["copy"],
-            times["compute"],
-            times["slot"],
-            times["batch"],
+            source,
+            copy,
+            compute,
+            slot,
+            batch,
             overlap,
             handed / seconds,
             size / 1e6 / seconds,
@@ -246,12 +248,7 @@ class Stager:
         (self._work.timeline if self._work else Timeline()).plot(path)
 
     def __repr__(self) -> str:
-        device, slots, _, _ = self._ring_options
-        return f"<dlbridge.Stager of {slots} slots on {device}>"
-
-
-def _same(tensor: Any) -> Any:
-    return tensor
+        return f"<dlbridge.Stager of {self._ring_options[1]} slots on {name_of(_Device(*self._device))}>"
 
 
 def _count(name: str, value: Any, least: int, most: int) -> int:

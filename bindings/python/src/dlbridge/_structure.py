@@ -20,29 +20,37 @@ class _Leaf:
         self.index = index
 
 
-def take_apart(batch: Any, whole: Callable[[Any], bool]) -> tuple[list[Any], list[str], list[Any], Any]:
+_FIRST = _Leaf(0)
+
+
+def take_apart(
+    batch: Any, whole: Callable[[Any], bool], leaves: set[type]
+) -> tuple[list[Any], list[str], list[Any], Any]:
     """The arrays of a batch, how each is reached in it, its key in the batch, and the rest, for `put_together`.
 
-    A list is one array where `whole` says so of its key."""
+    A list is one array where `whole` says so of its key. `leaves` are types known to be arrays; it adds to them."""
+    if type(batch) in leaves:
+        return [batch], [""], [None], _FIRST
     arrays: list[Any] = []
     paths: list[str] = []
     keys: list[Any] = []
 
     def walk(x: Any, path: str, top: Any) -> Any:
-        def below(key: Any) -> Any:
-            return top if path else key
-
-        if isinstance(x, tuple) or (isinstance(x, list) and not whole(top)):
-            items = [walk(item, f"{path}[{index}]", below(index)) for index, item in enumerate(x)]
-            if isinstance(x, list):
-                return items
-            return type(x)(*items) if hasattr(x, "_fields") else tuple(items)
-        if isinstance(x, Mapping):
-            return {key: walk(value, f"{path}[{key!r}]", below(key)) for key, value in x.items()}
-        if dataclasses.is_dataclass(x) and not isinstance(x, type):
-            return _changed(x, lambda name, value: walk(value, f"{path}.{name}", below(name)))
-        if isinstance(x, _PLAIN):
-            return x
+        if type(x) not in leaves:
+            if _is_named(x):
+                named = zip(x._fields, x)
+                return x._make([walk(y, f"{path}.{name}", top if path else name) for name, y in named])
+            if isinstance(x, tuple) or (isinstance(x, list) and not whole(top)):
+                items = [walk(y, f"{path}[{index}]", top if path else index) for index, y in enumerate(x)]
+                return items if isinstance(x, list) else tuple(items)
+            if isinstance(x, _PLAIN):
+                return x
+            if isinstance(x, Mapping):
+                return {key: walk(y, f"{path}[{key!r}]", top if path else key) for key, y in x.items()}
+            if dataclasses.is_dataclass(x) and not isinstance(x, type):
+                return _changed(x, lambda name, y: walk(y, f"{path}.{name}", top if path else name))
+            if not isinstance(x, list):
+                leaves.add(type(x))
         arrays.append(x)
         paths.append(path)
         keys.append(top)
@@ -52,15 +60,20 @@ def take_apart(batch: Any, whole: Callable[[Any], bool]) -> tuple[list[Any], lis
     return arrays, paths, keys, rest
 
 
+def _is_named(x: Any) -> bool:
+    return isinstance(x, tuple) and hasattr(x, "_fields")
+
+
 def put_together(rest: Any, arrays: list[Any]) -> Any:
     """A batch like the one that was taken apart, with other arrays."""
     if isinstance(rest, _Leaf):
         return arrays[rest.index]
     if isinstance(rest, list):
         return [put_together(item, arrays) for item in rest]
+    if _is_named(rest):
+        return rest._make([put_together(item, arrays) for item in rest])
     if isinstance(rest, tuple):
-        items = [put_together(item, arrays) for item in rest]
-        return type(rest)(*items) if hasattr(rest, "_fields") else tuple(items)
+        return tuple([put_together(item, arrays) for item in rest])
     if isinstance(rest, dict):
         return {key: put_together(value, arrays) for key, value in rest.items()}
     if dataclasses.is_dataclass(rest) and not isinstance(rest, type):

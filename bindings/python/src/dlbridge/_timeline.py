@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ._errors import UnavailableError, WrongTypeError
+
+clock = time.perf_counter_ns
 
 
 class StagerStats(NamedTuple):
@@ -57,22 +61,100 @@ class Span(NamedTuple):
     end: int
 
 
-class Timeline:
-    """Spans, the last of them where there are too many, and their sums. Any thread may add to it."""
+class Load:
+    """What one worker did: sums in nanoseconds, which it alone adds to."""
 
-    MOST = 100_000
+    __slots__ = ("copy", "name", "slot", "source")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.source = self.slot = self.copy = 0
+
+
+class Use:
+    """What one thread of the loop did, likewise; and the batch that it has, its slot, when that was asked for and
+    given."""
+
+    __slots__ = ("batch", "compute", "record")
 
     def __init__(self) -> None:
-        # As tuples: they are made for every batch, and read seldom.
-        self._spans: deque[tuple[str, str, int, int, int]] = deque(maxlen=self.MOST)
+        self.batch = self.compute = 0
+        self.record: tuple[int, int, int, int] | None = None
+
+
+class Timeline:
+    """What went on with each batch, the last of them where there are too many, and the sums. Threads add to it
+    without a lock: each has a `Load` or a `Use` of its own, and a deque may be appended to by any."""
+
+    MOST = 15_000  # batches
+
+    def __init__(self) -> None:
+        # Tuples of numbers: they are made for every batch, read seldom, and nothing for the garbage collector.
+        self.loaded: deque[tuple[str, int, int, int, int, int, int, int]] = deque(maxlen=self.MOST)
+        self.used: deque[tuple[int, int, int, int, int]] = deque(maxlen=self.MOST)
+        self.loads: list[Load] = []
+        self.uses: dict[int, Use] = {}  # by thread; one that ended leaves its place to the next
+
+    def worker(self, name: str) -> Load:
+        """For a worker to note what it does; `name` is "" or a number."""
+        self.loads.append(Load(name))
+        return self.loads[-1]
+
+    def consumer(self) -> Use:
+        """For the thread of the loop that calls."""
+        thread = threading.get_ident()
+        return self.uses.get(thread) or self.uses.setdefault(thread, Use())
+
+    def add_load(self, load: Load, batch: int, slot: int, begin: int, asked: int, waiting: int, given: int) -> None:
+        """The source took from `begin` until it was `asked`; a slot was waited for and `given`; now it is full."""
+        end = clock()
+        load.source += asked - begin
+        load.slot += given - waiting
+        load.copy += end - given
+        self.loaded.append((load.name, batch, slot, begin, asked, waiting, given, end))
+
+    def add_use(self, use: Use, batch: int, slot: int, asked: int) -> None:
+        """The loop has a batch, for which it `asked`."""
+        given = clock()
+        use.batch += given - asked
+        use.record = batch, slot, asked, given
+
+    def end_use(self, use: Use, now: int) -> None:
+        """The loop asks for the next."""
+        if use.record is not None:
+            use.compute += now - use.record[3]
+            self.used.append((*use.record, now))
+            use.record = None
+
+    def seconds(self) -> tuple[float, float, float, float, float]:
+        """Loading, copying and waiting for slots of all workers; computing and waiting for batches of all loops."""
+        loads = [sum(times) for times in zip((0, 0, 0), *((x.source, x.copy, x.slot) for x in self.loads))]
+        uses = [sum(times) for times in zip((0, 0), *((x.compute, x.batch) for x in list(self.uses.values())))]
+        source, copy, slot, compute, batch = (nanoseconds / 1e9 for nanoseconds in loads + uses)
+        return source, copy, slot, compute, batch
 
     @property
     def spans(self) -> list[Span]:
-        return [Span(*span) for span in list(self._spans)]
-
-    def add(self, lane: str, what: str, batch: int, begin: int, end: int) -> int:
-        self._spans.append((lane, what, batch, begin, end))
-        return end - begin
+        spans = []
+        for name, batch, slot, begin, asked, waiting, given, end in list(self.loaded):
+            spans += [
+                Span("producer" + name, "load", batch, begin, asked),
+                Span("producer" + name, "wait for slot", batch, waiting, given),
+                Span("copy" + name, "copy", batch, given, end),
+                Span(f"slot {slot}", "fill", batch, given, end),
+            ]
+        # First what is under way: what ends meanwhile is seen twice, and not never.
+        under_way = {record for use in list(self.uses.values()) if (record := use.record)}
+        used = list(self.used)
+        for batch, slot, asked, given, until in used:
+            spans += [
+                Span("consumer", "wait for batch", batch, asked, given),
+                Span("consumer", "compute", batch, given, until),
+                Span(f"slot {slot}", "use", batch, given, until),
+            ]
+        for batch, _, asked, given in under_way.difference(each[:4] for each in used):
+            spans.append(Span("consumer", "wait for batch", batch, asked, given))
+        return sorted(spans, key=lambda span: span.end)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Chrome's trace format: open it at ui.perfetto.dev or in chrome://tracing."""

@@ -13,9 +13,10 @@ from ._errors import Error, InvalidArgumentError, LossyError
 from ._library import native
 from ._recipe import Recipe
 from ._structure import take_apart
-from ._timeline import Timeline
+from ._timeline import Load, Timeline, clock
 
-clock = time.perf_counter_ns
+# The times of a load, the set of its slot, and what is to go there: paths; tensors, their likes and options.
+_Taken = tuple[tuple[int, int, int, int], int, list[str], list[Any]]
 # How long closing waits for a source that does not return.
 _PATIENCE = 5.0
 
@@ -37,9 +38,17 @@ class Work:
     """One pass over the batches: what the workers and the loop share. It knows no `Stager`, so that one can go."""
 
     def __init__(
-        self, ring: Ring, source: Iterator[Any], workers: int, ragged: bool, recipe: Recipe, kept: bool
+        self,
+        ring: Ring,
+        source: Iterator[Any],
+        workers: int,
+        ragged: bool,
+        recipe: Recipe,
+        kept: bool,
+        wide: bool,
     ) -> None:
         self.ring, self.source, self.ragged, self.recipe, self.kept = ring, source, ragged, recipe, kept
+        self.wide = wide  # whether small batches are to have more slots
         self.asking = threading.Lock()  # whoever asks the source for a batch
         self.lock = threading.Lock()
         self.error: BaseException | None = None
@@ -51,14 +60,19 @@ class Work:
             None  # the arrays of batch 0: paths, shapes and dtypes
         )
         self.rests: dict[int, Any] = {}  # by number of the batch: what was around its arrays
+        self.leaves: set[type] = set()  # types of arrays
         self.timeline = Timeline()
-        self.times = {"source": 0, "copy": 0, "slot": 0, "compute": 0, "batch": 0}
         self.begun = self.ended = clock()
 
     def run(self, name: str) -> None:
         """A worker's life."""
-        while self.step(name):
-            pass
+        load = self.timeline.worker(name)
+        producer = native._staging_producer(self.ring.handle)
+        try:
+            while self.step(load, producer):
+                pass
+        finally:
+            native._staging_leave(producer)
         with self.lock:
             self.left -= 1
             last = self.left == 0
@@ -66,12 +80,12 @@ class Work:
             native._staging_end(self.ring.handle, None)
             self.source = iter(())
 
-    def step(self, name: str) -> bool:
+    def step(self, load: Load, producer: int) -> bool:
         """Takes one batch from the source into a slot; False after the last."""
         with self.asking:
             number = self.count
             try:
-                taken = None if self.over else self.take(name, number)
+                taken = None if self.over else self.take(producer, number)
             except BaseException as error:  # whatever the source raises belongs to the loop
                 self.fail(number, error)
                 return False
@@ -79,27 +93,20 @@ class Work:
                 self.over = True
                 return False
             self.count += 1
-        slot, chosen, paths, found = taken
-        filling = clock()
+        times, slot, paths, found = taken
         try:
-            self.fill(number, paths, slot, found)
+            self.fill(number, paths, producer, found)
         except BaseException as error:
             # First the error, then the slot: the batch behind it is not to pass.
             self.fail(number, error)
-            native._staging_submit(slot, False)
+            native._staging_give_up(producer)
             return False
-        try:
-            native._staging_submit(slot, True)
-        except BaseException as error:
-            self.fail(number, error)
-            return False
-        end = clock()
-        with self.lock:
-            self.times["copy"] += self.timeline.add("copy" + name, "copy", number, filling, end)
-            self.timeline.add(f"slot {chosen}", "fill", number, filling, end)
+        self.timeline.add_load(load, number, slot, *times)
         return True
 
-    def take(self, name: str, number: int) -> tuple[int, int, list[str], list[Any]] | None:
+    def take(
+        self, producer: int, number: int
+    ) -> tuple[tuple[int, int, int, int], int, list[str], list[Any]] | None:
         """Asks the source for a batch and waits for a slot. In order: slots are acquired as the source yields, so
         that the number of a batch is the one of its slot."""
         begin = clock()
@@ -109,22 +116,21 @@ class Work:
             return None
         asked = clock()
         try:
-            arrays, paths, keys, rest = take_apart(batch, self.recipe.stacks)
+            arrays, paths, keys, rest = take_apart(batch, self.recipe.stacks, self.leaves)
         except RecursionError as error:
             raise InvalidArgumentError(f"batch {number} contains itself, or is nested too deep") from error
         if number == 0 and not self.ragged:
             self.recipe.check(keys)
         found = [self.prepare(number, *each) for each in zip(paths, arrays, keys)]
-        likes = tuple(like for _, like, _ in found)
+        likes = tuple([like for _, like, _ in found])
         self.check(number, paths, keys, likes)
         del batch, arrays
+        if number == 0 and self.wide:
+            native._staging_widen(self.ring.handle, likes)
         waiting = clock()
-        slot, ticket, chosen = native._staging_acquire(self.ring.handle, likes)
+        ticket, slot = native._staging_acquire(producer, likes)
         self.rests[ticket] = rest
-        with self.lock:
-            self.times["source"] += self.timeline.add("producer" + name, "load", ticket, begin, asked)
-            self.times["slot"] += self.timeline.add("producer" + name, "wait for slot", ticket, waiting, clock())
-        return slot, chosen, paths, found
+        return (begin, asked, waiting, clock()), slot, paths, found
 
     def prepare(self, number: int, path: str, array: Any, key: Any) -> tuple[Any, Any, Any]:
         try:
@@ -132,16 +138,16 @@ class Work:
         except Error as error:
             raise _located(error, number, path) from error
 
-    def fill(self, number: int, paths: list[str], slot: int, found: list[tuple[Any, Any, Any]]) -> None:
-        """Copies, or stacks, into a slot."""
+    def fill(self, number: int, paths: list[str], producer: int, found: list[tuple[Any, Any, Any]]) -> None:
+        """Copies, or stacks, into the slot, and submits it."""
         at = 0
         try:
             for at, (rows, _, options) in enumerate(found):
                 if options is not None:
-                    self.recipe.write(rows, options, native._staging_tensor(slot, at))
+                    self.recipe.write(rows, options, native._staging_tensor(producer, at))
         except Error as error:
             raise _located(error, number, paths[at]) from error
-        native._staging_fill(slot, tuple(rows if options is None else None for rows, _, options in found))
+        native._staging_submit(producer, tuple([rows if options is None else None for rows, _, options in found]))
 
     def check(self, number: int, paths: list[str], keys: list[Any], likes: tuple[Any, ...]) -> None:
         """Refuses a batch that is not like the first."""
