@@ -5,6 +5,7 @@ mod argument;
 mod compare;
 mod driver;
 mod kind;
+pub(crate) mod last;
 mod loss;
 mod refusal;
 mod stack;

@@ -1,14 +1,21 @@
 //! Between Python exceptions and errors, both ways.
 
 use super::api::Object;
+use super::builtin::Arguments;
 use super::gil::Gil;
 use super::module;
-use crate::error::{Error, Face, Kind, Result};
+use crate::error::{Error, Face, Kind, Result, last};
 use std::ffi::CString;
 use std::ptr::null_mut;
 
 /// An exception that was set, to be put back or dropped: type, value, traceback.
 pub(super) struct Pending([Object; 3]);
+
+/// `_words()`: those of the last failing call through the C API on this thread, which parts of the package make by ctypes.
+pub(super) fn words(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([], []) = arguments.parse(gil, "_words", [])?;
+    Ok(gil.string(&last::words(Face::Python)))
+}
 
 /// Who raised what a signal's handler raised.
 const HANDLER: &str = "a signal's handler";

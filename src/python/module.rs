@@ -6,6 +6,7 @@ use super::cast;
 use super::compare;
 use super::convert;
 use super::copy;
+use super::error;
 use super::gil::{Gil, Owned};
 use super::memory;
 use super::object;
@@ -183,6 +184,7 @@ reckoned in float16 as NumPy does, bfloat16 and float8 in float64. report=True g
 >>> dlbridge.allclose(numpy.float32([1, 2]), torch.tensor([1, 2.00001]))\n\
 True" => compare::allclose;
     c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
+    c"_words", c"_words()\n--\n\nWhy the last failing call of the C API on this thread failed." => error::words;
     c"_span", c"_span(tensor, /)\n--\n\nThe address and the number of bytes to pin." => memory::span;
     c"_upload", c"_upload(x, device, stream, /)\n--\n\nA new tensor on a device into which `x` is copied on a stream." => transfer::upload;
     c"_download", c"_download(x, stream, /)\n--\n\nA new tensor in host memory into which `x` is copied, and the event." => transfer::download;
