@@ -284,26 +284,25 @@ impl Error {
     }
 }
 
-/// The dtype of a name that others have for it: NumPy's codes, and the names of C, Rust and of papers.
+/// The dtype of a name that others have for it, where all mean the same: not `f16` or `i8`, which count bytes in NumPy and
+/// bits in Rust.
 fn dtype_meant(name: &str) -> Option<&'static str> {
-    const OTHERS: [(&str, &str); 14] = [
-        ("bool", "? b1 boolean _bool"),
+    const OTHERS: [(&str, &str); 13] = [
+        ("bool", "? b1 boolean"),
         ("int8", "i1"),
-        ("int16", "i2 short"),
-        ("int32", "i4 i32 int"),
-        ("int64", "i8 i64"),
+        ("int16", "i2 i16"),
+        ("int32", "i4 i32"),
+        ("int64", "i64"),
         ("uint8", "u1"),
         ("uint16", "u2 u16"),
         ("uint32", "u4 u32"),
-        ("uint64", "u8 u64"),
-        ("float16", "f2 e f16 fp16 half"),
-        ("float32", "f4 f f32 fp32 float single"),
-        ("float64", "f8 d f64 fp64 double"),
+        ("uint64", "u64"),
+        ("float16", "f2 fp16 half"),
+        ("float32", "f4 f32 fp32 single"),
+        ("float64", "f8 f64 fp64 double"),
         ("bfloat16", "bf16"),
-        ("complex64", "c8"),
     ];
-    let plain = name.trim_start_matches(['<', '=', '|']).to_ascii_lowercase();
-    let known = |(_, others): &&(&str, &str)| others.split(' ').any(|other| other == plain);
+    let known = |(_, others): &&(&str, &str)| others.split(' ').any(|other| other == name);
     OTHERS.iter().find(known).map(|(dtype, _)| *dtype)
 }
 

@@ -24,7 +24,7 @@ def test_without_a_driver_the_reason_is_said() -> None:
         lambda: dlbridge.empty_like_pinned(array),
     ]
     for call in calls:
-        with pytest.raises(dlbridge.UnavailableError, match=r"libcuda.*call empty\(shape, dtype\) without pinned"):
+        with pytest.raises(dlbridge.UnavailableError, match=r"libcuda.*call dlbridge\.empty\(shape, dtype\) without pinned"):
             call()
     for ask in (dlbridge.memory_stats, dlbridge.trim):
         with pytest.raises(dlbridge.UnavailableError, match="libcuda"):
