@@ -3,6 +3,7 @@
 use super::api::Object;
 use super::builtin::Arguments;
 use super::cast::{Request, Target};
+use super::clone::torch_copy;
 use super::copy::{copied, copied_tensor};
 use super::gil::{Gil, Owned};
 use super::import::{from_described, tensor_from};
@@ -195,21 +196,6 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     request.answer(gil, make_torch(gil, torch, tensor, copies)?, None)
 }
 
-/// A copy of a torch tensor, in its own order.
-fn torch_copy<'gil>(gil: &'gil Gil, torch: &Torch, source: Object) -> Result<Owned<'gil>> {
-    let copied = match tensor_from(gil, source) {
-        Ok(tensor) if device::is_host(tensor.device()) => {
-            torch.make(gil, copied_tensor(gil, &tensor, Order::K, Options::default())?)?
-        }
-        // Gradients, traces and other devices are torch's own business.
-        _ => {
-            gil.clear();
-            call(gil, source, c"clone")?
-        }
-    };
-    gil.own(copied).ok_or_else(|| gil.exception())
-}
-
 /// A torch tensor on the memory of ours, or on a copy of it.
 pub(super) fn make_torch<'gil>(
     gil: &'gil Gil,
@@ -285,7 +271,7 @@ fn device_given(gil: &Gil, wanted: Object) -> Result<Option<DLDevice>> {
 }
 
 /// `object.method()`.
-fn call(gil: &Gil, object: Object, method: &CStr) -> Result<Object> {
+pub(super) fn call(gil: &Gil, object: Object, method: &CStr) -> Result<Object> {
     let method = gil.attribute(object, method).map_err(|_| gil.exception())?;
     gil.call(method.object).map(Owned::into_raw).ok_or_else(|| gil.exception())
 }
