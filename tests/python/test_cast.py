@@ -273,6 +273,49 @@ def test_from_dlpack_with_another_dtype() -> None:
     assert dlbridge.live_tensors() >= 2
 
 
+class Producer:
+    def __init__(self, array: Any) -> None:
+        self.array, self.calls = array, 0
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()  # type: ignore[no-any-return]
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        self.calls += 1
+        return self.array.__dlpack__(**keywords)
+
+
+CONVERSIONS = [dlbridge.from_dlpack, dlbridge.to_numpy, dlbridge.to_torch]
+
+
+@pytest.mark.parametrize("convert", CONVERSIONS)
+@pytest.mark.parametrize("copy", [None, False, True])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_source_is_read_once_whatever_its_dtype(convert: Any, copy: bool | None, dtype: str) -> None:
+    if copy is False and dtype == "float32":
+        return
+    array = np.arange(6.0)
+    casts = {"dtype": dtype, "copy": copy}
+    for source in (array.__dlpack__(max_version=(1, 0)), Producer(array)):
+        made = dlbridge.to_numpy(convert(source, **casts))
+        assert np.array_equal(made, array)
+        assert made.dtype == dtype
+        assert np.shares_memory(made, array) == (dtype == "float64" and not copy)
+    assert isinstance(source, Producer)
+    assert source.calls == 1
+    made, report = convert(array.__dlpack__(max_version=(1, 0)), report=True, **casts)
+    assert (report.elements, report.lost, made.shape) == (6, 0, (6,))
+
+
+@pytest.mark.parametrize("convert", CONVERSIONS)
+@pytest.mark.parametrize("wrong", [{"dtype": "float7"}, {"dtype": "float64", "copy": "yes"}])
+def test_a_capsule_is_not_lost_to_a_wrong_argument(convert: Any, wrong: dict[str, str]) -> None:
+    capsule = np.arange(6.0).__dlpack__(max_version=(1, 0))
+    with pytest.raises(dlbridge.InvalidArgumentError):
+        convert(capsule, **wrong)
+    assert dlbridge.to_numpy(convert(capsule))[5] == 5
+
+
 def test_explain_tells_of_a_cast() -> None:
     told = dlbridge.explain(np.zeros((3, 4)), "torch", dtype="float32")
     assert str(told).splitlines() == [
