@@ -316,6 +316,27 @@ def test_a_capsule_is_not_lost_to_a_wrong_argument(convert: Any, wrong: dict[str
     assert dlbridge.to_numpy(convert(capsule))[5] == 5
 
 
+def test_a_report_asks_no_more_of_a_result_than_the_call_without_it() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2, 3))
+    dates = np.array(["2020-01-01", "2020-01-02"], "datetime64[D]")
+    calls: list[tuple[Any, Any, int]] = [
+        (dlbridge.to_torch, parameter, 6),
+        (dlbridge.to_torch, torch.eye(3).to_sparse(), 9),
+        (dlbridge.to_torch, torch.ones(3, dtype=torch.complex64).conj(), 3),
+        (dlbridge.to_numpy, np.array([None]), 1),
+        (dlbridge.to_numpy, dates, 2),
+        (dlbridge.to_numpy, np.zeros((0, 3), ">f4"), 0),
+        (dlbridge.from_dlpack, np.zeros((2, 2)), 4),
+    ]
+    for convert, source, elements in calls:
+        made, report = convert(source, copy=True, report=True)
+        assert type(made) is type(convert(source, copy=True))
+        assert (report.elements, report.lost) == (elements, 0)
+    made, report = dlbridge.to_torch(parameter, report=True)
+    assert made is parameter
+    assert report.elements == 6
+
+
 def test_explain_tells_of_a_cast() -> None:
     told = dlbridge.explain(np.zeros((3, 4)), "torch", dtype="float32")
     assert str(told).splitlines() == [
