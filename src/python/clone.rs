@@ -17,7 +17,7 @@ use crate::tensor::device;
 pub(super) fn torch_copy<'gil>(gil: &'gil Gil, torch: &Torch, source: Object) -> Result<Owned<'gil>> {
     let copied = match tensor_from(gil, source) {
         Ok(tensor) if device::is_host(tensor.device()) => {
-            torch.make(gil, copied_tensor(gil, &tensor, Order::K, Options::default())?)?
+            torch.make(gil, copied_tensor(gil, &tensor, Order::Torch, Options::default())?)?
         }
         Ok(_) => call(gil, source, c"clone")?,
         Err(error) if is_torchs(gil, source, &error) => {

@@ -108,6 +108,10 @@ fn cast_first(
         let [from, to] = [tensor.dtype(), dtype].map(|dtype| dtype::Name(dtype).to_string());
         return Err(Error::Cast(Cast::CopyForbidden { from, to }));
     }
+    let order = match kind::of(gil, source) {
+        Kind::Torch(_) | Kind::TorchSubclass if order == Order::K => Order::Torch,
+        _ => order,
+    };
     let place = place.unwrap_or(tensor.device());
     if device::is_host(place) {
         let tensor = moved(gil, &tensor, place)?;

@@ -233,6 +233,35 @@ def test_a_cast_keeps_the_order_of_the_dimensions_as_those_of_numpy_and_torch_do
     assert dlbridge.from_dlpack(pictures, dtype="float16").astype("float32").contiguous
 
 
+def steps_of(strides: tuple[int, ...], x: torch.Tensor) -> list[int]:
+    """Those that are stepped: the stride of a single element may be anything."""
+    return [stride for stride, extent in zip(strides, x.shape, strict=True) if extent > 1]
+
+
+def test_what_repeats_elements_keeps_the_order_that_torch_gives_it() -> None:
+    assert dlbridge.to_torch(torch.rand(4).expand(3, 4), copy=True).stride() == (4, 1)
+    assert dlbridge.to_torch(torch.rand(4).expand(3, 4), dtype="float16").stride() == (4, 1)
+    random = np.random.default_rng(11)
+    for _ in range(2000):
+        ndim = random.integers(1, 6)
+        shape = random.integers(1, 5, ndim)
+        steps = [slice(None, None, int(step)) for step in random.integers(1, 3, ndim)]
+        x = torch.rand(*(2 * shape).tolist())[tuple(steps)].permute(*random.permutation(ndim).tolist())
+        repeats = random.random(ndim) < 0.4
+        x = x[tuple(slice(0, 1) if each else slice(None) for each in repeats)]
+        wide = [int(random.integers(2, 5)) if each else -1 for each in repeats]
+        x = x.expand(int(random.integers(2, 4)), *wide) if random.random() < 0.3 else x.expand(*wide)
+        x = x.permute(*random.permutation(x.ndim).tolist())
+        for made, expected in (
+            (dlbridge.to_torch(x, copy=True), x.clone()),
+            (dlbridge.to_torch(x, dtype="float16"), x.to(torch.float16)),
+        ):
+            assert torch.equal(made, expected)
+            assert steps_of(made.stride(), x) == steps_of(expected.stride(), x), (x.shape, x.stride())
+        array = dlbridge.to_numpy(x, dtype="float16")
+        assert steps_of(in_elements(array), x) == steps_of(expected.stride(), x)
+
+
 def test_a_cast_in_another_order_counts_what_it_lost_where_it_was() -> None:
     pictures = torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last)
     pictures[1, 2, 0, 4] = 0.1
