@@ -22,6 +22,7 @@ pub enum Refusal {
     Torch { what: &'static str, call: &'static str },
     TorchSubclass { type_name: String },
     TorchStandIn { type_name: String },
+    TorchStorage { what: &'static str, call: &'static str },
     PastStorage { reach: i64, nbytes: i64 },
     Masked { count: String },
     Missing { what: String, call: &'static str },
@@ -91,6 +92,7 @@ impl Refusal {
             NothingToPin => f.write_str("the array has no elements, so there is no memory to pin; pin one that has some"),
             Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
+            TorchStorage { what, call } => write!(f, "the torch tensor {what}; make {call}"),
             PastStorage { reach, nbytes } => write!(
                 f,
                 "the torch tensor reaches up to byte {reach} of its storage, which has only {nbytes}; call x.untyped_storage().resize_({reach}) first, or convert a part that lies in it"

@@ -94,6 +94,10 @@ fn new_tensors_have_the_order_that_was_asked_for() {
     assert_eq!(strides(&columns, Order::A), [1, 4, 12]);
     assert_eq!(strides(&columns.slice(0, None, None, 2).unwrap(), Order::K), [1, 2, 6]);
     assert_eq!(strides(&counting(&[3]), Order::F), [1]);
+    // Where nothing repeats, torch's order is NumPy's.
+    assert_eq!(strides(&turned, Order::Torch), [4, 1, 12]);
+    let rows = counting(&[4]).expand(&[3, 4]).unwrap();
+    assert_eq!((strides(&rows, Order::Torch), strides(&rows, Order::K)), (vec![4, 1], vec![1, 3]));
     assert!(!source.is_copied() && !turned.is_copied());
 }
 
