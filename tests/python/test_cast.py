@@ -92,7 +92,9 @@ def test_the_words_of_an_error() -> None:
         dlbridge.cast(np.array([1e300, 0.1]), "float32", casting="same_value")
     with pytest.raises(dlbridge.LossyError, match=r"is 0\.1 and became 0\.10000000149011612;"):
         dlbridge.cast(np.array([0.1]), "float32", casting="same_value")
-    with pytest.raises(dlbridge.LossyError, match=r'is neither 0 nor 1.*"unsafe", which makes everything but 0 True'):
+    with pytest.raises(
+        dlbridge.LossyError, match=r'is neither 0 nor 1.*"unsafe", which makes everything but 0 True'
+    ):
         dlbridge.cast(np.array([0, 5]), "bool", casting="same_value")
     with pytest.raises(dlbridge.LossyError, match=r"became -2147483648; casting"):
         dlbridge.cast(np.array([np.nan]), "int32", casting="same_value")
