@@ -81,7 +81,7 @@ impl fmt::Display for Refusal {
             ),
             UnknownDevice { given } => write!(
                 f,
-                "device is {given:?}, which DLPack does not know; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
+                "device is {given:?}, and dlbridge moves to the CPU and to CUDA devices only; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
             ),
             UnclearDtype { given, why } => write!(f, "dtype is {given:?}, {why}"),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
@@ -103,7 +103,8 @@ impl fmt::Display for Refusal {
             ),
             Masked { count } => write!(
                 f,
-                "the array is masked (at {count} elements), and the mask would be lost; call x.filled(value), or x.data to ignore the mask"
+                "the array is masked (at {count} element{}), and the mask would be lost; call x.filled(value), or x.data to ignore the mask",
+                if count == "1" { "" } else { "s" }
             ),
             NegativeStride { axis, stride } => write!(
                 f,
