@@ -77,8 +77,15 @@ impl fmt::Display for LossReport {
                 all => writeln!(f, "{:>9.3} %", count as f64 / all as f64 * 100.0)?,
             }
         }
-        writeln!(f, "{:<20}{:>14}", "max absolute error", Short(self.max_absolute_error).to_string())?;
-        write!(f, "{:<20}{:>14}", "max relative error", Short(self.max_relative_error).to_string())?;
+        // What became infinite or NaN is at no distance that could be said.
+        let finite = if self.overflow + self.nan > 0 { " (where finite)" } else { "" };
+        writeln!(
+            f,
+            "{:<20}{:>14}{finite}",
+            "max absolute error",
+            Short(self.max_absolute_error).to_string()
+        )?;
+        write!(f, "{:<20}{:>14}{finite}", "max relative error", Short(self.max_relative_error).to_string())?;
         if let Some(first) = &self.first {
             write!(f, "\nfirst at {}: {} became {}", Index(&first.index), first.value, first.result)?;
         }
@@ -167,7 +174,7 @@ impl Cast {
             Cast::Lossy { from, to, casting, report } => lossy(face, f, [from, to], casting, report),
             Cast::Kinds { from, to } => write!(
                 f,
-                "{from} is not cast to {to} with {}, which goes from bool to integers to floating-point to complex numbers only; pass {}, which refuses values that would change, {}, which clamps, or {}",
+                "{from} is not cast to {to} with {}, which goes from bool to unsigned to signed integers to floating-point to complex numbers, never back; pass {}, which refuses values that would change, {}, which clamps, or {}",
                 face.casting("same_kind"),
                 face.casting("same_value"),
                 face.casting("saturate"),

@@ -81,7 +81,7 @@ impl Refusal {
             ),
             UnknownDevice { given } if face == Face::Python => write!(
                 f,
-                "device is {given:?}, which DLPack does not know; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
+                "device is {given:?}, and dlbridge moves to the CPU and to CUDA devices only; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
             ),
             UnknownDevice { given } => write!(
                 f,
@@ -107,7 +107,8 @@ impl Refusal {
             ),
             Masked { count } => write!(
                 f,
-                "the array is masked (at {count} elements), and the mask would be lost; call x.filled(value), or x.data to ignore the mask"
+                "the array is masked (at {count} element{}), and the mask would be lost; call x.filled(value), or x.data to ignore the mask",
+                if count == "1" { "" } else { "s" }
             ),
             NegativeStride { axis, stride } => write!(
                 f,

@@ -122,11 +122,9 @@ pub(super) fn cast(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         let made = gil.own(object::wrap(gil, made)?).ok_or_else(|| gil.exception())?;
         return request.answer(gil, made, report);
     };
-    let wanted = Out { shape: source.shape(), dtype };
+    let mut wanted = Out { shape: source.shape(), dtype, any_dtype: asked.is_none() };
     let place = wanted.read(gil, out)?;
-    if asked.is_some() {
-        wanted.check_dtype(&place)?;
-    }
+    wanted.check_dtype(&place)?;
     let done = request.cast(gil, &source, place.dtype(), Target::Out(&place));
     let (_, report) = wrote(gil, out, wanted.check(done))?;
     request.answer(gil, gil.share(out), report)

@@ -31,7 +31,7 @@ pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         // Bytes have one more dimension than what they are copied to.
         (tensor, swapped) = (copied(gil, source, Order::C)?, false);
     }
-    let wanted = Out { shape: tensor.shape(), dtype: tensor.dtype() };
+    let mut wanted = Out { shape: tensor.shape(), dtype: tensor.dtype(), any_dtype: false };
     let destination = wanted.read(gil, out)?;
     let done = into(gil, &tensor, &destination, Options { swap_bytes: swapped });
     let done = done.map_err(|error| match error {

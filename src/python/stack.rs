@@ -36,11 +36,14 @@ pub(super) fn stack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return framework.answer(gil, made, None);
     };
     let shape = copy::batch_shape(&tensors, options.layout)?;
-    let wanted = Out { shape: &shape, dtype: dtype.unwrap_or(tensors[0].dtype()) };
+    // Scaled numbers are cast to the dtype of `out`; others only where a dtype is given.
+    let scaled = !(scale.is_empty() && bias.is_empty());
+    let any_dtype = dtype.is_none() && scaled;
+    let mut wanted = Out { shape: &shape, dtype: dtype.unwrap_or(tensors[0].dtype()), any_dtype };
     let place = wanted.read(gil, out)?;
     if dtype.is_some() {
         wanted.check_dtype(&place)?;
-    } else if scale.is_empty() && bias.is_empty() {
+    } else if !scaled {
         check_no_cast(&tensors, &place)?;
     }
     // SAFETY: as above, and not to touch `out` either.

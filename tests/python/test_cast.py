@@ -83,7 +83,8 @@ def test_the_words_of_an_error() -> None:
     with pytest.raises(dlbridge.LossyError, match=r'is NaN on.*is nan and became 0;.*"saturate", which'):
         dlbridge.cast(np.array([np.nan, 1]), "uint8", casting="same_value")
     with pytest.raises(
-        dlbridge.InvalidArgumentError, match=r'float64 is not cast to int32.*pass casting="same_value"'
+        dlbridge.InvalidArgumentError,
+        match=r'not cast to int32.*from bool to unsigned .*never back; pass casting="same_value"',
     ):
         dlbridge.cast(array, "int32")
     with pytest.raises(dlbridge.LossyError, match=r"became inf; no error is finite; casting"):
@@ -116,13 +117,15 @@ def test_a_report_prints_as_a_table() -> None:
         "  overflow          1 (20.000%)",
         "  underflow         1 (20.000%)",
         "  nan               0",
-        "max absolute error  1",
-        "max relative error  1",
+        "max absolute error  1 (where finite)",
+        "max relative error  1 (where finite)",
         "first at            1",
         "  value             16777217.0",
         "  result            16777216.0",
     ]
     assert report.lost == 3
+    _, report = dlbridge.cast(np.array([1.5, 16777217.0]), "float32", report=True)
+    assert "max absolute error  1\n" in str(report)
 
 
 @pytest.mark.parametrize("target", NAMES)

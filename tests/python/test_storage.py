@@ -170,8 +170,12 @@ def test_what_has_no_plain_memory_is_cloned_by_torch() -> None:
         assert (clone.layout, clone.dtype, clone.device) == (x.layout, x.dtype, x.device)
     for x in sources[4:]:
         assert torch.equal(dlbridge.to_torch(x, copy=True), x)
-    assert torch.equal(torch.vmap(lambda a: dlbridge.to_torch(a, copy=True) * 2)(torch.ones(2, 3)), 2 * torch.ones(2, 3))
-    assert torch.equal(torch.func.grad(lambda a: dlbridge.to_torch(a, copy=True).sum())(torch.ones(3)), torch.ones(3))
+    assert torch.equal(
+        torch.vmap(lambda a: dlbridge.to_torch(a, copy=True) * 2)(torch.ones(2, 3)), 2 * torch.ones(2, 3)
+    )
+    assert torch.equal(
+        torch.func.grad(lambda a: dlbridge.to_torch(a, copy=True).sum())(torch.ones(3)), torch.ones(3)
+    )
     traced = torch.jit.trace(lambda a: dlbridge.to_torch(a, copy=True) * 2, torch.ones(3))
     assert torch.equal(traced(torch.full((3,), 4.0)), torch.full((3,), 8.0))
 

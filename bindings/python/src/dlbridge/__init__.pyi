@@ -158,9 +158,25 @@ class Tensor:
     ) -> tuple[Tensor, LossReport]: ...
     def copy(self, *, order: _Order = "C") -> Tensor: ...
     def view(self, dtype: Any) -> Tensor: ...
+    @overload
     def numpy(
-        self, *, copy: bool | None = None, dtype: Any = None, casting: _Casting = "same_kind"
+        self,
+        *,
+        copy: bool | None = None,
+        dtype: Any = None,
+        casting: _Casting = "same_kind",
+        report: Literal[False] = False,
     ) -> np.ndarray[Any, Any]: ...
+    @overload
+    def numpy(
+        self,
+        *,
+        copy: bool | None = None,
+        dtype: Any = None,
+        casting: _Casting = "same_kind",
+        report: Literal[True],
+    ) -> tuple[np.ndarray[Any, Any], LossReport]: ...
+    @overload
     def torch(
         self,
         *,
@@ -169,7 +185,19 @@ class Tensor:
         dtype: Any = None,
         device: Any = None,
         casting: _Casting = "same_kind",
+        report: Literal[False] = False,
     ) -> torch.Tensor: ...
+    @overload
+    def torch(
+        self,
+        *,
+        copy: bool | None = None,
+        readonly: Literal["error", "copy", "alias"] = "error",
+        dtype: Any = None,
+        device: Any = None,
+        casting: _Casting = "same_kind",
+        report: Literal[True],
+    ) -> tuple[torch.Tensor, LossReport]: ...
     def tolist(self) -> Any: ...
     def item(self) -> Any: ...
     def to(self, device: Any) -> Tensor: ...

@@ -42,8 +42,10 @@ class LossReport(NamedTuple):
         rows = [("elements", f"{self.elements:,}"), ("changed", self._share(self.lost))]
         for name in ("inexact", "overflow", "underflow", "nan"):
             rows.append((f"  {name}", self._share(getattr(self, name))))
-        rows.append(("max absolute error", f"{self.max_absolute_error:.6g}"))
-        rows.append(("max relative error", f"{self.max_relative_error:.6g}"))
+        # What became infinite or NaN is at no distance that could be said.
+        finite = " (where finite)" if self.overflow + self.nan else ""
+        rows.append(("max absolute error", f"{self.max_absolute_error:.6g}{finite}"))
+        rows.append(("max relative error", f"{self.max_relative_error:.6g}{finite}"))
         if self.first_index is not None:
             rows.append(("first at", ", ".join(map(str, self.first_index)) or "()"))
             rows.append(("  value", repr(self.first_value)))
