@@ -146,7 +146,10 @@ class MemoryStats(NamedTuple):
 
 
 def memory_stats(*, device: Any = "cpu", pinned: bool = False) -> MemoryStats:
-    """What a pool has and did, and what was copied, in this process. Costs about a microsecond.
+    """What a pool has and did, and what was copied on streams, in this process. Costs about a microsecond.
+
+    What was copied are the transfers that were queued on streams, by `upload`, `download`, `to` or a
+    `Stager`: `dlbridge.copy`, `cast` and `stack`, which are done when they return, do not count.
 
     By default it is the pool behind `empty`, which serves tensors of 1 MiB and more in the host's memory. `device`
     and `pinned` name another one, as they do for `empty`. What was copied is the same for all.

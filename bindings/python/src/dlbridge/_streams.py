@@ -220,7 +220,7 @@ class Stream:
         The caller does not wait, unless this is a stream of CUDA and the event one of the CPU.
         """
         if not isinstance(event, Event):
-            raise InvalidArgumentError(f"event is a {type(event).__name__}; pass what stream.record() gave")
+            raise InvalidArgumentError(f"event is of type {type(event).__name__}; pass what stream.record() gave")
         _check(_c.dlb_stream_wait_event(self._handle, event._handle))
 
     def synchronize(self) -> None:
