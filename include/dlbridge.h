@@ -10,8 +10,9 @@
  *
  * The rules, which hold for every function unless it says otherwise:
  *
- *  - A function that can fail returns a `dlb_status`; outputs are written only on `DLB_OK`, and
- *    `dlb_error_message()` then says in words what was wrong and what to do.
+ *  - A function that can fail returns a `dlb_status`. Outputs are written only on `DLB_OK`, but for one: a
+ *    `dlb_loss_report` is also written with `DLB_ERROR_LOSSY`, where it says what would be lost. `dlb_error_message()`
+ *    says in words what was wrong and what to do.
  *  - A pointer argument is borrowed for the call, unless it is said to be consumed. NULL is checked.
  *  - What comes back through an `out` argument is owned by the caller. Releasing NULL is a no-op.
  *  - Sizes in bytes are `size_t`; shapes, strides and positions are `int64_t` and count elements.
@@ -196,7 +197,8 @@ typedef struct dlb_stream dlb_stream;
 typedef struct dlb_tensor dlb_tensor;
 
 /**
- * What a fallible function returns: `DLB_OK` or one of the errors below. Outputs are written only on `DLB_OK`.
+ * What a fallible function returns: `DLB_OK` or one of the errors below. Outputs are written only on `DLB_OK`, a
+ * `dlb_loss_report` also with `DLB_ERROR_LOSSY`.
  */
 typedef int32_t dlb_status;
 
@@ -401,7 +403,7 @@ typedef struct {
 } dlb_cast_options;
 
 /**
- * What a cast changed. Set `struct_size` to `sizeof(dlb_loss_report)` before the call.
+ * What a cast changed; written on `DLB_OK` and with `DLB_ERROR_LOSSY`. Set `struct_size` to `sizeof(dlb_loss_report)` before the call.
  *
  * Every changed element is counted once, as the first of these that is true of it: `nan`, `overflow`, `underflow`, `inexact`.
  */

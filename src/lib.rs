@@ -39,5 +39,7 @@ pub mod tensor;
 pub use copy::copy;
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
-pub use error::{Allocation, Cast, Compare, Driver, Error, Kind, Refusal, Result, Stack, Staging, Transfer};
+pub use error::{
+    Allocation, Cast, Compare, Driver, Error, Face, Kind, Refusal, Result, Stack, Staging, Transfer,
+};
 pub use tensor::Tensor;

@@ -1,11 +1,12 @@
 //! `dlb_status`: how every function reports, and this thread's last error in words.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Face, Kind, Result, last};
 use crate::guard::guard;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 
-/// What a fallible function returns: `DLB_OK` or one of the errors below. Outputs are written only on `DLB_OK`.
+/// What a fallible function returns: `DLB_OK` or one of the errors below. Outputs are written only on `DLB_OK`, a
+/// `dlb_loss_report` also with `DLB_ERROR_LOSSY`.
 pub type dlb_status = i32;
 
 /// Success.
@@ -72,18 +73,20 @@ thread_local! {
 pub(super) fn status(body: impl FnOnce() -> Result<()>) -> dlb_status {
     match guard(body) {
         Ok(()) => DLB_OK,
-        Err(error) => fail(&error),
+        Err(error) => fail(error),
     }
 }
 
 #[cold]
-fn fail(error: &Error) -> dlb_status {
-    let mut words = error.to_string().into_bytes();
+fn fail(error: Error) -> dlb_status {
+    let mut words = error.words(Face::C).to_string().into_bytes();
     words.retain(|&byte| byte != 0);
     let words = CString::new(words).unwrap_or_default();
     // A thread that is being torn down has no message any more; the status still says what went wrong.
     let _ = MESSAGE.try_with(|message| message.replace(words));
-    error.kind() as dlb_status
+    let status = error.kind() as dlb_status;
+    last::keep(error);
+    status
 }
 
 /// A pointer argument that must not be NULL.

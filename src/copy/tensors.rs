@@ -27,6 +27,8 @@ pub enum Order {
     A,
     /// As near to the source as is possible without gaps.
     K,
+    /// The same as torch's `clone()` has it: a dimension that repeats elements, of stride 0, stays where it is.
+    Torch,
 }
 
 /// What a copy or a cast does, or did.
@@ -68,7 +70,8 @@ struct Plan {
 enum How {
     /// From one to the other.
     Apart,
-    /// One run, onto memory that it shares: from whichever end is safe.
+    /// One run, onto memory that it shares: from whichever end is safe. It begins where the nest does, which for axes
+    /// that go backward on both sides is not where indices are 0.
     Along,
     /// Through a temporary.
     Temporary,
@@ -159,7 +162,10 @@ pub unsafe fn copy(source: &Tensor, destination: &Tensor, options: Options) -> R
     unsafe {
         match plan.how {
             How::Apart => plan.movement.carry_out(level(), from, to, destination.device())?,
-            How::Along => std::ptr::copy(from, to, report.bytes),
+            How::Along => {
+                let [from, to] = plan.movement.nest.begin([from.cast_mut(), to]);
+                std::ptr::copy(from, to, report.bytes);
+            }
             How::Temporary => {
                 let between = new(source, Order::K)?;
                 movement(&between, destination.strides(), options)?.carry_out(
@@ -233,6 +239,10 @@ fn nested(source: &Tensor, order: Order) -> [i64; MAX_NDIM] {
             own.sort_by_key(|&axis| std::cmp::Reverse(source.strides()[axis as usize].unsigned_abs()));
             false
         }
+        Order::Torch => {
+            sort_as_torch(own, source);
+            false
+        }
     };
     // Elements that do not fill bytes have one order.
     match dtype::item_bytes(source.dtype()) {
@@ -241,6 +251,27 @@ fn nested(source: &Tensor, order: Order) -> [i64; MAX_NDIM] {
         Some(_) => {}
     }
     axes
+}
+
+/// Sorts dimensions, outermost first, by their strides as torch does: from the innermost on, each moves in past those of
+/// larger strides, or of the same and larger extents, over what repeats elements, up to one of a smaller stride.
+fn sort_as_torch(axes: &mut [i64], source: &Tensor) {
+    let of = |axis: i64| (source.strides()[axis as usize].unsigned_abs(), source.shape()[axis as usize]);
+    for start in (0..axes.len()).rev() {
+        let mut place = start;
+        for inner in start + 1..axes.len() {
+            let ((stride, extent), (other, other_extent)) = (of(axes[place]), of(axes[inner]));
+            if stride == 0 || other == 0 {
+                continue;
+            }
+            if (other, other_extent) > (stride, extent) {
+                axes.swap(place, inner);
+                place = inner;
+            } else if other < stride {
+                break;
+            }
+        }
+    }
 }
 
 /// The movement to a tensor with these strides; [`check`] has passed both.

@@ -1,12 +1,12 @@
 //! Which argument of a Python call an error is about, where that is not `x`: the array that is refused, or `out`.
 
-use super::{Error, Kind, Refusal, Stack, Transfer};
+use super::{Error, Face, Kind, Refusal, Stack, Transfer};
 use std::fmt;
 
 /// An argument, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+#[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Argument {
     /// An array; the cause is in words of an `x`.
     Array {
@@ -53,16 +53,17 @@ impl Argument {
             _ => None,
         }
     }
-}
 
-impl fmt::Display for Argument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The words, in the names of this face.
+    pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let casting =
             |given: &Option<&str>| given.map_or_else(String::new, |name| format!(", casting={name:?}"));
         match self {
-            Argument::Array { name, cause } => f.write_str(&of_argument(&cause.to_string(), name)),
+            Argument::Array { name, cause } => {
+                f.write_str(&of_argument(&cause.words(face).to_string(), name))
+            }
             Argument::Out { cause, shape, dtype } => {
-                f.write_str(&about_out(cause))?;
+                f.write_str(&about_out(cause, face))?;
                 match shares(cause) {
                     Some(call) => write!(f, "; pass {call}"),
                     None => {
@@ -102,7 +103,7 @@ pub(super) fn of_argument(words: &str, name: &str) -> String {
 }
 
 /// What is wrong with `out`.
-fn about_out(cause: &Error) -> String {
+fn about_out(cause: &Error, face: Face) -> String {
     match cause {
         Error::ReadOnly { .. } => "out is read-only".into(),
         Error::Overlapping { shape, strides } => {
@@ -124,7 +125,7 @@ fn about_out(cause: &Error) -> String {
         Error::Stack(Stack::Array { index, .. }) => format!("out shares memory with array {index}"),
         Error::NotAnArray { type_name } => format!("out is of type {type_name}, which is no array"),
         cause => {
-            let words = cause.to_string();
+            let words = cause.words(face).to_string();
             let what = words.split("; ").next().unwrap_or_default();
             format!(
                 "out cannot be written to: {}",

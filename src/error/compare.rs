@@ -1,12 +1,12 @@
 //! Why two tensors are not compared.
 
-use super::Kind;
+use super::{Face, Kind};
 use std::fmt;
 
 /// What has no answer, equal or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+#[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Compare {
     Dtype { dtype: String },
     Shapes { a: Vec<i64>, b: Vec<i64> },
@@ -24,14 +24,14 @@ impl Compare {
             }
         }
     }
-}
 
-impl fmt::Display for Compare {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The words, in the names of this face.
+    pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Compare::Dtype { dtype } => write!(
                 f,
-                "elements of {dtype} have no values that are compared here; compare their bytes: view both as uint8 (dlb_tensor_reinterpret; x.view('uint8') in Python)"
+                "elements of {dtype} have no values that are compared here; compare their bytes: view both as uint8 ({})",
+                face.pick("dlb_tensor_reinterpret()", "x.view(\"uint8\")", "Tensor::reinterpret()")
             ),
             Compare::Shapes { a, b } => write!(
                 f,

@@ -1,12 +1,12 @@
 //! What a device driver cannot do, or could not: its own name for it, then what helps.
 
-use super::Kind;
+use super::{Face, Kind};
 use std::fmt;
 
 /// What went wrong with the driver of a device, with the memory it gives, or with memory that was to be pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+#[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Driver {
     // Not here
     NoPinned { why: String },
@@ -33,24 +33,38 @@ impl Driver {
             Elsewhere { .. } => Kind::InvalidArgument,
         }
     }
-}
 
-impl fmt::Display for Driver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The words, in the names of this face.
+    pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Driver::*;
         match self {
             NoPinned { why } => write!(
                 f,
-                "pinned memory cannot be allocated: {why}; call empty(shape, dtype) without pinned, for pageable host memory"
+                "pinned memory cannot be allocated: {why}; call {}, for pageable host memory",
+                face.pick(
+                    "dlb_tensor_empty() without pinned",
+                    "dlbridge.empty(shape, dtype) without pinned",
+                    "Tensor::empty()"
+                )
             ),
             NoMemory { device, why } => write!(
                 f,
-                "memory on {device} cannot be allocated: {why}; call empty(shape, dtype) for host memory"
+                "memory on {device} cannot be allocated: {why}; call {} for host memory",
+                face.pick(
+                    "dlb_tensor_empty() without a device",
+                    "dlbridge.empty(shape, dtype)",
+                    "Tensor::empty()"
+                )
             ),
             NoPin { why } => write!(f, "memory cannot be pinned: {why}; use it as it is"),
             BeforeFork { what } => write!(
                 f,
-                "{what} was made before this process forked, and CUDA does not survive a fork; start the child with the spawn method (multiprocessing.get_context(\"spawn\")), or fork before CUDA is used"
+                "{what} was made before this process forked, and CUDA does not survive a fork; {}, or fork before CUDA is used",
+                face.pick(
+                    "start the child by exec",
+                    "start the child with the spawn method (multiprocessing.get_context(\"spawn\"))",
+                    "start the child by exec"
+                )
             ),
             Failed { call, name, words } => write!(
                 f,
@@ -58,7 +72,8 @@ impl fmt::Display for Driver {
             ),
             OutOfMemory { bytes, device, name } => write!(
                 f,
-                "{bytes} bytes could not be allocated on {device} ({name}); release tensors that are no longer used, or trim() what is cached"
+                "{bytes} bytes could not be allocated on {device} ({name}); release tensors that are no longer used, or give back what is cached ({})",
+                face.pick("dlb_allocator_trim()", "dlbridge.trim()", "Pool::trim()")
             ),
             CannotPin { bytes, pinned, limit, why, .. } => write!(
                 f,

@@ -1,6 +1,6 @@
 //! What a cast changed, and why it is refused.
 
-use super::Kind;
+use super::{Face, Kind};
 use std::fmt;
 
 /// What a cast changed. Every changed element is counted once, under the first of these that is true of it: NaN, overflow,
@@ -77,8 +77,15 @@ impl fmt::Display for LossReport {
                 all => writeln!(f, "{:>9.3} %", count as f64 / all as f64 * 100.0)?,
             }
         }
-        writeln!(f, "{:<20}{:>14}", "max absolute error", Short(self.max_absolute_error).to_string())?;
-        write!(f, "{:<20}{:>14}", "max relative error", Short(self.max_relative_error).to_string())?;
+        // What became infinite or NaN is at no distance that could be said.
+        let finite = if self.overflow + self.nan > 0 { " (where finite)" } else { "" };
+        writeln!(
+            f,
+            "{:<20}{:>14}{finite}",
+            "max absolute error",
+            Short(self.max_absolute_error).to_string()
+        )?;
+        write!(f, "{:<20}{:>14}{finite}", "max relative error", Short(self.max_relative_error).to_string())?;
         if let Some(first) = &self.first {
             write!(f, "\nfirst at {}: {} became {}", Index(&first.index), first.value, first.result)?;
         }
@@ -125,7 +132,7 @@ impl fmt::Display for Index<'_> {
 /// Why a cast is not made, or not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+#[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Cast {
     /// Values were lost that `casting` does not allow to lose.
     Lossy {
@@ -160,15 +167,18 @@ impl Cast {
             Cast::CopyForbidden { .. } => Kind::CopyRequired,
         }
     }
-}
 
-impl fmt::Display for Cast {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The words, in the names of this face.
+    pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cast::Lossy { from, to, casting, report } => lossy(f, [from, to], casting, report),
+            Cast::Lossy { from, to, casting, report } => lossy(face, f, [from, to], casting, report),
             Cast::Kinds { from, to } => write!(
                 f,
-                "{from} is not cast to {to} with casting=\"same_kind\", which goes from bool to integers to floating-point to complex numbers only; pass casting=\"same_value\", which refuses values that would change, \"saturate\", which clamps, or \"unsafe\""
+                "{from} is not cast to {to} with {}, which goes from bool to unsigned to signed integers to floating-point to complex numbers, never back; pass {}, which refuses values that would change, {}, which clamps, or {}",
+                face.casting("same_kind"),
+                face.casting("same_value"),
+                face.casting("saturate"),
+                face.casting("unsafe")
             ),
             Cast::Dtype { dtype } => write!(
                 f,
@@ -176,7 +186,12 @@ impl fmt::Display for Cast {
             ),
             Cast::Casting { given } => write!(
                 f,
-                "casting is {given}; pass \"same_kind\", \"same_value\", \"unsafe\" or \"saturate\" (a DLB_CASTING_* in C)"
+                "casting is {given}; pass {}",
+                face.pick(
+                    "DLB_CASTING_SAME_KIND, DLB_CASTING_SAME_VALUE, DLB_CASTING_UNSAFE or DLB_CASTING_SATURATE",
+                    "\"same_kind\", \"same_value\", \"unsafe\" or \"saturate\"",
+                    "\"same_kind\", \"same_value\", \"unsafe\" or \"saturate\""
+                )
             ),
             Cast::CopyForbidden { from, to } => write!(
                 f,
@@ -188,6 +203,7 @@ impl fmt::Display for Cast {
 
 /// What was lost on the way between two dtypes, and the casting that would allow it.
 fn lossy(
+    face: Face,
     f: &mut fmt::Formatter<'_>,
     [from, to]: [&str; 2],
     casting: &str,
@@ -219,9 +235,9 @@ fn lossy(
             Short(report.max_relative_error)
         )?,
     }
-    write!(f, "; casting=\"{casting}\" does not allow that, pass casting=")?;
+    write!(f, "; {} does not allow that", face.casting(casting))?;
     for (at, (name, effect)) in allowing(from, to, report).iter().enumerate() {
-        write!(f, "{}\"{name}\"{effect}", if at == 0 { "" } else { ", or " })?;
+        write!(f, "{}{}{effect}", if at == 0 { ", pass " } else { ", or " }, face.casting(name))?;
     }
     Ok(())
 }
@@ -234,7 +250,7 @@ fn is_integer(dtype: &str) -> bool {
 fn allowing(from: &str, to: &str, report: &LossReport) -> &'static [(&'static str, &'static str)] {
     let is_complex = |dtype: &str| dtype.starts_with("complex");
     match report.lost() {
-        _ if to == "bool" => &[("unsafe", ", which makes everything but 0 True")],
+        _ if to == "bool" => &[("unsafe", ", which makes everything but 0 true")],
         lost if lost == report.nan => {
             &[("saturate", ", which makes it 0"), ("unsafe", " for what NumPy makes of it")]
         }

@@ -1,12 +1,13 @@
-//! Why a Python object is not handed over, in the words of the one who has it: what is wrong, then the Python call.
+//! Why a Python object is not handed over, in the words of the one who has it: what is wrong, then the Python call, also
+//! where C code asked. What C code itself can get wrong, a device or an order, is said in its names.
 
-use super::Kind;
+use super::{Face, Kind};
 use std::fmt;
 
 /// What Python callers are told beyond what DLPack itself can get wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+#[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Refusal {
     // Arguments
     NotOurs { type_name: String },
@@ -21,6 +22,7 @@ pub enum Refusal {
     Torch { what: &'static str, call: &'static str },
     TorchSubclass { type_name: String },
     TorchStandIn { type_name: String },
+    TorchStorage { what: &'static str, call: &'static str },
     PastStorage { reach: i64, nbytes: i64 },
     Masked { count: String },
     Missing { what: String, call: &'static str },
@@ -63,10 +65,9 @@ impl Refusal {
             _ => Kind::Unsupported,
         }
     }
-}
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The words, in the names of this face.
+    pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Refusal::*;
         match self {
             Missing { what, call } => write!(f, "{what}; {call}"),
@@ -78,15 +79,20 @@ impl fmt::Display for Refusal {
                 f,
                 "device is {given:?}, which is a framework; call dlbridge.to(x, {given:?}), or pass a device such as \"cpu\" or \"cuda:0\""
             ),
+            UnknownDevice { given } if face == Face::Python => write!(
+                f,
+                "device is {given:?}, and dlbridge moves to the CPU and to CUDA devices only; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
+            ),
             UnknownDevice { given } => write!(
                 f,
-                "device is {given:?}, which DLPack does not know; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
+                "device is {given}, which DLPack does not know; pass a type such as kDLCPU or kDLCUDA, and an id of 0 or more"
             ),
             UnclearDtype { given, why } => write!(f, "dtype is {given:?}, {why}"),
             Stream { stream, why } => write!(f, "stream {stream} cannot be used: {why}"),
             NothingToPin => f.write_str("the array has no elements, so there is no memory to pin; pin one that has some"),
             Torch { what, call } if call.starts_with("the") => write!(f, "the torch tensor {what}; make {call}"),
             Torch { what, call } => write!(f, "the torch tensor {what}; call {call} first"),
+            TorchStorage { what, call } => write!(f, "the torch tensor {what}; make {call}"),
             PastStorage { reach, nbytes } => write!(
                 f,
                 "the torch tensor reaches up to byte {reach} of its storage, which has only {nbytes}; call x.untyped_storage().resize_({reach}) first, or convert a part that lies in it"
@@ -101,7 +107,8 @@ impl fmt::Display for Refusal {
             ),
             Masked { count } => write!(
                 f,
-                "the array is masked (at {count} elements), and the mask would be lost; call x.filled(value), or x.data to ignore the mask"
+                "the array is masked (at {count} element{}), and the mask would be lost; call x.filled(value), or x.data to ignore the mask",
+                if count == "1" { "" } else { "s" }
             ),
             NegativeStride { axis, stride } => write!(
                 f,
@@ -121,11 +128,11 @@ impl fmt::Display for Refusal {
             ),
             ByteStride { axis, stride, item } => write!(
                 f,
-                "axis {axis} steps {stride} bytes, no multiple of the {item} bytes of an element, which DLPack cannot say; pass numpy.ascontiguousarray(x)"
+                "axis {axis} steps {stride} bytes, no multiple of the {item} bytes of an element, which DLPack cannot say; pass copy=True, or numpy.ascontiguousarray(x)"
             ),
             ByteOrder { dtype } => write!(
                 f,
-                "dtype {dtype} is not in the byte order of this machine; pass x.astype(x.dtype.newbyteorder(\"=\"))"
+                "dtype {dtype} is not in the byte order of this machine; pass copy=True, or x.astype(x.dtype.newbyteorder(\"=\"))"
             ),
             PaddedNumpy { dtype } => write!(
                 f,
@@ -157,7 +164,13 @@ impl fmt::Display for Refusal {
             CopyForbidden => f.write_str(
                 "readonly=\"copy\" would copy this read-only source, which copy=False forbids; drop one of the two",
             ),
-            UnknownOrder { given } => write!(f, "order is {given:?}; pass \"C\", \"F\", \"A\" or \"K\""),
+            UnknownOrder { given } if face == Face::Python => {
+                write!(f, "order is {given:?}; pass \"C\", \"F\", \"A\" or \"K\"")
+            }
+            UnknownOrder { given } => write!(
+                f,
+                "order is {given}; pass DLB_ORDER_C, DLB_ORDER_F, DLB_ORDER_A or DLB_ORDER_K"
+            ),
             TransferForbidden { device } => write!(
                 f,
                 "the data is on {device}, so having it elsewhere is a copy, which copy=False forbids; drop one of the two"

@@ -1,13 +1,13 @@
 //! Why arrays are not stacked into one batch.
 
 use super::argument::of_argument;
-use super::{Error, Kind};
+use super::{Error, Face, Kind};
 use std::fmt;
 
 /// What is wrong with the arrays, or with what is to become of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+#[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Stack {
     Empty,
     Array { index: usize, cause: Box<Error> },
@@ -44,13 +44,15 @@ impl Error {
     }
 }
 
-impl fmt::Display for Stack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Stack {
+    /// The words, in the names of this face.
+    pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Stack::*;
         match self {
             Empty => f.write_str("there are no arrays to stack; pass at least one"),
             Array { index, cause } => {
-                write!(f, "array {index}: {}", of_argument(&cause.to_string(), &format!("arrays[{index}]")))
+                let words = cause.words(face).to_string();
+                write!(f, "array {index}: {}", of_argument(&words, &format!("arrays[{index}]")))
             }
             Shape { have, first } => write!(
                 f,
@@ -58,7 +60,8 @@ impl fmt::Display for Stack {
             ),
             Dtypes { index, dtype, first } => write!(
                 f,
-                "array 0 holds {first} and array {index} holds {dtype}; pass dtype= to say what the batch is to hold (dlb_stack: the destination's)"
+                "array 0 holds {first} and array {index} holds {dtype}; pass {} to say what the batch is to hold",
+                face.pick("a destination", "dtype=", "a dtype")
             ),
             Destination { have, need } => write!(
                 f,
@@ -70,11 +73,14 @@ impl fmt::Display for Stack {
             ),
             UnknownLayout { given } => write!(
                 f,
-                "layout {given} is none that is known; pass \"CHW\" for pictures that come as height, width, channels, \"HWC\" for the reverse, or leave it out"
+                "layout {given} is none that is known; pass {} for pictures that come as height, width, channels, {} for the reverse, or leave it out",
+                face.pick("DLB_LAYOUT_CHW", "\"CHW\"", "Layout::Chw"),
+                face.pick("DLB_LAYOUT_HWC", "\"HWC\"", "Layout::Hwc")
             ),
             NoFloat { dtype } => write!(
                 f,
-                "scale and bias make floating-point numbers of real ones, and {dtype} is not that; pass dtype=\"float32\", or leave both out"
+                "scale and bias make floating-point numbers of real ones, and {dtype} is not that; pass {}, or leave both out",
+                face.pick("a destination of float32", "dtype=\"float32\"", "dtype::F32")
             ),
             Channels { what, given, channels } => write!(
                 f,
@@ -82,11 +88,15 @@ impl fmt::Display for Stack {
             ),
             Beyond { what, value } => write!(
                 f,
-                "{what} has {value}, which is infinite in float32, where the batch is reckoned; pass dtype=\"float64\" (dlb_stack: a destination of float64)"
+                "{what} has {value}, which is infinite in float32, where the batch is reckoned; pass {}",
+                face.pick("a destination of float64", "dtype=\"float64\"", "dtype::F64")
             ),
             Values { from, to, casting } => write!(
                 f,
-                "values of {from} do not fit what they become on the way to {to}, which casting=\"{casting}\" refuses; pass \"saturate\" to clamp them, or \"unsafe\""
+                "values of {from} do not fit what they become on the way to {to}, which {} refuses; pass {} to clamp them, or {} for what NumPy makes of them",
+                face.casting(casting),
+                face.casting("saturate"),
+                face.casting("unsafe")
             ),
         }
     }

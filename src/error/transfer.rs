@@ -1,12 +1,12 @@
 //! What can go wrong with streams, events and asynchronous copies.
 
-use super::Kind;
+use super::{Face, Kind};
 use std::fmt;
 
 /// Why a copy is not made, or not waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+#[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Transfer {
     Shapes { source: Vec<i64>, destination: Vec<i64> },
     Dtypes { source: String, destination: String },
@@ -45,10 +45,9 @@ impl Transfer {
             }
         }
     }
-}
 
-impl fmt::Display for Transfer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The words, in the names of this face.
+    pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Transfer::*;
         match self {
             Shapes { source, destination } => write!(
@@ -86,7 +85,8 @@ impl fmt::Display for Transfer {
             ),
             NativeStream { device } => write!(
                 f,
-                "{device} has no native streams, its streams are threads of this library; make one with dlbridge.Stream() (dlb_stream_create in C)"
+                "{device} has no native streams, its streams are threads of this library; make one with {}",
+                face.pick("dlb_stream_create()", "dlbridge.Stream()", "Stream::new()")
             ),
             Timeout { nanoseconds } => write!(
                 f,
@@ -101,11 +101,13 @@ impl fmt::Display for Transfer {
                 "the thread of the stream could not be started ({words}); release streams that are no longer used"
             ),
             NoDevice { device, why } => {
-                write!(f, "there are no streams on {device} here: {why}; pass \"cpu\" (kDLCPU in C)")
+                let host = face.pick("kDLCPU", "\"cpu\"", "DLDevice::CPU");
+                write!(f, "there are no streams on {device} here: {why}; pass {host}")
             }
             NoForeign { device, why } => write!(
                 f,
-                "there are no streams on {device} here: {why}; make one on the host, with dlbridge.Stream() (dlb_stream_create in C)"
+                "there are no streams on {device} here: {why}; make one on the host, with {}",
+                face.pick("dlb_stream_create()", "dlbridge.Stream()", "Stream::new()")
             ),
             StreamBeforeFork => f.write_str(
                 "the stream was made before this process forked, and its thread stayed in the parent; create a new stream in the child",

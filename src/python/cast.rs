@@ -2,9 +2,11 @@
 
 use super::api::Object;
 use super::builtin::{Arguments, refused};
+use super::convert::call;
 use super::copy::long;
 use super::gil::{Gil, Owned};
 use super::import::tensor_from;
+use super::kind::{self, Kind};
 use super::module;
 use super::object;
 use super::out::Out;
@@ -76,7 +78,7 @@ impl Request {
         let report = match report {
             Some(report) => report,
             // Nothing was cast, so nothing changed.
-            None => LossReport::unchanged(tensor_from(gil, made.object)?.size()),
+            None => LossReport::unchanged(elements(gil, made.object)?),
         };
         let report = module::loss_report(gil, &report)?;
         // SAFETY: the GIL is held; the tuple takes both references over.
@@ -90,6 +92,16 @@ impl Request {
             Ok(pair.into_raw())
         }
     }
+}
+
+/// How many elements a result has. It may be an array that DLPack cannot describe.
+fn elements(gil: &Gil, made: Object) -> Result<usize> {
+    let count = match kind::of(gil, made) {
+        Kind::Torch(_) | Kind::TorchSubclass => call(gil, made, c"numel")?,
+        _ => gil.attribute(made, c"size")?.into_raw(),
+    };
+    let count = gil.own(count).ok_or_else(|| gil.exception())?;
+    gil.index(count.object).map(|count| count as usize)
 }
 
 /// `cast(x, /, dtype=None, *, casting="same_kind", out=None, report=False)`.
@@ -110,11 +122,9 @@ pub(super) fn cast(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         let made = gil.own(object::wrap(gil, made)?).ok_or_else(|| gil.exception())?;
         return request.answer(gil, made, report);
     };
-    let wanted = Out { shape: source.shape(), dtype };
+    let mut wanted = Out { shape: source.shape(), dtype, any_dtype: asked.is_none() };
     let place = wanted.read(gil, out)?;
-    if asked.is_some() {
-        wanted.check_dtype(&place)?;
-    }
+    wanted.check_dtype(&place)?;
     let done = request.cast(gil, &source, place.dtype(), Target::Out(&place));
     let (_, report) = wrote(gil, out, wanted.check(done))?;
     request.answer(gil, gil.share(out), report)

@@ -3,6 +3,7 @@
 use super::api::Object;
 use super::builtin::Arguments;
 use super::cast::{Request, Target};
+use super::clone::torch_copy;
 use super::copy::{copied, copied_tensor};
 use super::gil::{Gil, Owned};
 use super::import::{from_described, tensor_from};
@@ -22,12 +23,12 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["device", "copy", "dtype", "casting", "report"];
     let ([source], [wanted, copy, dtype, casting, report]) = arguments.parse(gil, "from_dlpack", keywords)?;
     let request = Request::read(gil, casting, report)?;
-    let (kind, wanted) = (kind::of(gil, source), device_given(gil, wanted)?);
+    let (kind, wanted, always) = (kind::of(gil, source), device_given(gil, wanted)?, is_true(gil, copy)?);
     let (tensor, report) = match cast_first(gil, &request, Order::C, source, dtype, copy, wanted)? {
-        Some(made) => made,
-        None if is_true(gil, copy)? => (copied_to(gil, kind, source, wanted)?, None),
-        None => {
-            let tensor = tensor_from(gil, source)?;
+        First::Cast(made, report) => (made, report),
+        First::Not(read) if always => (copied_to(gil, kind, source, read, wanted)?, None),
+        First::Not(read) => {
+            let tensor = read_once(gil, source, read)?;
             if matches!(kind, Kind::Tensor) && wanted.is_none_or(|wanted| wanted == tensor.device()) {
                 return request.answer(gil, gil.share(source), None);
             }
@@ -39,12 +40,18 @@ pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 }
 
 /// A tensor of its own with the elements of any producer, on the device that was asked for.
-fn copied_to(gil: &Gil, kind: Kind, source: Object, wanted: Option<DLDevice>) -> Result<Tensor> {
+fn copied_to(
+    gil: &Gil,
+    kind: Kind,
+    source: Object,
+    read: Option<Tensor>,
+    wanted: Option<DLDevice>,
+) -> Result<Tensor> {
     // Of an array everything can be copied, also what DLPack cannot describe.
     if matches!(kind, Kind::Numpy(_)) && wanted.is_none_or(|wanted| wanted == DLDevice::CPU) {
         return copied(gil, source, Order::C);
     }
-    let tensor = tensor_from(gil, source)?;
+    let tensor = read_once(gil, source, read)?;
     match wanted.filter(|&wanted| !is_reached(tensor.device(), wanted)) {
         Some(wanted) => moved(gil, &tensor, wanted),
         None => copied_tensor(gil, &tensor, Order::C, Options::default()),
@@ -55,17 +62,31 @@ pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["copy", "dtype", "casting", "report"];
     let ([source], [copy, dtype, casting, report]) = arguments.parse(gil, "to_numpy", keywords)?;
     let (numpy, request) = (Numpy::get(gil)?, Request::read(gil, casting, report)?);
-    if let Some((made, report)) = cast_first(gil, &request, Order::K, source, dtype, copy, None)? {
-        return request.answer(gil, array_of(gil, numpy, &made)?, report);
-    }
+    let always = is_true(gil, copy)?;
+    let read = match cast_first(gil, &request, Order::K, source, dtype, copy, None)? {
+        First::Cast(made, report) => return request.answer(gil, array_of(gil, numpy, &made)?, report),
+        First::Not(read) => read,
+    };
     let kind = kind::of(gil, source);
     let array = match kind {
-        _ if is_true(gil, copy)? => numpy_copy(gil, numpy, kind, source)?,
+        _ if always => numpy_copy(gil, numpy, kind, source, read)?,
         Kind::Numpy(_) => gil.share(source),
         Kind::Torch(Some(table)) => torch_array(gil, numpy, table, source)?,
-        _ => array_of(gil, numpy, &tensor_from(gil, source)?)?,
+        _ => array_of(gil, numpy, &read_once(gil, source, read)?)?,
     };
     request.answer(gil, array, None)
+}
+
+/// What came of a `dtype=`.
+enum First {
+    Cast(Tensor, Option<LossReport>),
+    /// Nothing is to be cast; the tensor where it had to be read to know.
+    Not(Option<Tensor>),
+}
+
+/// The tensor of a source: a capsule gives it once, and a producer is asked once.
+fn read_once(gil: &Gil, source: Object, read: Option<Tensor>) -> Result<Tensor> {
+    read.map_or_else(|| tensor_from(gil, source), Ok)
 }
 
 /// The cast that `dtype` asks for, where it is not the dtype of the source: in this order, on the device that was asked for.
@@ -77,39 +98,62 @@ fn cast_first(
     wanted: Object,
     copy: Object,
     place: Option<DLDevice>,
-) -> Result<Option<(Tensor, Option<LossReport>)>> {
-    let Some(wanted) = gil.given(wanted) else { return Ok(None) };
-    let Some((tensor, dtype)) = wanted_cast(gil, source, wanted)? else { return Ok(None) };
+) -> Result<First> {
+    let Some(wanted) = gil.given(wanted) else { return Ok(First::Not(None)) };
+    let (tensor, dtype) = match wanted_cast(gil, source, wanted)? {
+        Wanted::Cast(tensor, dtype) => (tensor, dtype),
+        Wanted::Same(read) => return Ok(First::Not(read)),
+    };
     if gil.given(copy).is_some() && !gil.truth(copy)? {
         let [from, to] = [tensor.dtype(), dtype].map(|dtype| dtype::Name(dtype).to_string());
         return Err(Error::Cast(Cast::CopyForbidden { from, to }));
     }
+    let order = match kind::of(gil, source) {
+        Kind::Torch(_) | Kind::TorchSubclass if order == Order::K => Order::Torch,
+        _ => order,
+    };
     let place = place.unwrap_or(tensor.device());
     if device::is_host(place) {
         let tensor = moved(gil, &tensor, place)?;
-        return request.cast(gil, &tensor, dtype, Target::New(order)).map(Some);
+        let (made, report) = request.cast(gil, &tensor, dtype, Target::New(order))?;
+        return Ok(First::Cast(made, report));
     }
     // One pass, into memory from which the driver uploads without staging it.
     crate::device::check_device(place)?;
     let pinned = gil.without(|| crate::device::empty(tensor.shape(), dtype, DLDevice::CPU, true))?;
     let (made, report) = request.cast(gil, &tensor, dtype, Target::Out(&pinned))?;
-    Ok(Some((moved(gil, &made, place)?, report)))
+    Ok(First::Cast(moved(gil, &made, place)?, report))
 }
 
-/// What is to be cast, and to what; `None` where the source has the dtype that is wanted.
-pub(super) fn wanted_cast(gil: &Gil, source: Object, wanted: Object) -> Result<Option<(Tensor, DLDataType)>> {
+/// What a `dtype=` means for a source.
+pub(super) enum Wanted {
+    /// What is to be cast, and to what.
+    Cast(Tensor, DLDataType),
+    /// The source has the dtype; the tensor where it had to be read to know, since a capsule gives it once.
+    Same(Option<Tensor>),
+}
+
+pub(super) fn wanted_cast(gil: &Gil, source: Object, wanted: Object) -> Result<Wanted> {
     let known = matches!(kind::of(gil, source), Kind::Numpy(_) | Kind::Torch(_) | Kind::TorchSubclass);
     if known && other_dtype(gil, source, wanted)?.is_none() {
-        return Ok(None);
+        return Ok(Wanted::Same(None));
     }
-    let (tensor, dtype) = (tensor_from(gil, source)?, read_dtype(gil, wanted)?);
-    Ok((tensor.dtype() != dtype).then_some((tensor, dtype)))
+    // A capsule is not consumed for a dtype that is none.
+    let dtype = read_dtype(gil, wanted)?;
+    let tensor = tensor_from(gil, source)?;
+    Ok(if tensor.dtype() == dtype { Wanted::Same(Some(tensor)) } else { Wanted::Cast(tensor, dtype) })
 }
 
 /// An array of its own.
-fn numpy_copy<'gil>(gil: &'gil Gil, numpy: &Numpy, kind: Kind, source: Object) -> Result<Owned<'gil>> {
+fn numpy_copy<'gil>(
+    gil: &'gil Gil,
+    numpy: &Numpy,
+    kind: Kind,
+    source: Object,
+    read: Option<Tensor>,
+) -> Result<Owned<'gil>> {
     let Kind::Numpy(_) = kind else {
-        let tensor = tensor_from(gil, source)?;
+        let tensor = read_once(gil, source, read)?;
         check_host(&tensor)?;
         return array_of(gil, numpy, &copied_tensor(gil, &tensor, Order::C, Options::default())?);
     };
@@ -170,9 +214,12 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let kind = kind::of(gil, source);
     let is_torch = matches!(kind, Kind::Torch(_) | Kind::TorchSubclass);
     let place = if is_torch && is_there(gil, source, wanted)? { None } else { device_given(gil, wanted)? };
-    if let Some((made, report)) = cast_first(gil, &request, Order::K, source, dtype, copy, place)? {
-        return request.answer(gil, make_torch(gil, torch, made, false)?, report);
-    }
+    let read = match cast_first(gil, &request, Order::K, source, dtype, copy, place)? {
+        First::Cast(made, report) => {
+            return request.answer(gil, make_torch(gil, torch, made, false)?, report);
+        }
+        First::Not(read) => read,
+    };
     if is_torch && place.is_none() {
         let made = if always { torch_copy(gil, torch, source)? } else { gil.share(source) };
         return request.answer(gil, made, None);
@@ -180,7 +227,7 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     // Of an array everything can be copied, also what DLPack or torch cannot describe. On another device it is a copy anyway.
     let stays = place.is_none_or(|place| place == DLDevice::CPU);
     let done = always && stays && matches!(kind, Kind::Numpy(_));
-    let tensor = if done { copied(gil, source, Order::C)? } else { tensor_from(gil, source)? };
+    let tensor = if done { copied(gil, source, Order::C)? } else { read_once(gil, source, read)? };
     let here = tensor.device();
     let tensor = placed(gil, tensor, place, copy)?;
     let fresh = done || (tensor.device() != here && !device::is_pinned(here));
@@ -193,21 +240,6 @@ pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return Err(Error::Refused(Refusal::CopyForbidden));
     }
     request.answer(gil, make_torch(gil, torch, tensor, copies)?, None)
-}
-
-/// A copy of a torch tensor, in its own order.
-fn torch_copy<'gil>(gil: &'gil Gil, torch: &Torch, source: Object) -> Result<Owned<'gil>> {
-    let copied = match tensor_from(gil, source) {
-        Ok(tensor) if device::is_host(tensor.device()) => {
-            torch.make(gil, copied_tensor(gil, &tensor, Order::K, Options::default())?)?
-        }
-        // Gradients, traces and other devices are torch's own business.
-        _ => {
-            gil.clear();
-            call(gil, source, c"clone")?
-        }
-    };
-    gil.own(copied).ok_or_else(|| gil.exception())
 }
 
 /// A torch tensor on the memory of ours, or on a copy of it.
@@ -285,7 +317,7 @@ fn device_given(gil: &Gil, wanted: Object) -> Result<Option<DLDevice>> {
 }
 
 /// `object.method()`.
-fn call(gil: &Gil, object: Object, method: &CStr) -> Result<Object> {
+pub(super) fn call(gil: &Gil, object: Object, method: &CStr) -> Result<Object> {
     let method = gil.attribute(object, method).map_err(|_| gil.exception())?;
     gil.call(method.object).map(Owned::into_raw).ok_or_else(|| gil.exception())
 }

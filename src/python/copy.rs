@@ -3,7 +3,7 @@
 use super::api::Object;
 use super::builtin::Arguments;
 use super::cast::Request;
-use super::convert::wanted_cast;
+use super::convert::{Wanted, wanted_cast};
 use super::gil::Gil;
 use super::import::tensor_from;
 use super::kind::{self, Kind};
@@ -31,7 +31,7 @@ pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         // Bytes have one more dimension than what they are copied to.
         (tensor, swapped) = (copied(gil, source, Order::C)?, false);
     }
-    let wanted = Out { shape: tensor.shape(), dtype: tensor.dtype() };
+    let mut wanted = Out { shape: tensor.shape(), dtype: tensor.dtype(), any_dtype: false };
     let destination = wanted.read(gil, out)?;
     let done = into(gil, &tensor, &destination, Options { swap_bytes: swapped });
     let done = done.map_err(|error| match error {
@@ -52,8 +52,8 @@ pub(super) fn plan(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let casting = Request::read(gil, casting, null_mut())?.casting;
     let report = match gil.given(dtype) {
         Some(dtype) => match wanted_cast(gil, source, dtype)? {
-            Some((tensor, dtype)) => copy::plan_cast(&tensor, dtype, casting)?,
-            None => return gil.none(),
+            Wanted::Cast(tensor, dtype) => copy::plan_cast(&tensor, dtype, casting)?,
+            Wanted::Same(_) => return gil.none(),
         },
         None => {
             let ToCopy { tensor, swapped, of_bytes } = to_copy(gil, source)?;

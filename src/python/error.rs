@@ -1,14 +1,21 @@
 //! Between Python exceptions and errors, both ways.
 
 use super::api::Object;
+use super::builtin::Arguments;
 use super::gil::Gil;
 use super::module;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Face, Kind, Result, last};
 use std::ffi::CString;
 use std::ptr::null_mut;
 
 /// An exception that was set, to be put back or dropped: type, value, traceback.
 pub(super) struct Pending([Object; 3]);
+
+/// `_words()`: those of the last failing call through the C API on this thread, which parts of the package make by ctypes.
+pub(super) fn words(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([], []) = arguments.parse(gil, "_words", [])?;
+    Ok(gil.string(&last::words(Face::Python)))
+}
 
 /// Who raised what a signal's handler raised.
 const HANDLER: &str = "a signal's handler";
@@ -151,7 +158,7 @@ pub(super) fn raise(gil: &Gil, error: &Error) {
     if foreign {
         return gil.put_back(Pending([kind, value, traceback]));
     }
-    let mut words = error.to_string().into_bytes();
+    let mut words = error.words(Face::Python).to_string().into_bytes();
     words.retain(|&byte| byte != 0);
     let words = CString::new(words).unwrap_or_default();
     // SAFETY: the GIL is held; the class and the words live on.

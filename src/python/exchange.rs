@@ -9,7 +9,7 @@ use crate::dlpack::{
     DLDevice, DLDeviceType, DLManagedTensorVersioned, DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION,
     DLPackExchangeAPI, DLPackExchangeAPIHeader, DLPackVersion, DLTensor,
 };
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Face, Kind, Result};
 use crate::guard::{Foreign, guard};
 use crate::tensor::{MAX_NDIM, Tensor};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -120,7 +120,9 @@ unsafe extern "C" fn to_object(managed: *mut DLManagedTensorVersioned, out: *mut
     answer(|gil| {
         let managed = NonNull::new(managed).ok_or(Error::Null { what: "managed" })?;
         // SAFETY: the caller gives the tensor away, and a place to write to.
-        unsafe { out.write(object::wrap(gil, Tensor::import(managed)?)?) };
+        unsafe {
+            out.write(object::wrap(gil, Tensor::import_with(managed, super::import::release_versioned)?)?)
+        };
         Ok(())
     })
 }
@@ -229,7 +231,7 @@ unsafe extern "C" fn allocate(
             Kind::Unavailable | Kind::Internal => c"RuntimeError",
             _ => c"ValueError",
         };
-        let words = CString::new(error.to_string()).unwrap_or_default();
+        let words = CString::new(error.words(Face::Python).to_string()).unwrap_or_default();
         // SAFETY: the caller's function with the caller's context; it copies what it keeps.
         unsafe { set_error.call((context, kind.as_ptr(), words.as_ptr())) };
     }

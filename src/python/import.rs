@@ -38,8 +38,8 @@ pub(super) fn tensor_from(gil: &Gil, object: Object) -> Result<Tensor> {
 /// [`tensor_from`] for one of many.
 pub(super) fn tensor_among(gil: &Gil, object: Object, calm: &mut Calm) -> Result<Tensor> {
     let kind = kind::of(gil, object);
-    if matches!(kind, Kind::Exchange(_) | Kind::Other) {
-        *calm = Calm::default(); // which may run Python code
+    if !matches!(kind, Kind::Torch(_)) {
+        *calm = Calm::default(); // its type, or it, may run Python code
     }
     match kind {
         // SAFETY: the GIL is held, and `object` is alive for this call.

@@ -6,6 +6,7 @@ mod buffer;
 mod builtin;
 mod capsule;
 mod cast;
+mod clone;
 mod compare;
 mod convert;
 mod copy;

@@ -6,6 +6,7 @@ use super::cast;
 use super::compare;
 use super::convert;
 use super::copy;
+use super::error;
 use super::gil::{Gil, Owned};
 use super::memory;
 use super::object;
@@ -87,7 +88,7 @@ a copy under way there, which whoever reaches its elements waits for (see upload
 CopyRequiredError. A producer on a CUDA device is asked to have the library's stream wait for its work; nothing waits on\n\
 the host. Negative strides are kept, as below: hand such a tensor to torch with .torch(), which refuses it;\n\
 torch.from_dlpack(t) itself aborts the process.\n\n\
-Costs about 100 ns for a NumPy array and 450 ns for a torch tensor, whatever its size; `make bench-handoff` measures.\n\n\
+The cost does not depend on the size: `make bench-handoff` measures it.\n\n\
 >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))\n\
 >>> t[..., ::-1].strides\n\
 (1920, 3, -1)" => convert::from_dlpack;
@@ -125,7 +126,8 @@ Another `dtype` is a cast into memory of its own, with `casting` and `report` as
 the dimensions have in memory, as x.to(dtype) does, but is no operation of autograd's: what requires grad is refused, pass\n\
 x.detach(). Where `device` is another one than the data is on, the result is a row-major copy there, as from upload() or\n\
 download(), for which torch's current stream waits; with both, the cast goes straight into pinned memory. copy=False\n\
-raises CopyRequiredError instead of either. Costs about 600 ns, whatever the size, more than half of it torch's own.\n\n\
+raises CopyRequiredError instead of either. Without a copy, a cast or\n\
+a transfer the cost does not depend on the size; most of it is torch's own.\n\n\
 >>> dlbridge.to_torch(numpy.ones((2, 3))).sum()\n\
 tensor(6., dtype=torch.float64)" => convert::to_torch;
     c"empty", c"empty(shape, dtype, *, device='cpu', pinned=False)\n--\n\n\
@@ -183,6 +185,7 @@ reckoned in float16 as NumPy does, bfloat16 and float8 in float64. report=True g
 >>> dlbridge.allclose(numpy.float32([1, 2]), torch.tensor([1, 2.00001]))\n\
 True" => compare::allclose;
     c"_device", c"_device(device, /)\n--\n\nDLPack's device type and id, of a device in any spelling." => transfer::device;
+    c"_words", c"_words()\n--\n\nWhy the last failing call of the C API on this thread failed." => error::words;
     c"_span", c"_span(tensor, /)\n--\n\nThe address and the number of bytes to pin." => memory::span;
     c"_upload", c"_upload(x, device, stream, /)\n--\n\nA new tensor on a device into which `x` is copied on a stream." => transfer::upload;
     c"_download", c"_download(x, stream, /)\n--\n\nA new tensor in host memory into which `x` is copied, and the event." => transfer::download;

@@ -12,12 +12,17 @@ use crate::tensor::{Tensor, device, dtype};
 pub(super) struct Out<'a> {
     pub shape: &'a [i64],
     pub dtype: DLDataType,
+    /// Whether another one will do: then what has to be is what `out` has.
+    pub any_dtype: bool,
 }
 
 impl Out<'_> {
     /// The tensor of an `out` that can be written to.
-    pub fn read(&self, gil: &Gil, out: Object) -> Result<Tensor> {
+    pub fn read(&mut self, gil: &Gil, out: Object) -> Result<Tensor> {
         let place = tensor_from(gil, out).map_err(|error| self.blame(error))?;
+        if self.any_dtype {
+            self.dtype = place.dtype();
+        }
         if !device::is_host(place.device()) {
             let device = device::Name(place.device()).to_string();
             return Err(self.blame(Error::NotHost { device }));

@@ -36,11 +36,14 @@ pub(super) fn stack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return framework.answer(gil, made, None);
     };
     let shape = copy::batch_shape(&tensors, options.layout)?;
-    let wanted = Out { shape: &shape, dtype: dtype.unwrap_or(tensors[0].dtype()) };
+    // Scaled numbers are cast to the dtype of `out`; others only where a dtype is given.
+    let scaled = !(scale.is_empty() && bias.is_empty());
+    let any_dtype = dtype.is_none() && scaled;
+    let mut wanted = Out { shape: &shape, dtype: dtype.unwrap_or(tensors[0].dtype()), any_dtype };
     let place = wanted.read(gil, out)?;
     if dtype.is_some() {
         wanted.check_dtype(&place)?;
-    } else if scale.is_empty() && bias.is_empty() {
+    } else if !scaled {
         check_no_cast(&tensors, &place)?;
     }
     // SAFETY: as above, and not to touch `out` either.
@@ -90,19 +93,19 @@ fn read_arrays(gil: &Gil, arrays: Object) -> Result<Vec<Tensor>> {
     };
     // SAFETY: the GIL is held, and it is a tuple.
     let count = unsafe { (gil.api.PyTuple_Size)(tuple.object) };
+    let named = |index: usize| move |cause| Error::Stack(Stack::Array { index, cause: Box::new(cause) });
     let mut calm = Calm::default();
-    let mut read = |index| {
+    let mut tensors = Vec::with_capacity(count as usize);
+    for index in 0..count {
         // SAFETY: as above; a borrowed reference.
         let item = unsafe { (gil.api.PyTuple_GetItem)(tuple.object, index) };
-        let tensor = tensor_among(gil, item, &mut calm)?;
-        gil.settle_tensor(&tensor)?;
-        Ok(tensor)
-    };
-    let named = |index| {
-        read(index)
-            .map_err(|cause| Error::Stack(Stack::Array { index: index as usize, cause: Box::new(cause) }))
-    };
-    (0..count).map(named).collect()
+        tensors.push(tensor_among(gil, item, &mut calm).map_err(named(index as usize))?);
+    }
+    // Handlers of signals run while this waits: not between arrays that are read as one list.
+    for (index, tensor) in tensors.iter().enumerate() {
+        gil.settle_tensor(tensor).map_err(named(index))?;
+    }
+    Ok(tensors)
 }
 
 /// A number, or a sequence of them.

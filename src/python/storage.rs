@@ -34,7 +34,7 @@ impl Storages {
     /// mode may answer with something else than the storage.
     pub fn check(&self, gil: &Gil, storage: Object, view: &DLTensor) -> Result<()> {
         if gil.type_of(storage) != self.python_type {
-            return Err(Error::Refused(Refusal::Torch {
+            return Err(Error::Refused(Refusal::TorchStorage {
                 what: "has a storage that is none of torch's own",
                 call: "the conversion outside the torch function mode",
             }));
@@ -62,7 +62,7 @@ impl Storages {
         match start >= 0 {
             true if reach <= nbytes => Ok(()),
             true => Err(Error::Refused(Refusal::PastStorage { reach, nbytes })),
-            false => Err(Error::Refused(Refusal::Torch {
+            false => Err(Error::Refused(Refusal::TorchStorage {
                 what: "does not lie in the storage it has",
                 call: "the conversion again, once nobody changes the tensor",
             })),
@@ -70,10 +70,12 @@ impl Storages {
     }
 }
 
+/// Sizes or strides that torch gave.
+///
 /// # Safety
 ///
 /// `count` values lie behind the pointer for `'a`, unless it is NULL.
-unsafe fn values<'a>(pointer: *const i64, count: usize) -> &'a [i64] {
+pub(super) unsafe fn values<'a>(pointer: *const i64, count: usize) -> &'a [i64] {
     // SAFETY: promised by the caller.
     if pointer.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(pointer, count) } }
 }

@@ -226,7 +226,7 @@ impl Torch {
         calm: &mut Calm,
     ) -> Result<Described<'gil>> {
         self.check_values(gil, tensor)?;
-        // Neither a trace nor a mode begins on this thread while no Python code runs on it.
+        // Neither a trace nor a mode begins on this thread while no Python code runs on it, as the caller says.
         if !calm.0 {
             self.traces.check(gil)?;
             calm.0 = !self.runs_python(gil)?;
@@ -248,7 +248,10 @@ impl Torch {
         match before {
             Some(before) if before != (view.data, view.dtype) => {
                 let call = "the conversion again, once nobody changes the tensor";
-                return Err(Error::Refused(Refusal::Torch { what: "was given other data meanwhile", call }));
+                return Err(Error::Refused(Refusal::TorchStorage {
+                    what: "was given other data meanwhile",
+                    call,
+                }));
             }
             Some(_) => {}
             None => {
@@ -297,7 +300,12 @@ impl Torch {
     /// # Safety
     ///
     /// The GIL is held and `tensor` is a live `torch.Tensor`.
-    unsafe fn view(&self, gil: &Gil, table: &DLPackExchangeAPI, tensor: Object) -> Result<DLTensor> {
+    pub(super) unsafe fn view(
+        &self,
+        gil: &Gil,
+        table: &DLPackExchangeAPI,
+        tensor: Object,
+    ) -> Result<DLTensor> {
         let mut view = std::mem::MaybeUninit::<DLTensor>::uninit();
         let status = match table.dltensor_from_py_object_no_sync {
             // SAFETY: as promised by the caller.

@@ -2,8 +2,8 @@
 
 use super::api::Object;
 use super::builtin::refused;
-use super::gil::{Gil, Owned};
-use super::numpy;
+use super::gil::Gil;
+use super::numpy::{self, Numpy};
 use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
 use crate::error::{Error, Refusal, Result};
 use crate::tensor::{device, dtype};
@@ -30,16 +30,18 @@ pub(super) fn needed_dtype(gil: &Gil, function: &str, dtype: Object) -> Result<D
 /// A dtype from its name, from NumPy's other spellings of it, or from an object that stands for it: a type of Python's,
 /// NumPy's or ml_dtypes', a `numpy.dtype`, a `torch.dtype`.
 pub(super) fn read_dtype(gil: &Gil, spelling: Object) -> Result<DLDataType> {
-    let named = |owned: Owned| gil.text(owned.object);
+    // NumPy takes microseconds to write the name of a dtype.
+    if let Some(dtype) = Numpy::if_imported(gil).and_then(|numpy| numpy.dtype(gil, spelling)) {
+        return Ok(dtype);
+    }
     if let Some(text) = gil.utf8(spelling) {
         return parse_dtype(&text);
     }
-    let name = gil.attribute(spelling, c"__name__").map(named);
-    gil.clear();
     // Functions have names too: torch.complex, or x.double where x.dtype was meant.
-    let Some(name) = name.ok().filter(|_| gil.is_type(spelling)) else {
+    if !gil.is_type(spelling) {
         return parse_dtype(&gil.text(spelling));
-    };
+    }
+    let name = gil.name(spelling);
     match (gil.attribute_text(spelling, c"__module__").as_str(), name.as_str()) {
         // Python's own types, which NumPy and torch agree on.
         ("builtins", "float") => Ok(dtype::F64),

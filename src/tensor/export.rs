@@ -105,9 +105,7 @@ impl Tensor {
     /// ```
     pub fn export_legacy(&self) -> Result<NonNull<DLManagedTensor>> {
         if self.is_read_only() {
-            let remedy =
-                "make a versioned export, which can say read-only (dlb_tensor_export), or export a copy";
-            return Err(Error::ReadOnly { action: "a legacy export", remedy });
+            return Err(Error::ReadOnlyLegacy);
         }
         self.clone().export_as(DlpackFlags::empty())
     }

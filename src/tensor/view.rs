@@ -223,9 +223,8 @@ impl Tensor {
             let (Some((extent, outer_shape)), Some((stride, outer_strides))) =
                 (shape.split_last_mut(), strides.split_last_mut())
             else {
-                return Err(refuse(
-                    "a 0-d tensor cannot change its element size; unsqueeze it first (dlb_tensor_unsqueeze; tensor[None] in Python)",
-                ));
+                let [from, to] = [self.dtype(), to].map(|dtype| dtype::Name(dtype).to_string());
+                return Err(Error::ReinterpretScalar { from, to });
             };
             if *extent > 1 && *stride != 1 && !empty {
                 return Err(refuse("the last dimension is not packed (its stride is not 1); copy it first"));

@@ -29,7 +29,7 @@ static void each_casting_does_what_it_says(void) {
     dlb_tensor *from = wrap(source, FLOAT, 64, 4), *to = wrap(bytes, UINT, 8, 4);
     dlb_cast_options options = how(DLB_CASTING_SAME_KIND);
     CHECK_FAILS(dlb_cast(from, to, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "float64 is not cast to uint8");
-    CHECK_FAILS(dlb_cast(from, to, &options, NULL), DLB_ERROR_INVALID_ARGUMENT, "same_value");
+    CHECK_FAILS(dlb_cast(from, to, &options, NULL), DLB_ERROR_INVALID_ARGUMENT, "with DLB_CASTING_SAME_KIND, which");
     CHECK(bytes[0] == 0 && bytes[3] == 0);
     options = how(DLB_CASTING_UNSAFE);
     CHECK_OK(dlb_cast(from, to, &options, NULL));
@@ -44,6 +44,7 @@ static void each_casting_does_what_it_says(void) {
     options = how(DLB_CASTING_SAME_VALUE);
     CHECK_FAILS(dlb_cast(from, to, &options, &report), DLB_ERROR_LOSSY,
                 "4 of 4 elements change their values on the way from float64 to uint8; the first, at index 0, is 1.5 and became 1");
+    CHECK(strstr(dlb_error_message(), "; DLB_CASTING_SAME_VALUE does not allow that, pass DLB_CASTING_SATURATE to clamp them") != NULL);
     CHECK(report.overflow == 3 && bytes[0] == 255 && bytes[1] == 255 && bytes[2] == 255 && bytes[3] == 255);
     dlb_tensor_release(from);
     dlb_tensor_release(to);
@@ -143,7 +144,7 @@ static void what_is_wrong_is_said_and_nothing_is_written(void) {
     CHECK_FAILS(dlb_cast(from, NULL, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "destination is NULL");
     CHECK_FAILS(dlb_tensor_cast(from, dtype_of(FLOAT, 64, 1), NULL, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "out is NULL");
     dlb_cast_options options = how(9);
-    CHECK_FAILS(dlb_cast(from, to, &options, NULL), DLB_ERROR_INVALID_ARGUMENT, "casting is 9; pass");
+    CHECK_FAILS(dlb_cast(from, to, &options, NULL), DLB_ERROR_INVALID_ARGUMENT, "casting is 9; pass DLB_CASTING_SAME_KIND, ");
     options.struct_size = 4;
     CHECK_FAILS(dlb_cast(from, to, &options, NULL), DLB_ERROR_INVALID_ARGUMENT, "struct_size of dlb_cast_options is 4");
     dlb_loss_report report = {.struct_size = 8};

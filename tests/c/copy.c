@@ -79,6 +79,22 @@ static void overlaps_go_through_a_temporary_that_is_told(void) {
     dlb_tensor_release(all);
 }
 
+static void a_view_that_goes_backward_on_both_sides_stays_within_its_memory(void) {
+    int64_t shape[] = {8};
+    float expected[] = {0, 1, 0, 1, 2, 3, 4, 5};
+    dlb_tensor *all = counting(shape, 1), *source = NULL, *destination = NULL;
+    dlb_copy_report report = {.struct_size = sizeof report};
+    MUST(dlb_tensor_slice(all, 0, 5, DLB_SLICE_END, -1, &source) == DLB_OK);
+    MUST(dlb_tensor_slice(all, 0, 7, 1, -1, &destination) == DLB_OK);
+    CHECK_OK(dlb_copy(source, destination, NULL, &report));
+    CHECK(memcmp(elements(all, FLOAT32), expected, sizeof expected) == 0);
+    CHECK_EQUAL(report.passes, 1);
+    CHECK_EQUAL(report.temporary, 0);
+    dlb_tensor_release(destination);
+    dlb_tensor_release(source);
+    dlb_tensor_release(all);
+}
+
 static void a_new_tensor_has_the_order_that_was_asked_for(void) {
     int64_t shape[] = {2, 3};
     dlb_tensor *source = counting(shape, 2), *copy = NULL;
@@ -89,7 +105,7 @@ static void a_new_tensor_has_the_order_that_was_asked_for(void) {
     dlb_tensor_release(copy);
     options.order = 7;
     copy = NULL;
-    CHECK_FAILS(dlb_tensor_copy(source, &options, NULL, &copy), DLB_ERROR_INVALID_ARGUMENT, "order is");
+    CHECK_FAILS(dlb_tensor_copy(source, &options, NULL, &copy), DLB_ERROR_INVALID_ARGUMENT, "order is 7; pass DLB_ORDER_C, ");
     CHECK(copy == NULL);
     CHECK_OK(dlb_tensor_copy(source, NULL, NULL, &copy));
     CHECK(dlb_tensor_is_contiguous(copy, 'C'));
@@ -175,6 +191,8 @@ static void the_instructions_have_a_name(void) {
 }
 
 RUN_TESTS(TEST(a_transposed_source_arrives_packed), TEST(a_plan_moves_nothing_and_says_what_a_copy_will),
-          TEST(overlaps_go_through_a_temporary_that_is_told), TEST(a_new_tensor_has_the_order_that_was_asked_for),
+          TEST(overlaps_go_through_a_temporary_that_is_told),
+          TEST(a_view_that_goes_backward_on_both_sides_stays_within_its_memory),
+          TEST(a_new_tensor_has_the_order_that_was_asked_for),
           TEST(bytes_are_swapped_on_request), TEST(what_cannot_be_copied_is_refused_in_words),
           TEST(threads_share_large_copies_also_in_a_child_of_a_fork), TEST(the_instructions_have_a_name))

@@ -109,6 +109,14 @@ static void what_is_no_dtype_is_refused(void) {
     }
 }
 
+static void what_others_call_a_dtype_is_told_its_name(void) {
+    DLDataType untouched = dtype_of(1, 2, 3);
+    CHECK_FAILS(dlb_dtype_parse("f4", &untouched), DLB_ERROR_INVALID_ARGUMENT, "\"f4\" names no dtype; write float32");
+    CHECK_FAILS(dlb_dtype_parse("u4", &untouched), DLB_ERROR_INVALID_ARGUMENT, "write uint32");
+    CHECK_FAILS(dlb_dtype_parse("double", &untouched), DLB_ERROR_INVALID_ARGUMENT, "write float64");
+    CHECK_EQUAL(untouched.code, 1);
+}
+
 static void null_arguments(void) {
     DLDataType dtype;
     CHECK_FAILS(dlb_dtype_parse(NULL, &dtype), DLB_ERROR_INVALID_ARGUMENT, "name is NULL");
@@ -117,4 +125,5 @@ static void null_arguments(void) {
 }
 
 RUN_TESTS(TEST(names_go_both_ways), TEST(what_has_no_name_is_spelled_out), TEST(every_dtype_can_be_named),
-          TEST(a_name_is_cut_as_snprintf_cuts), TEST(what_is_no_dtype_is_refused), TEST(null_arguments))
+          TEST(a_name_is_cut_as_snprintf_cuts), TEST(what_is_no_dtype_is_refused),
+          TEST(what_others_call_a_dtype_is_told_its_name), TEST(null_arguments))

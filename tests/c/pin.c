@@ -22,11 +22,11 @@ static void without_a_driver_the_reason_is_said(void) {
         return;
     }
     CHECK_FAILS(dlb_allocator_device(cuda(), &allocator), DLB_ERROR_UNAVAILABLE, "libcuda");
-    CHECK_FAILS(dlb_allocator_pinned(cuda(), &allocator), DLB_ERROR_UNAVAILABLE, "empty(shape, dtype)");
+    CHECK_FAILS(dlb_allocator_pinned(cuda(), &allocator), DLB_ERROR_UNAVAILABLE, "call dlb_tensor_empty() without pinned");
     CHECK_FAILS(dlb_memory_pin(memory, sizeof memory, &pin), DLB_ERROR_UNAVAILABLE, "libcuda");
     dlb_tensor_options options = options_of(shape, 2);
     options.pinned = 1;
-    CHECK_FAILS(dlb_tensor_empty(&options, &tensor), DLB_ERROR_UNAVAILABLE, "empty(shape, dtype) without pinned");
+    CHECK_FAILS(dlb_tensor_empty(&options, &tensor), DLB_ERROR_UNAVAILABLE, "call dlb_tensor_empty() without pinned");
     options.pinned = 0;
     options.device = cuda();
     CHECK_FAILS(dlb_tensor_empty(&options, &tensor), DLB_ERROR_UNAVAILABLE, "cuda:0");

@@ -99,9 +99,9 @@ static void what_is_refused_is_named_and_nothing_is_written(void) {
     dlb_stack_options options = {.struct_size = 8};
     CHECK_FAILS(dlb_stack(good, 2, out, &options), DLB_ERROR_INVALID_ARGUMENT, "struct_size");
     options = (dlb_stack_options){.struct_size = sizeof options, .casting = 9};
-    CHECK_FAILS(dlb_stack(good, 2, out, &options), DLB_ERROR_INVALID_ARGUMENT, "casting");
+    CHECK_FAILS(dlb_stack(good, 2, out, &options), DLB_ERROR_INVALID_ARGUMENT, "casting is 9; pass DLB_CASTING_SAME_KIND");
     options = (dlb_stack_options){.struct_size = sizeof options, .layout = 9};
-    CHECK_FAILS(dlb_stack(good, 2, out, &options), DLB_ERROR_INVALID_ARGUMENT, "layout 9");
+    CHECK_FAILS(dlb_stack(good, 2, out, &options), DLB_ERROR_INVALID_ARGUMENT, "layout 9 is none that is known; pass DLB_LAYOUT_CHW");
     options = (dlb_stack_options){.struct_size = sizeof options, .scale_count = 2};
     CHECK_FAILS(dlb_stack(good, 2, out, &options), DLB_ERROR_INVALID_ARGUMENT, "scale is NULL");
     for (size_t i = 0; i < COUNT(written); i++) {

@@ -97,7 +97,7 @@ static void the_cpu_has_no_native_streams(void) {
     dlb_stream *stream = NULL, *foreign = NULL;
     void *native = &native;
     MUST(dlb_stream_create(device_of(CPU, 0), &stream) == DLB_OK);
-    CHECK_FAILS(dlb_stream_native(stream, &native), DLB_ERROR_UNSUPPORTED, "cpu has no native streams");
+    CHECK_FAILS(dlb_stream_native(stream, &native), DLB_ERROR_UNSUPPORTED, "threads of this library; make one with dlb_stream_create()");
     CHECK(native == &native);
     CHECK_FAILS(dlb_stream_native(NULL, &native), DLB_ERROR_INVALID_ARGUMENT, "stream");
     CHECK_FAILS(dlb_stream_native(stream, NULL), DLB_ERROR_INVALID_ARGUMENT, "out");

@@ -49,7 +49,7 @@ fn all_say(variables: &[(&str, &str)], why: &str) {
     for line in &lines[..5] {
         assert!(line.starts_with("Unavailable: ") && line.contains(why), "{line}");
     }
-    assert!(lines[3].contains("empty(shape, dtype)"), "{}", lines[3]);
+    assert!(lines[3].contains("call Tensor::empty()"), "{}", lines[3]);
     assert_eq!(lines[5..], ["1 devices", "fine"]);
 }
 

@@ -188,7 +188,7 @@ fn a_child_of_a_fork_is_told_to_be_spawned() {
     if child == 0 {
         let right = catch_unwind(AssertUnwindSafe(move || {
             let words =
-                |error: Error| error.kind() == Kind::Unavailable && error.to_string().contains("spawn");
+                |error: Error| error.kind() == Kind::Unavailable && error.to_string().contains("fork");
             let answers = [
                 words(Stream::new(FIRST).map(drop).unwrap_err()),
                 words(copy(&source, &there, &stream).map(drop).unwrap_err()),

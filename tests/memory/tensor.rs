@@ -93,7 +93,7 @@ fn devices_without_a_driver_are_unavailable() {
     }
     for (place, pinned, words) in [
         (DLDevice::cuda(1), false, "cuda:1"),
-        (DLDevice::CPU, true, "call empty(shape, dtype) without pinned"),
+        (DLDevice::CPU, true, "call Tensor::empty(), for pageable host memory"),
     ] {
         let error = device::empty(&[1], dtype::U8, place, pinned).unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable);

@@ -83,7 +83,8 @@ def test_the_words_of_an_error() -> None:
     with pytest.raises(dlbridge.LossyError, match=r'is NaN on.*is nan and became 0;.*"saturate", which'):
         dlbridge.cast(np.array([np.nan, 1]), "uint8", casting="same_value")
     with pytest.raises(
-        dlbridge.InvalidArgumentError, match=r'float64 is not cast to int32.*pass casting="same_value"'
+        dlbridge.InvalidArgumentError,
+        match=r'not cast to int32.*from bool to unsigned .*never back; pass casting="same_value"',
     ):
         dlbridge.cast(array, "int32")
     with pytest.raises(dlbridge.LossyError, match=r"became inf; no error is finite; casting"):
@@ -92,7 +93,8 @@ def test_the_words_of_an_error() -> None:
         dlbridge.cast(np.array([1e300, 0.1]), "float32", casting="same_value")
     with pytest.raises(dlbridge.LossyError, match=r"is 0\.1 and became 0\.10000000149011612;"):
         dlbridge.cast(np.array([0.1]), "float32", casting="same_value")
-    with pytest.raises(dlbridge.LossyError, match=r'is neither 0 nor 1.*"unsafe", which makes everything but 0 True'):
+    words = r'is neither 0 nor 1.*"unsafe", which makes everything but 0 true'
+    with pytest.raises(dlbridge.LossyError, match=words):
         dlbridge.cast(np.array([0, 5]), "bool", casting="same_value")
     with pytest.raises(dlbridge.LossyError, match=r"became -2147483648; casting"):
         dlbridge.cast(np.array([np.nan]), "int32", casting="same_value")
@@ -115,13 +117,15 @@ def test_a_report_prints_as_a_table() -> None:
         "  overflow          1 (20.000%)",
         "  underflow         1 (20.000%)",
         "  nan               0",
-        "max absolute error  1",
-        "max relative error  1",
+        "max absolute error  1 (where finite)",
+        "max relative error  1 (where finite)",
         "first at            1",
         "  value             16777217.0",
         "  result            16777216.0",
     ]
     assert report.lost == 3
+    _, report = dlbridge.cast(np.array([1.5, 16777217.0]), "float32", report=True)
+    assert "max absolute error  1\n" in str(report)
 
 
 @pytest.mark.parametrize("target", NAMES)
@@ -233,6 +237,35 @@ def test_a_cast_keeps_the_order_of_the_dimensions_as_those_of_numpy_and_torch_do
     assert dlbridge.from_dlpack(pictures, dtype="float16").astype("float32").contiguous
 
 
+def steps_of(strides: tuple[int, ...], x: torch.Tensor) -> list[int]:
+    """Those that are stepped: the stride of a single element may be anything."""
+    return [stride for stride, extent in zip(strides, x.shape, strict=True) if extent > 1]
+
+
+def test_what_repeats_elements_keeps_the_order_that_torch_gives_it() -> None:
+    assert dlbridge.to_torch(torch.rand(4).expand(3, 4), copy=True).stride() == (4, 1)
+    assert dlbridge.to_torch(torch.rand(4).expand(3, 4), dtype="float16").stride() == (4, 1)
+    random = np.random.default_rng(11)
+    for _ in range(2000):
+        ndim = random.integers(1, 6)
+        shape = random.integers(1, 5, ndim)
+        steps = [slice(None, None, int(step)) for step in random.integers(1, 3, ndim)]
+        x = torch.rand(*(2 * shape).tolist())[tuple(steps)].permute(*random.permutation(ndim).tolist())
+        repeats = random.random(ndim) < 0.4
+        x = x[tuple(slice(0, 1) if each else slice(None) for each in repeats)]
+        wide = [int(random.integers(2, 5)) if each else -1 for each in repeats]
+        x = x.expand(int(random.integers(2, 4)), *wide) if random.random() < 0.3 else x.expand(*wide)
+        x = x.permute(*random.permutation(x.ndim).tolist())
+        for made, expected in (
+            (dlbridge.to_torch(x, copy=True), x.clone()),
+            (dlbridge.to_torch(x, dtype="float16"), x.to(torch.float16)),
+        ):
+            assert torch.equal(made, expected)
+            assert steps_of(made.stride(), x) == steps_of(expected.stride(), x), (x.shape, x.stride())
+        array = dlbridge.to_numpy(x, dtype="float16")
+        assert steps_of(in_elements(array), x) == steps_of(expected.stride(), x)
+
+
 def test_a_cast_in_another_order_counts_what_it_lost_where_it_was() -> None:
     pictures = torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last)
     pictures[1, 2, 0, 4] = 0.1
@@ -271,6 +304,70 @@ def test_from_dlpack_with_another_dtype() -> None:
     with pytest.raises(dlbridge.Error, match="cuda"):
         dlbridge.from_dlpack(array, dtype="float32", device="cuda:0")
     assert dlbridge.live_tensors() >= 2
+
+
+class Producer:
+    def __init__(self, array: Any) -> None:
+        self.array, self.calls = array, 0
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()  # type: ignore[no-any-return]
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        self.calls += 1
+        return self.array.__dlpack__(**keywords)
+
+
+CONVERSIONS = [dlbridge.from_dlpack, dlbridge.to_numpy, dlbridge.to_torch]
+
+
+@pytest.mark.parametrize("convert", CONVERSIONS)
+@pytest.mark.parametrize("copy", [None, False, True])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_source_is_read_once_whatever_its_dtype(convert: Any, copy: bool | None, dtype: str) -> None:
+    if copy is False and dtype == "float32":
+        return
+    array = np.arange(6.0)
+    casts = {"dtype": dtype, "copy": copy}
+    for source in (array.__dlpack__(max_version=(1, 0)), Producer(array)):
+        made = dlbridge.to_numpy(convert(source, **casts))
+        assert np.array_equal(made, array)
+        assert made.dtype == dtype
+        assert np.shares_memory(made, array) == (dtype == "float64" and not copy)
+    assert isinstance(source, Producer)
+    assert source.calls == 1
+    made, report = convert(array.__dlpack__(max_version=(1, 0)), report=True, **casts)
+    assert (report.elements, report.lost, made.shape) == (6, 0, (6,))
+
+
+@pytest.mark.parametrize("convert", CONVERSIONS)
+@pytest.mark.parametrize("wrong", [{"dtype": "float7"}, {"dtype": "float64", "copy": "yes"}])
+def test_a_capsule_is_not_lost_to_a_wrong_argument(convert: Any, wrong: dict[str, str]) -> None:
+    capsule = np.arange(6.0).__dlpack__(max_version=(1, 0))
+    with pytest.raises(dlbridge.InvalidArgumentError):
+        convert(capsule, **wrong)
+    assert dlbridge.to_numpy(convert(capsule))[5] == 5
+
+
+def test_a_report_asks_no_more_of_a_result_than_the_call_without_it() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2, 3))
+    dates = np.array(["2020-01-01", "2020-01-02"], "datetime64[D]")
+    calls: list[tuple[Any, Any, int]] = [
+        (dlbridge.to_torch, parameter, 6),
+        (dlbridge.to_torch, torch.eye(3).to_sparse(), 9),
+        (dlbridge.to_torch, torch.ones(3, dtype=torch.complex64).conj(), 3),
+        (dlbridge.to_numpy, np.array([None]), 1),
+        (dlbridge.to_numpy, dates, 2),
+        (dlbridge.to_numpy, np.zeros((0, 3), ">f4"), 0),
+        (dlbridge.from_dlpack, np.zeros((2, 2)), 4),
+    ]
+    for convert, source, elements in calls:
+        made, report = convert(source, copy=True, report=True)
+        assert type(made) is type(convert(source, copy=True))
+        assert (report.elements, report.lost) == (elements, 0)
+    made, report = dlbridge.to_torch(parameter, report=True)
+    assert made is parameter
+    assert report.elements == 6
 
 
 def test_explain_tells_of_a_cast() -> None:

@@ -236,6 +236,11 @@ def test_a_report_says_the_first_and_the_worst() -> None:
     assert str(found).startswith(
         "3 of 12 elements differ, the first at [1, 2]: 6.0 and 7.0; largest absolute error 100.0"
     )
+    close = dlbridge.allclose(a + 1e-9, b, report=True)
+    assert str(close).startswith("3 of 12 elements are not close (rtol=1e-5, atol=1e-8), the first at [1, 2]: ")
+    assert "1 of 1 elements is not close (rtol=0.0, atol=0.5), " in str(
+        dlbridge.allclose(np.ones(1), np.zeros(1), rtol=0, atol=0.5, report=True)
+    )
     exact = dlbridge.equal(np.array([2**63, 5], "uint64"), np.array([-(2**63), 5]), report=True)
     assert exact.first == ((0,), 2**63, -(2**63))
     assert isinstance(exact.first.a, int)

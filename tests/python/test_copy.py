@@ -111,6 +111,29 @@ def test_overlapping_views_end_as_numpy_has_them(random: np.random.Generator) ->
         assert same(ours, numpys)
 
 
+def test_views_flipped_on_both_sides_overlap_within_their_memory(random: np.random.Generator) -> None:
+    for _ in range(2000):
+        shape = random.integers(1, 5, random.integers(1, 4))
+        shift = random.integers(0, shape + 1)
+        flips = tuple(slice(None, None, -1 if flip else 1) for flip in random.random(len(shape)) < 0.7)
+        # Where only the first axis is shifted, both may be one run.
+        shift[1 if random.random() < 0.7 else len(shape) :] = 0
+        around = random.integers(0, 256, int((shape + shift).prod()) + 64, np.uint8)
+        numpys = around.copy()
+
+        def pair(memory: Any, shape: Any = shape, shift: Any = shift, flips: Any = flips) -> tuple[Any, Any]:
+            array = memory[32:-32].reshape(shape + shift)
+            first = array[tuple(slice(size) for size in shape)][flips]
+            return first, array[tuple(slice(by, None) for by in shift)][flips]
+
+        swap = random.random() < 0.5
+        out, source = reversed(pair(around)) if swap else pair(around)
+        dlbridge.copy(source, out=out)
+        out, source = reversed(pair(numpys)) if swap else pair(numpys)
+        np.copyto(out, source)
+        assert same(around, numpys), (shape, shift, flips)
+
+
 def test_large_copies_are_right_with_any_number_of_threads(random: np.random.Generator) -> None:
     square = random.integers(0, 1 << 30, (1531, 1203), np.int32)
     picture = random.integers(0, 256, (1079, 1917, 3), np.uint8)

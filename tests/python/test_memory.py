@@ -85,7 +85,7 @@ def test_what_makes_no_sense_is_refused(
 
 @pytest.mark.parametrize("keywords", [{"pinned": True}, {"device": "cuda"}, {"device": torch.device("cuda:1")}])
 def test_what_needs_a_driver_is_unavailable(keywords: dict[str, object]) -> None:
-    with pytest.raises(dlbridge.UnavailableError, match=r"call empty\(shape, dtype\)"):
+    with pytest.raises(dlbridge.UnavailableError, match=r"call dlbridge\.empty\(shape, dtype\)"):
         dlbridge.empty((2, 3), "float32", **keywords)
 
 

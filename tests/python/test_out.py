@@ -103,6 +103,13 @@ def test_the_dtype_of_a_cast_is_that_of_out_where_none_is_given() -> None:
         match=r'^dtype is int32 and out holds float32; pass dtype="float32", or out=dlbridge.empty\(\[2, 3\], ',
     ):
         dlbridge.cast(X, "int32", out=out)
+    for wrong in (np.zeros((3, 2), "f4"), frozen(np.zeros((2, 3), "f4"))):  # the call that mends it keeps the dtype
+        with pytest.raises(dlbridge.Error, match=r'; pass out=dlbridge.empty\(\[2, 3\], "float32"\), or'):
+            dlbridge.cast(X, out=wrong)
+        with pytest.raises(dlbridge.Error, match=r'; pass out=dlbridge.empty\(\[2, 3\], "float32"\), or'):
+            dlbridge.stack(list(X), out=wrong, scale=2.0)
+    with pytest.raises(dlbridge.Error, match=r'; pass out=dlbridge.empty\(\[2, 3\], "float64"\), or'):
+        dlbridge.stack(list(X), out=np.zeros((3, 2)))
     with pytest.raises(dlbridge.WrongTypeError, match=r'needs an array and a dtype; call cast\(x, "float32"\)'):
         dlbridge.cast(X)  # type: ignore[call-overload]
 

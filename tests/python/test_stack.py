@@ -306,3 +306,25 @@ def test_nothing_leaks() -> None:
         with pytest.raises(ValueError, match="array 1"):
             dlbridge.stack([np.zeros(2), np.zeros(3)])
     assert dlbridge.live_tensors() == before
+
+
+def test_a_trace_that_begins_between_two_arrays_is_seen() -> None:
+    from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode, PythonKeyTracer
+
+    trace = ProxyTorchDispatchMode(PythonKeyTracer(), "real")
+
+    class Meta(type(np.ndarray)):  # type: ignore[misc] # a class that is looked at begins it
+        def __getattr__(cls, name: str) -> Any:
+            if name == "harden_mask":
+                trace.__enter__()
+            raise AttributeError(name)
+
+    class Looked(np.ndarray[Any, Any], metaclass=Meta):
+        pass
+
+    array = np.ones(3, "float32").view(Looked)
+    try:
+        with pytest.raises(dlbridge.UnsupportedError, match=r"array 2: .*being traced"):
+            dlbridge.stack([torch.ones(3), array, torch.ones(3)])
+    finally:
+        trace.__exit__(None, None, None)

@@ -140,6 +140,46 @@ def test_a_tensor_that_reaches_past_its_storage_is_refused(
         assert hand_over(x).shape == x.shape
 
 
+@pytest.mark.parametrize("follows", [False, True])
+@pytest.mark.parametrize(("make", "reach", "nbytes"), PAST[:2] + PAST[3:])
+def test_what_reaches_past_its_storage_is_not_copied_by_torch_instead(
+    make: Callable[[], torch.Tensor], reach: int, nbytes: int, follows: bool
+) -> None:
+    x = make().requires_grad_(follows)
+    with pytest.raises(dlbridge.UnsupportedError, match=f"up to byte {reach} .* has only {nbytes};"):
+        dlbridge.to_torch(x, copy=True)
+    x.untyped_storage().resize_(reach)
+    assert dlbridge.to_torch(x, copy=True).shape == x.shape
+
+
+@pytest.mark.parametrize("make", [torch.ones, lambda n: torch.nn.Parameter(torch.ones(n))])
+def test_what_was_emptied_is_not_copied_by_torch_instead(make: Callable[[int], torch.Tensor]) -> None:
+    x = make(SIZE)
+    x.untyped_storage().resize_(0)
+    with pytest.raises(dlbridge.InvalidTensorError, match="NULL"):
+        dlbridge.to_torch(x, copy=True)
+
+
+def test_what_has_no_plain_memory_is_cloned_by_torch() -> None:
+    complex_ones = torch.ones(3, dtype=torch.complex64)
+    bits = torch.ones(3, dtype=torch.uint8).view(torch.bits8)
+    sources = [torch._efficientzerotensor(3), torch.ones(3, device="meta"), torch.eye(3).to_sparse(), bits]
+    sources += [torch._neg_view(torch.ones(3)), complex_ones.conj(), torch.ones(3, requires_grad=True)]
+    for x in sources:
+        clone = dlbridge.to_torch(x, copy=True)
+        assert (clone.layout, clone.dtype, clone.device) == (x.layout, x.dtype, x.device)
+    for x in sources[4:]:
+        assert torch.equal(dlbridge.to_torch(x, copy=True), x)
+    assert torch.equal(
+        torch.vmap(lambda a: dlbridge.to_torch(a, copy=True) * 2)(torch.ones(2, 3)), 2 * torch.ones(2, 3)
+    )
+    assert torch.equal(
+        torch.func.grad(lambda a: dlbridge.to_torch(a, copy=True).sum())(torch.ones(3)), torch.ones(3)
+    )
+    traced = torch.jit.trace(lambda a: dlbridge.to_torch(a, copy=True) * 2, torch.ones(3))
+    assert torch.equal(traced(torch.full((3,), 4.0)), torch.full((3,), 8.0))
+
+
 WITHOUT_TABLE = """
 import torch
 del torch.Tensor.__dlpack_c_exchange_api__  # as before torch 2.10

@@ -23,6 +23,23 @@ import torch
 import dlbridge
 
 
+def test_an_assignment_names_the_copy() -> None:
+    t = dlbridge.empty((2, 3), "float32")
+    with pytest.raises(TypeError, match=r"call dlbridge\.copy\(x, out=t\[1\]\) with"):
+        t[1] = np.ones(3, "float32")
+    dlbridge.copy(np.ones(3, "float32"), out=t[1])
+    assert t[1].tolist() == [1.0] * 3
+    with pytest.raises(TypeError, match=r"or write t\.numpy\(\)\[\.\.\.\] = x"):
+        t[:, 1] = 0
+
+
+def test_help_says_what_the_fields_of_reports_are() -> None:
+    loss, comparison = (pydoc.plain(pydoc.render_doc(x)) for x in (dlbridge.LossReport, dlbridge.Comparison))
+    assert all(f"`{name}`: " in loss for name in dlbridge.LossReport._fields)
+    assert "A fraction that is cut off on the way to integers is inexact." in loss
+    assert "Pairs of elements that were compared." in comparison
+
+
 def test_help_names_and_signatures() -> None:
     text = pydoc.render_doc(dlbridge.Tensor)
     for words in ("class Tensor in module dlbridge", "__dlpack__(self, /, *, stream=None", "data_ptr", "shape"):

@@ -230,38 +230,38 @@ fn each_kind_of_loss_has_words_of_its_own() {
         lost(0.1, "float32"),
         "changes its value on the way from float64 to float32; it is 0.1 and became 0.10000000149011612; \
          the largest absolute error is 1.49012e-9, the largest relative error 1.49012e-8; \
-         casting=\"same_value\" does not allow that, pass casting=\"same_kind\" to round them"
+         Casting::SameValue does not allow that, pass Casting::SameKind to round them"
     );
     assert_eq!(
         lost(5_i32, "bool"),
         "is neither 0 nor 1 on the way from int32 to bool, which has no other values; it is 5 and became True; \
-         casting=\"same_value\" does not allow that, pass casting=\"unsafe\", which makes everything but 0 True"
+         Casting::SameValue does not allow that, pass Casting::Unsafe, which makes everything but 0 true"
     );
     assert!(lost(f64::NAN, "bool").starts_with("is neither 0 nor 1 on the way from float64 to bool, which"));
     assert_eq!(
         lost(f32::NAN, "int8"),
-        "is NaN on the way from float32 to int8, which has none; it is nan and became 0; casting=\"same_value\" \
-         does not allow that, pass casting=\"saturate\", which makes it 0, or \"unsafe\" for what NumPy makes of it"
+        "is NaN on the way from float32 to int8, which has none; it is nan and became 0; Casting::SameValue \
+         does not allow that, pass Casting::Saturate, which makes it 0, or Casting::Unsafe for what NumPy makes of it"
     );
     assert_eq!(
         lost(300_i64, "uint8"),
         "is out of range on the way from int64 to uint8; it is 300 and became 44; \
-         the largest absolute error is 256, the largest relative error 0.853333; casting=\"same_value\" does not \
-         allow that, pass casting=\"saturate\" to clamp them, or \"unsafe\" for what NumPy makes of them"
+         the largest absolute error is 256, the largest relative error 0.853333; Casting::SameValue does not \
+         allow that, pass Casting::Saturate to clamp them, or Casting::Unsafe for what NumPy makes of them"
     );
     let has = |words: String, parts: &[&str]| {
         for part in parts {
             assert!(words.contains(part), "{part}: {words}");
         }
     };
-    has(lost(2.5, "int32"), &["is 2.5 and became 2;", "\"unsafe\" to cut off the fraction"]);
+    has(lost(2.5, "int32"), &["is 2.5 and became 2;", "Casting::Unsafe to cut off the fraction"]);
     has(
         lost(i64::MAX, "float32"),
         &["is 9223372036854775807 and became 9223372036854775808.0;", "round them"],
     );
     has(lost(123_456_789, "float32"), &["is 123456789 and became 123456792.0;", "absolute error is 3,"]);
     has(lost(1e300, "float32"), &["is out of range", "is 1e300 and became inf; no error is finite;"]);
-    has(lost(500.0, "float8_e4m3fn"), &["is out of range", "became nan;", "\"saturate\" to clamp them"]);
+    has(lost(500.0, "float8_e4m3fn"), &["is out of range", "became nan;", "Casting::Saturate to clamp them"]);
     has(lost(0.3, "float8_e5m2"), &["is 0.3 and became 0.3125;"]);
 }
 
@@ -275,15 +275,18 @@ fn complex_numbers_are_lost_in_words_of_their_own() {
     for (words, parts) in [
         (
             complex(1.0, -2.5, "float64"),
-            ["is (1-2.5j) and became 1.0", "\"unsafe\" to keep the real part only"],
+            ["is (1-2.5j) and became 1.0", "Casting::Unsafe to keep the real part only"],
         ),
         (complex(1.0, f64::NAN, "float64"), ["is (1+nanj) and became 1.0", "no error is finite"]),
-        (complex(2.0, 1.0, "int8"), ["became 2;", "\"unsafe\" to drop the imaginary part and the fraction"]),
+        (
+            complex(2.0, 1.0, "int8"),
+            ["became 2;", "Casting::Unsafe to drop the imaginary part and the fraction"],
+        ),
         (
             complex(0.1, 10.0, "complex64"),
             ["is (0.1+10j) and became (0.10000000149011612+10j)", "round them"],
         ),
-        (complex(0.0, 1.0, "bool"), ["is (0+1j) and became True", "makes everything but 0 True"]),
+        (complex(0.0, 1.0, "bool"), ["is (0+1j) and became True", "makes everything but 0 true"]),
     ] {
         assert!(parts.iter().all(|part| words.contains(part)), "{words}");
     }

@@ -121,7 +121,7 @@ impl Tensor {
         if options.rule == Rule::Equal && self.shape() != other.shape() {
             readable(self)?;
             readable(other)?;
-            return Ok(Comparison::of_shapes(self, other));
+            return Ok(Comparison::of_shapes(self, other, options.rule));
         }
         // SAFETY: promised by the caller.
         unsafe { report::scan(&Pass::new(self, other, options)?, self, other, options) }

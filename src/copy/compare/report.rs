@@ -1,8 +1,8 @@
 //! What differs: the first, the worst, how many.
 
-use super::CompareOptions;
 use super::pass::{Pass, same};
 use super::value::{self, Value};
+use super::{CompareOptions, Rule, Tolerance};
 use crate::copy::level::level;
 use crate::copy::threads::{chunks_for, for_each};
 use crate::error::Result;
@@ -16,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct Comparison {
     /// The answer: shapes, dtypes where `strict` was asked for, and every element.
     pub equal: bool,
+    /// When two elements counted as one.
+    pub rule: Rule,
     /// Both shapes. Where they differ and need not, or do not broadcast, no element was looked at.
     pub shapes: [Vec<i64>; 2],
     /// The names of both dtypes.
@@ -54,9 +56,10 @@ pub struct Worst {
 
 impl Comparison {
     /// Of tensors whose shapes are all that was looked at.
-    pub(super) fn of_shapes(a: &Tensor, b: &Tensor) -> Self {
+    pub(super) fn of_shapes(a: &Tensor, b: &Tensor, rule: Rule) -> Self {
         Comparison {
             equal: false,
+            rule,
             shapes: [a, b].map(|tensor| tensor.shape().to_vec()),
             dtypes: [a, b].map(|tensor| dtype::Name(tensor.dtype()).to_string()),
             compared: 0,
@@ -79,7 +82,15 @@ impl fmt::Display for Comparison {
             };
         };
         let (differing, compared) = (self.differing, self.compared);
-        write!(f, "{differing} of {compared} elements differ, the first at {index:?}: {a} and {b}")?;
+        write!(f, "{differing} of {compared} elements ")?;
+        match self.rule {
+            Rule::Equal => f.write_str("differ")?,
+            Rule::Close(Tolerance { rtol, atol }) => {
+                let verb = if differing == 1 { "is" } else { "are" };
+                write!(f, "{verb} not close (rtol={rtol:?}, atol={atol:?})")?;
+            }
+        }
+        write!(f, ", the first at {index:?}: {a} and {b}")?;
         for (kind, error) in [("absolute", &self.absolute), ("relative", &self.relative)] {
             if let Some(Worst { error, at }) = error {
                 write!(f, "; largest {kind} error {error:?} at {:?}", at.index)?;
@@ -171,7 +182,7 @@ pub(super) unsafe fn scan(
         first: all.first.map(place),
         absolute: all.absolute.map(worst),
         relative: all.relative.map(worst),
-        ..Comparison::of_shapes(a, b)
+        ..Comparison::of_shapes(a, b, options.rule)
     })
 }
 

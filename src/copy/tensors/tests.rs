@@ -48,6 +48,24 @@ fn overlaps_come_out_as_if_there_were_none() {
 }
 
 #[test]
+fn a_run_that_goes_backward_on_both_sides_begins_at_its_lowest_address() {
+    // A flipped picture is scrolled by a row, within memory that has more on either side.
+    for (up, expected) in [(true, [2, 3, 4, 5, 4, 5]), (false, [0, 1, 0, 1, 2, 3])] {
+        let all = counting(&[5, 2]);
+        let rows = all.slice(0, Some(1), Some(4), 1).unwrap();
+        moved(&counting(&[6]).reshape(&[3, 2]).unwrap(), &rows).unwrap();
+        let flipped = |start, stop| {
+            rows.slice(0, Some(start), Some(stop), 1).unwrap().slice(0, None, None, -1).unwrap()
+        };
+        let [upper, lower] = [flipped(0, 2), flipped(1, 3)];
+        let report = if up { moved(&lower, &upper) } else { moved(&upper, &lower) }.unwrap();
+        assert_eq!((report.passes, report.temporary, report.bytes), (1, 0, 16));
+        assert_eq!(values(&all)[2..8], expected);
+        assert_eq!((&values(&all)[..2], &values(&all)[8..]), (&[0, 1][..], &[8, 9][..]));
+    }
+}
+
+#[test]
 fn memory_between_elements_is_no_overlap_of_runs() {
     // Even positions to odd ones: the ranges meet, so a temporary is taken, and the result is right.
     let all = counting(&[8]);
@@ -76,6 +94,10 @@ fn new_tensors_have_the_order_that_was_asked_for() {
     assert_eq!(strides(&columns, Order::A), [1, 4, 12]);
     assert_eq!(strides(&columns.slice(0, None, None, 2).unwrap(), Order::K), [1, 2, 6]);
     assert_eq!(strides(&counting(&[3]), Order::F), [1]);
+    // Where nothing repeats, torch's order is NumPy's.
+    assert_eq!(strides(&turned, Order::Torch), [4, 1, 12]);
+    let rows = counting(&[4]).expand(&[3, 4]).unwrap();
+    assert_eq!((strides(&rows, Order::Torch), strides(&rows, Order::K)), (vec![4, 1], vec![1, 3]));
     assert!(!source.is_copied() && !turned.is_copied());
 }
 

@@ -38,6 +38,8 @@ type SetBase = unsafe extern "C" fn(Object, Object) -> c_int;
 pub(super) struct Numpy {
     /// `numpy.ndarray`.
     pub array_type: Object,
+    /// `numpy.dtype`.
+    descr_type: Object,
     descr_from_type: DescrFromType,
     new_from_descr: NewFromDescr,
     set_base: SetBase,
@@ -46,6 +48,7 @@ pub(super) struct Numpy {
 }
 
 const ARRAY_TYPE: usize = 2;
+const DESCR_TYPE: usize = 3;
 const DESCR_FROM_TYPE: usize = 45;
 const NEW_FROM_DESCR: usize = 94;
 const SET_BASE_OBJECT: usize = 282;
@@ -127,6 +130,7 @@ impl Numpy {
         let numpy = unsafe {
             Numpy {
                 array_type: *table.add(ARRAY_TYPE),
+                descr_type: *table.add(DESCR_TYPE),
                 descr_from_type: std::mem::transmute::<*mut c_void, DescrFromType>(
                     *table.add(DESCR_FROM_TYPE),
                 ),
@@ -184,6 +188,15 @@ impl Numpy {
     unsafe fn descr(&self, descr: Object) -> &DescrFields {
         // SAFETY: the fields follow the header of a dtype.
         unsafe { &*descr.cast::<u8>().add(self.header).cast::<DescrFields>() }
+    }
+
+    /// The DLPack type of a `numpy.dtype`; `None` for another object, and for a dtype that DLPack has none like.
+    pub fn dtype(&self, gil: &Gil, descr: Object) -> Option<DLDataType> {
+        if !gil.is_subtype(gil.type_of(descr), self.descr_type) {
+            return None;
+        }
+        // SAFETY: the GIL is held, and it is a live dtype.
+        unsafe { dtype::of_descr(gil, descr, self.descr(descr)) }.ok()
     }
 
     /// The tensor that an array shows; it holds a reference to the array.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
-from importlib import metadata
+from importlib import metadata, util
 
 import dlbridge
 
@@ -40,6 +41,27 @@ def _version(distribution: str) -> str:
         return "not installed"
 
 
+def _at_least_one(given: str) -> int:
+    """A count, of an option."""
+    if not given.isdecimal() or int(given) < 1:
+        raise argparse.ArgumentTypeError(f"{given!r} is no whole number of 1 or more")
+    return int(given)
+
+
+def _picture(given: str) -> str:
+    """A file that can be drawn to: what is wrong with it is said before the timing."""
+    folder = os.path.dirname(given) or "."
+    if not os.path.isdir(folder):
+        raise argparse.ArgumentTypeError(f"there is no folder {folder!r}")
+    if os.path.isdir(given) or not os.access(given if os.path.exists(given) else folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{given!r} cannot be written")
+    if not given.endswith((".png", ".svg", ".pdf")):
+        raise argparse.ArgumentTypeError(f"{given!r} ends in none of .png, .svg, .pdf")
+    if util.find_spec("matplotlib") is None:
+        raise argparse.ArgumentTypeError("matplotlib is not installed; run pip install matplotlib")
+    return given
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dlbridge", description=dlbridge.__doc__.split("\n")[0])
     parser.add_argument("--version", action="version", version=f"dlbridge {dlbridge.__version__}")
@@ -49,9 +71,11 @@ def main() -> None:
     path.add_argument("what", choices=PATHS)
     path.set_defaults(run=lambda arguments: print(PATHS[arguments.what]()))
     costs = commands.add_parser("bench", help="print what conversions between NumPy and torch cost on this machine")
-    costs.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="the sides of the squares")
-    costs.add_argument("--rounds", type=int, default=11, help="how often each is timed")
-    costs.add_argument("--plot", metavar="FILE.png", help="draw the table, too")
+    costs.add_argument(
+        "--sizes", type=_at_least_one, nargs="+", default=list(SIZES), help="the sides of the squares"
+    )
+    costs.add_argument("--rounds", type=_at_least_one, default=11, help="how often each is timed")
+    costs.add_argument("--plot", type=_picture, metavar="FILE.png", help="draw the table, too")
     costs.set_defaults(run=lambda arguments: bench(arguments.sizes, arguments.rounds, arguments.plot))
     arguments = parser.parse_args()
     arguments.run(arguments)

@@ -26,11 +26,13 @@ class Result(NamedTuple):
     side: int
     today: float
     ours: float
+    call: str
 
     def __str__(self) -> str:
         ratio = f"{self.today / self.ours:8.2f}"
         size = f"{self.side:,}^2"
-        return f"  {self.conversion:<34}{self.dtype:<9}{size:>9}{self.today:>14,.1f}{self.ours:>14,.1f}{ratio}"
+        times = f"{self.today:>14,.1f}{self.ours:>14,.1f}{ratio}"
+        return f"  {self.conversion:<34}{self.dtype:<9}{size:>9}{times}  {self.call}"
 
 
 def bench(sizes: list[int], rounds: int, plot: str | None) -> None:
@@ -38,25 +40,28 @@ def bench(sizes: list[int], rounds: int, plot: str | None) -> None:
     import numpy
     import torch
 
-    ours = f"dlbridge {dlbridge.__version__} with {dlbridge.get_num_threads()} threads, {dlbridge.simd_level()}"
-    print(f"{ours}; NumPy {numpy.__version__}, torch {torch.__version__} with {torch.get_num_threads()} threads")
-    print("Medians in microseconds, both in turn; the numbers in a row are random.\n")
-    print(f"  {'':<34}{'':<9}{'elements':>9}{'today':>14}{'dlbridge':>14}{'ratio':>8}")
+    version = f"dlbridge {dlbridge.__version__} with {dlbridge.get_num_threads()} threads, {dlbridge.simd_level()}"
+    print(f"{version}; NumPy {numpy.__version__}, torch {torch.__version__} with {torch.get_num_threads()} threads")
+    print(
+        "Medians in microseconds, the two timed in turn. The values are random, the same in each row of an array.\n"
+    )
+    print(f"  {'':<34}{'':<9}{'elements':>9}{'today':>14}{'dlbridge':>14}{'ratio':>8}  call of dlbridge")
     results: list[Result] = []
     fitting = [(side, dtype) for side in sizes for dtype in ("float64", "float32") if _fits(side, dtype)]
     steps = 4 * len(fitting)
     for side, dtype in fitting:
-        for name, today, call in _conversions(side, dtype):
+        for name, today, written, ours in _conversions(side, dtype):
             _progress(len(results), steps, f"{name}, {dtype}, {side:,}^2")
-            results.append(Result(name, dtype, side, *_medians(today, call, rounds)))
+            results.append(Result(name, dtype, side, *_medians(today, ours, rounds), written))
             _progress(len(results), steps, "")
             print(results[-1], flush=True)
+    print("\nratio: time of today's idiom / time of dlbridge; above 1 dlbridge is faster")
     if plot:
         _draw(results, plot)
         print(f"\n{plot} drawn")
 
 
-def _conversions(side: int, dtype: str) -> Iterator[tuple[str, _Call, _Call]]:
+def _conversions(side: int, dtype: str) -> Iterator[tuple[str, _Call, str, _Call]]:
     """What people write, and what they would write with dlbridge; both give the same."""
     import numpy as np
     import torch
@@ -66,20 +71,31 @@ def _conversions(side: int, dtype: str) -> Iterator[tuple[str, _Call, _Call]]:
     tensor = torch.from_numpy(array)
     narrow = "float32" if dtype == "float64" else "float16"
     target = getattr(torch, narrow)
-    rows: list[tuple[str, _Call, _Call]] = [
-        ("torch.from_numpy(a)", lambda: torch.from_numpy(array), lambda: dlbridge.to_torch(array)),
-        ("t.numpy()", tensor.numpy, lambda: dlbridge.to_numpy(tensor)),
-        ("torch.tensor(a)", lambda: torch.tensor(array), lambda: dlbridge.to_torch(array, copy=True)),
+    rows: list[tuple[str, _Call, str, _Call]] = [
+        (
+            "torch.from_numpy(a)",
+            lambda: torch.from_numpy(array),
+            "to_torch(a)",
+            lambda: dlbridge.to_torch(array),
+        ),
+        ("t.numpy()", tensor.numpy, "to_numpy(t)", lambda: dlbridge.to_numpy(tensor)),
+        (
+            "torch.tensor(a)",
+            lambda: torch.tensor(array),
+            "to_torch(a, copy=True)",
+            lambda: dlbridge.to_torch(array, copy=True),
+        ),
         (
             f"torch.from_numpy(a).to({narrow})",
             lambda: torch.from_numpy(array).to(target),
+            f'to_torch(a, dtype="{narrow}")',
             lambda: dlbridge.to_torch(array, dtype=narrow),
         ),
     ]
-    for name, today, ours in rows:
+    for name, today, written, ours in rows:
         if not np.array_equal(today(), ours()):
             raise dlbridge.InternalError(f"{name} and dlbridge differ on this machine")
-        yield name, today, ours
+        yield name, today, written, ours
 
 
 def _medians(today: _Call, ours: _Call, rounds: int) -> tuple[float, float]:

@@ -32,26 +32,27 @@ class Worst(NamedTuple):
 class Comparison:
     """What a comparison with `report=True` found: true where all is equal (or close), and in words when printed."""
 
-    __slots__ = ("absolute", "compared", "differing", "dtypes", "equal", "first", "relative", "shapes", "words")
+    __slots__ = {  # with what help() says of each
+        "absolute": "The largest |a - b| of all pairs, where one is above 0. NaN does not take part.",
+        "compared": "Pairs of elements that were compared.",
+        "differing": "Those that do not count as one.",
+        "dtypes": "Both dtypes.",
+        "equal": "The answer.",
+        "first": "The first of those, in row-major order.",
+        "relative": "The largest |a - b| / |b|.",
+        "shapes": "Both shapes. Where `equal` finds that they differ, no element is looked at.",
+        "words": "All that in a sentence.",
+    }
 
     equal: bool
-    """The answer."""
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
-    """Both shapes. Where `equal` finds that they differ, no element is looked at."""
     dtypes: tuple[str, str]
-    """Both dtypes."""
     compared: int
-    """Pairs of elements that were compared."""
     differing: int
-    """Those that do not count as one."""
     first: Difference | None
-    """The first of those, in row-major order."""
     absolute: Worst | None
-    """The largest |a - b| of all pairs, where one is above 0. NaN does not take part."""
     relative: Worst | None
-    """The largest |a - b| / |b|."""
     words: str
-    """All that in a sentence."""
 
     def __init__(self, fields: tuple[Any, ...]) -> None:
         (

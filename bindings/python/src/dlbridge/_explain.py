@@ -26,6 +26,8 @@ _FREE = ("detach", "as_subclass", ".view(", ".chunk(")
 _REFUSALS = (UnsupportedError, ReadOnlyError, CopyRequiredError, UnavailableError, InvalidArgumentError)
 
 _CUDA = 2
+# Memory that the host writes, with no stream: pinned for CUDA, pinned for ROCm, managed.
+_OF_THE_HOST = (3, 11, 13)
 # The type of capsules; `types.CapsuleType` is of Python 3.13.
 _Capsule = type(native.Tensor.__dlpack_c_exchange_api__)
 
@@ -99,7 +101,7 @@ def explain(
     options = options_of(framework, copy=copy, dtype=dtype, casting=casting, device=device, readonly=readonly)
     if name not in KNOWN:
         consumer(framework)  # which has a from_dlpack, or is none
-    _check_arguments(name, options)
+    _check_arguments(x, name, options)
     try:
         return _told(x, framework, name, options)
     except NotAnArrayError:
@@ -124,14 +126,14 @@ def _asks_too_much(x: Any, options: dict[str, Any]) -> bool:
         return True
 
 
-def _check_arguments(name: str, options: dict[str, Any]) -> None:
+def _check_arguments(x: Any, name: str, options: dict[str, Any]) -> None:
     """Refuses options that mean nothing for any array."""
     plain = {option: value for option, value in options.items() if option not in ("dtype", "device")}
     call = native.to_torch if "readonly" in plain else native.from_dlpack
     call(native.empty(0, "uint8"), **plain)
     if "dtype" in options:
         native.empty(0, options["dtype"])
-    if "device" in options:
+    if "device" in options and not (name == _family(x) == "torch" and str(x.device) == str(options["device"])):
         native._device(options["device"])
 
 
@@ -188,6 +190,8 @@ def _try(x: Any, framework: Framework, name: str, options: dict[str, Any]) -> No
         _check_moved(x, options["device"])
     if _family(x) == name == "torch" and _cast(x, options) is None and not _moves(x, options):
         return  # torch clones it, whatever it is
+    if _family(x) == "torch":
+        native.from_dlpack(x)  # since an empty part of what it refuses may be taken, or not be had
     stays = {option: value for option, value in options.items() if option != "device"}
     sample = _emptied(x)
     if name in ("numpy", "torch"):
@@ -262,7 +266,10 @@ def _check_before_cast(x: Any, options: dict[str, Any]) -> None:
 def _check_moved(x: Any, device: Any) -> None:
     """Raises what a transfer refuses: it reads the array first."""
     native.from_dlpack(x)
-    check_device(device)
+    if native._device(device)[0] in _OF_THE_HOST:
+        native.empty(0, "uint8", device=device)
+    else:
+        check_device(device)
 
 
 def _moves(x: Any, options: dict[str, Any]) -> bool:
@@ -273,7 +280,12 @@ def _moves(x: Any, options: dict[str, Any]) -> bool:
     if have == str(wanted):  # some of torch's have no name in DLPack
         return False
     place = native._device(wanted)
-    return bool(native._device(have) != place and not (have == "cuda_host" and place == (1, 0)))
+    try:
+        there = native._device(have)
+    except InvalidArgumentError:
+        native.from_dlpack(x)  # which has the words for what is on no device of DLPack's
+        raise
+    return bool(there != place and not (have == "cuda_host" and place == (1, 0)))
 
 
 def _device_of(x: Any) -> str:
@@ -360,9 +372,14 @@ def _plan(x: Any, dtype: Any = None, casting: Any = None) -> str:
 
 
 def _nbytes(x: Any) -> int:
-    """The bytes of an array that may have been refused: every framework calls them so, but torch where sparse."""
-    if isinstance(x, (bytes, bytearray, memoryview)):
-        return len(memoryview(x).cast("B"))
+    """The bytes of an array that may have been refused, then as it says itself; torch does not where sparse."""
+    if _family(x) == "torch" and x.is_meta:
+        return 0
+    for array in (memoryview, native.from_dlpack):
+        try:
+            return int(array(x).nbytes)
+        except (TypeError, ValueError, BufferError, Error):
+            continue
     try:
         return int(x.nbytes)
     except (AttributeError, TypeError, RuntimeError):

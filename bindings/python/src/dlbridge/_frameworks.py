@@ -130,6 +130,8 @@ def _imported(name: str) -> ModuleType:
         return importlib.import_module(known.entry if known else name)
     except ImportError as missing:
         absent = missing.name == name.partition(".")[0]
+        if absent and not known:
+            raise UnavailableError(f"{name!r} is no framework dlbridge knows; pass {_ACCEPTED}") from missing
         why = "is not installed" if absent else f"cannot be imported ({missing})"
         remedy = f"run pip install {known.package}" if known else f"pass {_ACCEPTED}"
         raise UnavailableError(f"{name} {why}; {remedy}") from missing

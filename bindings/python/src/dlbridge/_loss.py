@@ -9,29 +9,30 @@ class LossReport(NamedTuple):
     """What a cast changed. Printed, it is a table.
 
     Every changed element is counted once, as the first of these that is true of it: `nan`, `overflow`, `underflow`,
-    `inexact`.
+    `inexact`. A fraction that is cut off on the way to integers is inexact.
+
+    `elements`: How many elements were cast.
+    `inexact`: Rounded, cut off, or without their imaginary part, whatever it was.
+    `overflow`: Beyond the range of the target: now infinite, NaN, wrapped around or clamped.
+    `underflow`: Not zero, and zero in a floating-point target.
+    `nan`: NaN that the target cannot say.
+    `max_absolute_error`: The largest distance between a value and what became of it, where both are finite.
+    `max_relative_error`: The largest such distance in units of the value.
+    `first_index`: Where the first changed element is, in row-major order; None where nothing changed.
+    `first_value`: Its value.
+    `first_result`: What became of it.
     """
 
     elements: int
-    """How many elements were cast."""
     inexact: int
-    """Rounded, cut off, or without their imaginary part, whatever it was."""
     overflow: int
-    """Beyond the range of the target: now infinite, NaN, wrapped around or clamped."""
     underflow: int
-    """Not zero, and zero in a floating-point target."""
     nan: int
-    """NaN that the target cannot say."""
     max_absolute_error: float
-    """The largest distance between a value and what became of it, where both are finite."""
     max_relative_error: float
-    """The largest such distance in units of the value."""
     first_index: tuple[int, ...] | None
-    """Where the first changed element is, in row-major order; None where nothing changed."""
     first_value: bool | int | float | complex | None
-    """Its value."""
     first_result: bool | int | float | complex | None
-    """What became of it."""
 
     @property
     def lost(self) -> int:
@@ -42,8 +43,10 @@ class LossReport(NamedTuple):
         rows = [("elements", f"{self.elements:,}"), ("changed", self._share(self.lost))]
         for name in ("inexact", "overflow", "underflow", "nan"):
             rows.append((f"  {name}", self._share(getattr(self, name))))
-        rows.append(("max absolute error", f"{self.max_absolute_error:.6g}"))
-        rows.append(("max relative error", f"{self.max_relative_error:.6g}"))
+        # What became infinite or NaN is at no distance that could be said.
+        finite = " (where finite)" if self.overflow + self.nan else ""
+        rows.append(("max absolute error", f"{self.max_absolute_error:.6g}{finite}"))
+        rows.append(("max relative error", f"{self.max_relative_error:.6g}{finite}"))
         if self.first_index is not None:
             rows.append(("first at", ", ".join(map(str, self.first_index)) or "()"))
             rows.append(("  value", repr(self.first_value)))

@@ -14,7 +14,6 @@ _c = ctypes.CDLL(get_library())
 _c.dlb_allocator_trim.restype = ctypes.c_size_t
 _c.dlb_allocator_trim.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _c.dlb_allocator_limit.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-_c.dlb_error_message.restype = ctypes.c_char_p
 _c.dlb_memory_pin.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(ctypes.c_void_p))
 _c.dlb_pin_release.argtypes = (ctypes.c_void_p,)
 _c.dlb_pin_release.restype = None
@@ -76,7 +75,7 @@ class pin:
         if tensor.device != "cuda_host":  # which is pinned for as long as it is kept
             status = _c.dlb_memory_pin(address, size, ctypes.byref(out))
             if status:
-                raise BY_NUMBER[status](_c.dlb_error_message().decode())
+                raise BY_NUMBER[status](native._words())
         self._handle, self._kept, self._array = out.value, tensor, array
         self.nbytes: int = size
 
@@ -147,7 +146,10 @@ class MemoryStats(NamedTuple):
 
 
 def memory_stats(*, device: Any = "cpu", pinned: bool = False) -> MemoryStats:
-    """What a pool has and did, and what was copied, in this process. Costs about a microsecond.
+    """What a pool has and did, and what was copied on streams, in this process. Costs about a microsecond.
+
+    What was copied are the transfers that were queued on streams, by `upload`, `download`, `to` or a
+    `Stager`: `dlbridge.copy`, `cast` and `stack`, which are done when they return, do not count.
 
     By default it is the pool behind `empty`, which serves tensors of 1 MiB and more in the host's memory. `device`
     and `pinned` name another one, as they do for `empty`. What was copied is the same for all.
@@ -204,7 +206,7 @@ def _pool(device: Any, pinned: bool) -> int | None:
         status = ask(_Device(*where), ctypes.byref(out))
         if status:
             # Nobody asked for memory here, but for the pool of it.
-            words = _c.dlb_error_message().decode().partition("; ")[0]
+            words = native._words().partition("; ")[0]
             why = words.partition(": ")[2] or words
             what, option = (
                 ("of pinned memory", "pinned=") if pinned else (f"on {name_of(_Device(*where))}", "device=")

@@ -12,7 +12,6 @@ from ._library import get_library, native
 
 # CDLL, not PyDLL: the GIL is released while a call waits.
 _c = ctypes.CDLL(get_library())
-_c.dlb_error_message.restype = ctypes.c_char_p
 _c.dlb_device_name.restype = _c.dlb_device_list.restype = ctypes.c_size_t
 _c.dlb_event_done.restype = ctypes.c_bool
 _c.dlb_event_done.argtypes = _c.dlb_event_release.argtypes = _c.dlb_stream_release.argtypes = (ctypes.c_void_p,)
@@ -42,7 +41,7 @@ _CUDA = _Device(2, 0)
 
 def _check(status: int) -> None:
     if status:
-        raise BY_NUMBER[status](_c.dlb_error_message().decode())
+        raise BY_NUMBER[status](native._words())
 
 
 def devices() -> list[str]:
@@ -221,7 +220,7 @@ class Stream:
         The caller does not wait, unless this is a stream of CUDA and the event one of the CPU.
         """
         if not isinstance(event, Event):
-            raise InvalidArgumentError(f"event is a {type(event).__name__}; pass what stream.record() gave")
+            raise InvalidArgumentError(f"event is of type {type(event).__name__}; pass what stream.record() gave")
         _check(_c.dlb_stream_wait_event(self._handle, event._handle))
 
     def synchronize(self) -> None:

@@ -60,6 +60,15 @@ def _getitem(self: Any, index: Any) -> Any:
     return result
 
 
+def _setitem(self: Any, index: Any, value: Any) -> None:
+    """Refused: elements are written by `dlbridge.copy`, or through an array on the same memory."""
+    place = index if isinstance(index, int) else "..."
+    raise WrongTypeError(
+        f"a tensor takes no assignment; call dlbridge.copy(x, out=t[{place}]) with an array like that, "
+        f"or write t.numpy()[{place}] = x"
+    )
+
+
 def _sliced(tensor: Any, axis: int, item: slice) -> Any:
     """One axis sliced. Bounds come from `slice.indices`, where -1 is no longer the last element."""
     size = tensor.shape[axis]
@@ -184,6 +193,7 @@ for _name, _method in {
     "__copy__": _copy,
     "__reduce__": _reduce,
     "__getitem__": _getitem,
+    "__setitem__": _setitem,
     "__array__": _array,
     "__repr__": _repr,
     "numpy": _numpy,

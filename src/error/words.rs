@@ -1,0 +1,389 @@
+//! The words of an error, in the names of those who made the call.
+
+use super::Error;
+use std::fmt;
+
+/// Whose names the words use for what to call instead: `dlb_tensor_empty()`, `dlbridge.empty()`, `Tensor::empty()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// Callers of the C API, from any language.
+    C,
+    /// Callers of the Python package.
+    Python,
+    /// Callers of the crate.
+    Rust,
+}
+
+impl Face {
+    /// One of the three.
+    pub(super) const fn pick<T: Copy>(self, c: T, python: T, rust: T) -> T {
+        match self {
+            Face::C => c,
+            Face::Python => python,
+            Face::Rust => rust,
+        }
+    }
+
+    /// The argument that asks for a casting of this name.
+    pub(super) fn casting(self, name: &str) -> String {
+        match self {
+            Face::C => format!("DLB_CASTING_{}", name.to_uppercase()),
+            Face::Python => format!("casting=\"{name}\""),
+            Face::Rust => {
+                let capitals = |word: &str| word[..1].to_uppercase() + &word[1..];
+                format!("Casting::{}", name.split('_').map(capitals).collect::<String>())
+            }
+        }
+    }
+
+    /// The call that adds an axis.
+    const fn unsqueeze(self) -> &'static str {
+        self.pick("dlb_tensor_unsqueeze()", "x[None]", "Tensor::unsqueeze()")
+    }
+
+    /// The call that gives the bytes another dtype.
+    pub(super) const fn reinterpret(self) -> &'static str {
+        self.pick("dlb_tensor_reinterpret()", "x.view(dtype)", "Tensor::reinterpret()")
+    }
+}
+
+/// What [`Error::words`] gives.
+struct Words<'a>(&'a Error, Face);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.say(self.1, f)
+    }
+}
+
+/// The words for callers of the crate.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(Face::Rust, f)
+    }
+}
+
+impl Error {
+    /// What is wrong, and what to call instead, in the names of this face. [`Display`](fmt::Display) has the crate's own.
+    pub fn words(&self, face: Face) -> impl fmt::Display + '_ {
+        Words(self, face)
+    }
+
+    fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Error::*;
+        match self {
+            Null { what } => write!(f, "{what} is NULL; pass a valid pointer"),
+            AxisOutOfRange { axis, ndim: 0 } => {
+                write!(
+                    f,
+                    "axis {axis} does not exist in a 0-d tensor; unsqueeze it first ({}), which gives it axis 0",
+                    face.unsqueeze()
+                )
+            }
+            AxisOutOfRange { axis, ndim } => write!(
+                f,
+                "axis {axis} does not exist in a tensor of {ndim} dimensions; pass -{ndim} to {}",
+                *ndim as i64 - 1
+            ),
+            IndexOutOfRange { axis, index, extent: 0 } => {
+                write!(f, "index {index} is outside axis {axis}, which is empty; slice it instead")
+            }
+            IndexOutOfRange { axis, index, extent } => {
+                write!(
+                    f,
+                    "index {index} is outside axis {axis} of size {extent}; pass -{extent} to {}",
+                    extent - 1
+                )
+            }
+            ZeroStep => write!(f, "the slice step is 0; pass 1 to keep the order, -1 to reverse it"),
+            AxisCount { count, ndim } => {
+                write!(f, "{count} axes are named for a tensor of {ndim} axes; name each of the {ndim} once")
+            }
+            NotAPermutation { axes, ndim } => {
+                write!(
+                    f,
+                    "{axes:?} is no permutation of {ndim} axes; name each axis from 0 to {} once",
+                    *ndim as i64 - 1
+                )
+            }
+            NotExpandable { shape, target } => write!(
+                f,
+                "shape {shape:?} does not broadcast to {target:?}; align the shapes at their last dimension and grow only dimensions of size 1"
+            ),
+            NotSqueezable { axis, extent } => {
+                write!(
+                    f,
+                    "axis {axis} has size {extent} and cannot be squeezed; only size 1 can, select an index instead"
+                )
+            }
+            ReshapeSize { shape, target } => write!(
+                f,
+                "shape {shape:?} cannot become {target:?}; both must hold the same number of elements, and -1 may stand in for one size"
+            ),
+            TooManyAxes { ndim, limit } => write!(f, "{ndim} dimensions are asked for; pass at most {limit}"),
+            NegativeCount { what, count } => {
+                write!(f, "{what} has {count} values; pass a count of 0 or more")
+            }
+            UnknownFlags { flags } => write!(
+                f,
+                "flags {flags:#x} are not known; pass 0, DLPACK_FLAG_BITMASK_READ_ONLY or DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED"
+            ),
+            UnknownDtypeName { name } => match dtype_meant(name) {
+                Some(meant) => write!(f, "{name:?} names no dtype; write {meant}"),
+                None => write!(
+                    f,
+                    "{name:?} names no dtype; write it as NumPy does: float32, uint8, bfloat16, float8_e4m3fn"
+                ),
+            },
+            DtypeMismatch { have, asked } => {
+                write!(
+                    f,
+                    "the tensor holds {have}, not {asked}; ask for {have}, or reinterpret the bytes ({})",
+                    face.reinterpret()
+                )
+            }
+            WrongLength { length, size } => {
+                write!(f, "{length} elements were given for a shape of {size}; make the two agree")
+            }
+            WrongNdim { have, asked } => {
+                write!(
+                    f,
+                    "the tensor has {have} dimensions, not {asked}; ask for {have}, or reshape it first"
+                )
+            }
+            Ndim { ndim, limit } => write!(
+                f,
+                "ndim is {ndim}, not 0 to {limit}; the producer must describe the tensor with fewer dimensions"
+            ),
+            NullShape { ndim } => {
+                write!(f, "shape is NULL although ndim is {ndim}; whoever made the description must set it")
+            }
+            NegativeDimension { axis, extent } => {
+                write!(f, "dimension {axis} is {extent}; the producer must give sizes of 0 or more")
+            }
+            ViewTooLarge { shape, item_bits } => write!(
+                f,
+                "a view of shape {shape:?} with {item_bits}-bit elements does not fit 63 bits of bytes; ask for a smaller one"
+            ),
+            ImpossibleTarget { dtype } => write!(
+                f,
+                "{dtype} cannot exist; bits and lanes must be above 0 and bits must fit the code (bool 8, float 16/32/64, float4 4)"
+            ),
+            TooLarge { shape, item_bits } => write!(
+                f,
+                "shape {shape:?} of {item_bits}-bit elements does not fit 63 bits of bytes; check the shape"
+            ),
+            StrideOverflow { shape, strides, item_bits } => write!(
+                f,
+                "strides {strides:?} over shape {shape:?} of {item_bits}-bit elements reach beyond 63 bits of bytes; check the strides, they count elements"
+            ),
+            AddressOverflow { data, byte_offset, low, high } => write!(
+                f,
+                "data {data:#x} + byte_offset {byte_offset} with elements from byte {low} to {high} leaves the address space; check byte_offset and strides"
+            ),
+            NullData { shape } => {
+                write!(
+                    f,
+                    "data is NULL although shape {shape:?} holds elements; whoever made the description must set it"
+                )
+            }
+            ImpossibleDtype { dtype } => write!(
+                f,
+                "{dtype} cannot exist; bits and lanes must be above 0 and bits must fit the code (bool 8, float 16/32/64, float4 4)"
+            ),
+            UnknownDevice { device } => {
+                write!(
+                    f,
+                    "{device} is no device of DLPack 1.3; the producer must give a known type and an id of 0 or more"
+                )
+            }
+            Version { major, minor } => write!(
+                f,
+                "the tensor is of DLPack {major}.{minor} and this library reads 1.x; ask the producer for {}",
+                face.pick("version 1.3", "max_version (1, 3)", "version 1.3")
+            ),
+            PaddedSubByte { dtype } => {
+                write!(
+                    f,
+                    "{dtype} with each element padded to bytes is not handled; export it packed, or as uint8"
+                )
+            }
+            UnknownDtype { dtype } => {
+                write!(
+                    f,
+                    "{dtype} is unknown, so its elements cannot be accessed; reinterpret it first ({})",
+                    face.reinterpret()
+                )
+            }
+            Misaligned { address, alignment, dtype } => write!(
+                f,
+                "address {address:#x} is not a multiple of {alignment}, as {dtype} needs; read it as bytes, or copy it to aligned memory"
+            ),
+            NotHost { device } => {
+                write!(
+                    f,
+                    "the memory is on {device} and the host cannot read it; copy it to the host first ({})",
+                    face.pick("dlb_copy_async()", "dlbridge.download(x).result()", "device::copy_async()")
+                )
+            }
+            SubByteStart { bit, dtype } => write!(
+                f,
+                "the view would start at bit {bit} of a byte, which DLPack cannot express for {dtype}; start at a multiple of 8 bits"
+            ),
+            Overlapping { shape, strides } => write!(
+                f,
+                "several indices of shape {shape:?} with strides {strides:?} may share one element, so it cannot be written; write to the tensor before it was expanded, or to a copy"
+            ),
+            NotContiguous { shape, strides } => write!(
+                f,
+                "shape {shape:?} with strides {strides:?} is not row-major contiguous; walk it by its strides, or copy it"
+            ),
+            ReinterpretScalar { from, to } => write!(
+                f,
+                "{from} cannot be reinterpreted as {to}: a 0-d tensor cannot change its element size; unsqueeze it first ({})",
+                face.unsqueeze()
+            ),
+            Reinterpret { from, to, why } => write!(f, "{from} cannot be reinterpreted as {to}: {why}"),
+            ReadOnly { action, remedy } => {
+                write!(f, "the tensor is read-only, so {action} is refused; {remedy}")
+            }
+            ReadOnlyLegacy => write!(
+                f,
+                "the tensor is read-only, so a legacy export is refused; make a versioned export, which can say read-only ({}), or export a copy",
+                face.pick("dlb_tensor_export()", "x.__dlpack__(max_version=(1, 3))", "Tensor::export()")
+            ),
+            ReshapeCopies { shape, strides, target } => write!(
+                f,
+                "shape {shape:?} with strides {strides:?} cannot be viewed as {target:?}; copy the elements to row-major order first, and reshape that"
+            ),
+            NotExclusive { action, why, remedy } => write!(f, "{why}, so {action} is refused; {remedy}"),
+            OutOfMemory { bytes } => {
+                write!(f, "{bytes} bytes could not be allocated; release tensors that are no longer used")
+            }
+            Allocation(allocation) => fmt::Display::fmt(allocation, f),
+            Unavailable { what } => f.write_str(what),
+            Capsule { words } => f.write_str(words),
+            NotAnArray { type_name } if type_name == "Future" => {
+                f.write_str("x is of type Future, which has an array once it is done; pass x.result()")
+            }
+            NotAnArray { type_name } => write!(
+                f,
+                "x is of type {type_name}, which is no DLPack producer: it has neither __dlpack__ nor a buffer and is no DLPack capsule; pass an array, for example numpy.asarray(x)"
+            ),
+            Refused(refusal) => refusal.say(face, f),
+            Transfer(transfer) => transfer.say(face, f),
+            Driver(driver) => driver.say(face, f),
+            Staging(staging) => fmt::Display::fmt(staging, f),
+            Compare(compare) => compare.say(face, f),
+            Stack(stack) => stack.say(face, f),
+            Cast(cast) => cast.say(face, f),
+            Argument(argument) => argument.say(face, f),
+            Python { who, words } => write!(f, "{who} raised {words}"),
+            Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
+        }
+    }
+}
+
+/// The dtype of a name that others have for it, where all mean the same: not `f16` or `i8`, which count bytes in NumPy and
+/// bits in Rust.
+fn dtype_meant(name: &str) -> Option<&'static str> {
+    const OTHERS: [(&str, &str); 13] = [
+        ("bool", "? b1 boolean"),
+        ("int8", "i1"),
+        ("int16", "i2 i16"),
+        ("int32", "i4 i32"),
+        ("int64", "i64"),
+        ("uint8", "u1"),
+        ("uint16", "u2 u16"),
+        ("uint32", "u4 u32"),
+        ("uint64", "u64"),
+        ("float16", "f2 fp16 half"),
+        ("float32", "f4 f32 fp32 single"),
+        ("float64", "f8 f64 fp64 double"),
+        ("bfloat16", "bf16"),
+    ];
+    let known = |(_, others): &&(&str, &str)| others.split(' ').any(|other| other == name);
+    OTHERS.iter().find(known).map(|(dtype, _)| *dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Cast, Compare, Driver, LossReport, Refusal, Stack, Transfer};
+
+    fn words(error: &Error) -> [String; 3] {
+        [Face::C, Face::Python, Face::Rust].map(|face| error.words(face).to_string())
+    }
+
+    /// One of each whose remedy is another call on each face.
+    fn errors() -> Vec<Error> {
+        let some = || "float64".to_owned();
+        let lossy = Cast::Lossy {
+            from: some(),
+            to: "int8".into(),
+            casting: "same_value",
+            report: Box::new(LossReport { elements: 2, overflow: 1, ..LossReport::default() }),
+        };
+        vec![
+            Error::AxisOutOfRange { axis: 0, ndim: 0 },
+            Error::DtypeMismatch { have: some(), asked: some() },
+            Error::UnknownDtype { dtype: some() },
+            Error::Version { major: 2, minor: 0 },
+            Error::NotHost { device: "cuda:0".into() },
+            Error::ReinterpretScalar { from: some(), to: some() },
+            Error::ReadOnlyLegacy,
+            Error::Cast(lossy),
+            Error::Cast(Cast::Kinds { from: some(), to: some() }),
+            Error::Cast(Cast::Casting { given: "9".into() }),
+            Error::Compare(Compare::Dtype { dtype: some() }),
+            Error::Driver(Driver::NoPinned { why: String::new() }),
+            Error::Driver(Driver::NoMemory { device: "cuda:0".into(), why: String::new() }),
+            Error::Driver(Driver::OutOfMemory { bytes: 1, device: "cuda:0".into(), name: String::new() }),
+            Error::Driver(Driver::BeforeFork { what: "it" }),
+            Error::Refused(Refusal::UnknownOrder { given: "9".into() }),
+            Error::Refused(Refusal::UnknownDevice { given: "9".into() }),
+            Error::Stack(Stack::Dtypes { index: 1, dtype: some(), first: some() }),
+            Error::Stack(Stack::UnknownLayout { given: "9".into() }),
+            Error::Stack(Stack::NoFloat { dtype: some() }),
+            Error::Stack(Stack::Beyond { what: "scale", value: "1e39".into() }),
+            Error::Stack(Stack::Values { from: some(), to: some(), casting: "same_kind" }),
+            Error::Stack(Stack::Array { index: 1, cause: Box::new(Error::ReadOnlyLegacy) }),
+            Error::Transfer(Transfer::NativeStream { device: "cpu".into() }),
+            Error::Transfer(Transfer::NoDevice { device: "cuda:0".into(), why: String::new() }),
+            Error::Transfer(Transfer::NoForeign { device: "cuda:0".into(), why: String::new() }),
+        ]
+    }
+
+    #[test]
+    fn each_face_has_its_own_names() {
+        let c = ["dlb_", "DLB_", "kDL"];
+        let python = ["dlbridge.", "=\"", "x.", "x[", "dtype=", "multiprocessing"];
+        for error in errors() {
+            let [in_c, in_python, in_rust] = words(&error);
+            let free = |words: &str, names: &[&str]| !names.iter().any(|name| words.contains(name));
+            assert!(free(&in_c, &python) && free(&in_c, &["::"]), "{in_c}");
+            assert!(free(&in_python, &c) && free(&in_python, &["::"]), "{in_python}");
+            assert!(
+                free(&in_rust, &c[..2]) && free(&in_rust, &python) || in_rust.contains("DLB_ORDER_C"),
+                "{in_rust}"
+            );
+            assert_ne!(in_c, in_python);
+            assert_eq!(in_rust, error.to_string());
+        }
+    }
+
+    #[test]
+    fn a_casting_is_named_as_it_is_passed() {
+        let names = [Face::C, Face::Python, Face::Rust].map(|face| face.casting("same_kind"));
+        assert_eq!(names, ["DLB_CASTING_SAME_KIND", "casting=\"same_kind\"", "Casting::SameKind"]);
+    }
+
+    #[test]
+    fn a_name_that_others_have_for_a_dtype_is_understood() {
+        let said = |name: &str| Error::UnknownDtypeName { name: name.into() }.to_string();
+        assert_eq!(said("f4"), "\"f4\" names no dtype; write float32");
+        for name in ["float7", "i8", "f16", "U4"] {
+            assert!(said(name).contains("as NumPy does"), "{name}");
+        }
+    }
+}
