@@ -26,7 +26,7 @@ TEST_JOBS ?= 2
 # A make with jobs counts them with descriptors that only makes inherit: cargo, and makes that tests start, would look for
 # them in vain. The one below `make test` tells nobody.
 ifneq ($(MAKELEVEL),0)
-unexport MAKEFLAGS
+unexport MAKEFLAGS MFLAGS
 endif
 
 .DEFAULT_GOAL := help
