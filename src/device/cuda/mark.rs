@@ -329,10 +329,18 @@ mod tests {
     /// order most runs find dozens, where two processors are free for them.
     #[test]
     fn who_looks_just_when_work_is_handed_over_does_not_take_it_for_done() {
-        let driver: &'static Driver = Box::leak(Box::new(Driver::never_ready()));
+        static DRIVER: OnceLock<Driver> = OnceLock::new();
+        static DEVICE: OnceLock<Device> = OnceLock::new();
+        let driver = DRIVER.get_or_init(Driver::never_ready);
         let (events, pool) = (Mutex::default(), OnceLock::new());
-        let device = Device { driver, ordinal: 0, context: null_mut(), max_pitch: 0, events, pool };
-        let device: &'static Device = Box::leak(Box::new(device));
+        let device = DEVICE.get_or_init(|| Device {
+            driver,
+            ordinal: 0,
+            context: null_mut(),
+            max_pitch: 0,
+            events,
+            pool,
+        });
         let lane = Arc::new(Lane::new(64, false, false));
         let marks: Vec<Mark> = (0..20_000).map(|place| Mark::reserved(lane.clone(), place, None)).collect();
         let looked_at = AtomicUsize::new(0);
