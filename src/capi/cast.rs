@@ -32,7 +32,8 @@ pub struct dlb_cast_options {
     pub casting: i32,
 }
 
-/// What a cast changed; written on `DLB_OK` and with `DLB_ERROR_LOSSY`. Set `struct_size` to `sizeof(dlb_loss_report)` before the call.
+/// What a cast changed; written on `DLB_OK` and with `DLB_ERROR_LOSSY`. Set `struct_size` to `sizeof(dlb_loss_report)`
+/// before the call.
 ///
 /// Every changed element is counted once, as the first of these that is true of it: `nan`, `overflow`, `underflow`, `inexact`.
 #[repr(C)]

@@ -79,11 +79,8 @@ pub(super) fn status(body: impl FnOnce() -> Result<()>) -> dlb_status {
 
 #[cold]
 fn fail(error: Error) -> dlb_status {
-    let mut words = error.words(Face::C).to_string().into_bytes();
-    words.retain(|&byte| byte != 0);
-    let words = CString::new(words).unwrap_or_default();
     // A thread that is being torn down has no message any more; the status still says what went wrong.
-    let _ = MESSAGE.try_with(|message| message.replace(words));
+    let _ = MESSAGE.try_with(|message| message.replace(error.c_words(Face::C)));
     let status = error.kind() as dlb_status;
     last::keep(error);
     status

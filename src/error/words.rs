@@ -1,6 +1,7 @@
 //! The words of an error, in the names of those who made the call.
 
 use super::Error;
+use std::ffi::CString;
 use std::fmt;
 
 /// Whose names the words use for what to call instead: `dlb_tensor_empty()`, `dlbridge.empty()`, `Tensor::empty()`.
@@ -67,6 +68,13 @@ impl Error {
     /// What is wrong, and what to call instead, in the names of this face. [`Display`](fmt::Display) has the crate's own.
     pub fn words(&self, face: Face) -> impl fmt::Display + '_ {
         Words(self, face)
+    }
+
+    /// [`Error::words`] as a string of C, which ends with a NUL and has no other.
+    pub(crate) fn c_words(&self, face: Face) -> CString {
+        let mut words = self.words(face).to_string().into_bytes();
+        words.retain(|&byte| byte != 0);
+        CString::new(words).unwrap_or_default()
     }
 
     fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,7 +173,7 @@ impl Error {
                 f,
                 "a view of shape {shape:?} with {item_bits}-bit elements does not fit 63 bits of bytes; ask for a smaller one"
             ),
-            ImpossibleTarget { dtype } => write!(
+            ImpossibleDtype { dtype } | ImpossibleTarget { dtype } => write!(
                 f,
                 "{dtype} cannot exist; bits and lanes must be above 0 and bits must fit the code (bool 8, float 16/32/64, float4 4)"
             ),
@@ -187,10 +195,6 @@ impl Error {
                     "data is NULL although shape {shape:?} holds elements; whoever made the description must set it"
                 )
             }
-            ImpossibleDtype { dtype } => write!(
-                f,
-                "{dtype} cannot exist; bits and lanes must be above 0 and bits must fit the code (bool 8, float 16/32/64, float4 4)"
-            ),
             UnknownDevice { device } => {
                 write!(
                     f,

@@ -2,7 +2,6 @@
 
 use super::api::Object;
 use super::builtin::{Arguments, refused};
-use super::convert::call;
 use super::copy::long;
 use super::gil::{Gil, Owned};
 use super::import::tensor_from;
@@ -97,10 +96,9 @@ impl Request {
 /// How many elements a result has. It may be an array that DLPack cannot describe.
 fn elements(gil: &Gil, made: Object) -> Result<usize> {
     let count = match kind::of(gil, made) {
-        Kind::Torch(_) | Kind::TorchSubclass => call(gil, made, c"numel")?,
-        _ => gil.attribute(made, c"size")?.into_raw(),
-    };
-    let count = gil.own(count).ok_or_else(|| gil.exception())?;
+        Kind::Torch(_) | Kind::TorchSubclass => gil.call_method(made, c"numel"),
+        _ => gil.attribute(made, c"size"),
+    }?;
     gil.index(count.object).map(|count| count as usize)
 }
 

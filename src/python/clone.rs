@@ -1,7 +1,6 @@
 //! Copies of torch's tensors: what `clone()` makes, and torch's own `clone()` for what has more to it than its memory.
 
 use super::api::Object;
-use super::convert::call;
 use super::copy::copied_tensor;
 use super::gil::{Gil, Owned};
 use super::import::tensor_from;
@@ -15,22 +14,22 @@ use crate::tensor::device;
 
 /// A copy of a torch tensor, in its own order.
 pub(super) fn torch_copy<'gil>(gil: &'gil Gil, torch: &Torch, source: Object) -> Result<Owned<'gil>> {
-    let copied = match tensor_from(gil, source) {
+    match tensor_from(gil, source) {
         Ok(tensor) if device::is_host(tensor.device()) => {
-            torch.make(gil, copied_tensor(gil, &tensor, Order::Torch, Options::default())?)?
+            let copied = torch.make(gil, copied_tensor(gil, &tensor, Order::Torch, Options::default())?)?;
+            return gil.own(copied).ok_or_else(|| gil.exception());
         }
-        Ok(_) => call(gil, source, c"clone")?,
+        Ok(_) => {}
         Err(error) if is_torchs(gil, source, &error) => {
             gil.clear();
             // torch reads what lies behind a storage without a word.
             if let Kind::Torch(Some(table)) = kind::of(gil, source) {
                 check_memory(gil, torch, table, source)?;
             }
-            call(gil, source, c"clone")?
         }
         Err(error) => return Err(error),
-    };
-    gil.own(copied).ok_or_else(|| gil.exception())
+    }
+    gil.call_method(source, c"clone")
 }
 
 /// Whether a tensor that is refused for this can be copied by torch: gradients, traces, layouts, dtypes and devices of its

@@ -17,7 +17,6 @@ use crate::copy::{Options, Order};
 use crate::dlpack::{DLDataType, DLDevice, DLPackExchangeAPI};
 use crate::error::{Cast, Error, LossReport, Refusal, Result};
 use crate::tensor::{Tensor, device, dtype};
-use std::ffi::CStr;
 
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["device", "copy", "dtype", "casting", "report"];
@@ -164,7 +163,7 @@ fn numpy_copy<'gil>(
     {
         return array_of(gil, numpy, &copied_tensor(gil, &tensor, Order::C, Options::default())?);
     }
-    gil.own(call(gil, source, c"copy")?).ok_or_else(|| gil.exception())
+    gil.call_method(source, c"copy")
 }
 
 /// An array on the memory of a torch tensor, whose storage it keeps alive.
@@ -254,7 +253,7 @@ pub(super) fn make_torch<'gil>(
         return new(torch.make(gil, copied_tensor(gil, &tensor, Order::C, Options::default())?)?);
     }
     let made = new(torch.make(gil, tensor)?)?;
-    if copies { new(call(gil, made.object, c"clone")?) } else { Ok(made) }
+    if copies { gil.call_method(made.object, c"clone") } else { Ok(made) }
 }
 
 /// What a read-only source becomes in torch, which cannot represent it.
@@ -314,10 +313,4 @@ fn is_there(gil: &Gil, source: Object, wanted: Object) -> Result<bool> {
 /// A device that was asked for.
 fn device_given(gil: &Gil, wanted: Object) -> Result<Option<DLDevice>> {
     gil.given(wanted).map(|wanted| device_of(gil, wanted)).transpose()
-}
-
-/// `object.method()`.
-pub(super) fn call(gil: &Gil, object: Object, method: &CStr) -> Result<Object> {
-    let method = gil.attribute(object, method).map_err(|_| gil.exception())?;
-    gil.call(method.object).map(Owned::into_raw).ok_or_else(|| gil.exception())
 }

@@ -5,7 +5,6 @@ use super::builtin::Arguments;
 use super::gil::Gil;
 use super::module;
 use crate::error::{Error, Face, Kind, Result, last};
-use std::ffi::CString;
 use std::ptr::null_mut;
 
 /// An exception that was set, to be put back or dropped: type, value, traceback.
@@ -158,9 +157,7 @@ pub(super) fn raise(gil: &Gil, error: &Error) {
     if foreign {
         return gil.put_back(Pending([kind, value, traceback]));
     }
-    let mut words = error.words(Face::Python).to_string().into_bytes();
-    words.retain(|&byte| byte != 0);
-    let words = CString::new(words).unwrap_or_default();
+    let words = error.c_words(Face::Python);
     // SAFETY: the GIL is held; the class and the words live on.
     unsafe { (gil.api.PyErr_SetString)(module::exception_class(gil, error), words.as_ptr()) };
     if value.is_null() && !matches!(error.of_one_array(), Error::Cast(_)) {

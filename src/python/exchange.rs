@@ -12,7 +12,7 @@ use crate::dlpack::{
 use crate::error::{Error, Face, Kind, Result};
 use crate::guard::{Foreign, guard};
 use crate::tensor::{MAX_NDIM, Tensor};
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
 
 pub(super) const CAPSULE_NAME: &CStr = c"dlpack_exchange_api";
@@ -231,7 +231,7 @@ unsafe extern "C" fn allocate(
             Kind::Unavailable | Kind::Internal => c"RuntimeError",
             _ => c"ValueError",
         };
-        let words = CString::new(error.words(Face::Python).to_string()).unwrap_or_default();
+        let words = error.c_words(Face::Python);
         // SAFETY: the caller's function with the caller's context; it copies what it keeps.
         unsafe { set_error.call((context, kind.as_ptr(), words.as_ptr())) };
     }

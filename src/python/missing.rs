@@ -94,9 +94,9 @@ fn number(gil: &Gil, object: Object, name: &CStr) -> Option<String> {
 fn chain(gil: &Gil, object: Object, methods: &[&CStr]) -> Option<String> {
     let mut value = gil.share(object);
     for method in methods {
-        let called = gil.attribute(value.object, method).ok().and_then(|method| gil.call(method.object));
+        let called = gil.call_method(value.object, method);
         gil.clear();
-        value = called?;
+        value = called.ok()?;
     }
     Some(gil.text(value.object))
 }

@@ -13,6 +13,12 @@ impl Gil {
         found.ok_or_else(|| self.exception())
     }
 
+    /// `object.method()`.
+    pub(super) fn call_method(&self, object: Object, method: &CStr) -> Result<Owned<'_>> {
+        let method = self.attribute(object, method)?;
+        self.call(method.object).ok_or_else(|| self.exception())
+    }
+
     /// An attribute whose name is made at run time.
     pub(super) fn attribute_named(&self, object: Object, name: &str) -> Option<Owned<'_>> {
         self.attribute(object, &CString::new(name).ok()?).ok()
@@ -142,8 +148,7 @@ impl Gil {
     /// How many elements of a masked array are masked, for a message.
     pub(super) fn masked_count(&self, array: Object) -> String {
         let mask = self.attribute(array, c"mask").ok();
-        let sum = mask.and_then(|mask| self.attribute(mask.object, c"sum").ok());
-        match sum.and_then(|sum| self.call(sum.object)) {
+        match mask.and_then(|mask| self.call_method(mask.object, c"sum").ok()) {
             Some(count) => self.text(count.object),
             None => self.no_words(),
         }
