@@ -1073,6 +1073,16 @@ dlb_status dlb_tensor_empty(const dlb_tensor_options *options,
                             dlb_tensor **out);
 
 /**
+ * As `dlb_tensor_empty()`, with every byte 0. Fresh pages of the system (2 MiB and more that the pool has no block for) are
+ * that already and are not touched; all other memory is written once.
+ *
+ * Memory of a device that the host cannot write is `DLB_ERROR_UNSUPPORTED`: fill it with `dlb_copy_async()`. `*out` is
+ * owned by the caller: `dlb_tensor_release()`. Fails besides as `dlb_tensor_empty()` does. Thread-safe.
+ */
+dlb_status dlb_tensor_zeros(const dlb_tensor_options *options,
+                            dlb_tensor **out);
+
+/**
  * The host's allocator, which caches nothing: the C library's below 2 MiB, from there on mappings with huge pages.
  *
  * `*out` is owned by the caller: `dlb_allocator_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL).
