@@ -71,7 +71,7 @@ mod state;
 mod target;
 mod wait;
 
-#[cfg(test)]
+#[cfg(all(test, not(race_checker)))]
 mod model;
 #[cfg(test)]
 mod tests;
