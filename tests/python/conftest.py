@@ -20,16 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quick_collections() -> None:
-    """What torch and the others bring in is never garbage, and looking through it took most of each test."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
     gc.collect()
+    # What torch brings in and pytest remembers is never garbage, and looking through it took most of each test.
+    gc.freeze()
     before = dlbridge.live_tensors(), dlbridge.live_exports()
     yield
     gc.collect()
