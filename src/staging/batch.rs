@@ -3,7 +3,7 @@
 use super::shared::Shared;
 use super::slot::Filled;
 use crate::device::Stream;
-use crate::error::Result;
+use crate::error::{Reason, Result};
 use crate::tensor::Tensor;
 use std::fmt;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.shared.abort("a consumer panicked while it had a batch");
+            self.shared.abort(Reason::Said("a consumer panicked while it had a batch".into()));
         }
         if self.counts {
             self.shared.release(self.ticket);

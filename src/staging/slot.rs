@@ -4,7 +4,7 @@ use super::lease::Lease;
 use crate::copy;
 use crate::device::{Stream, copy_async};
 use crate::dlpack::DLDataType;
-use crate::error::{Error, Result, Staging};
+use crate::error::{Error, Reason, Result, Staging};
 use crate::tensor::{Element, Tensor};
 use std::fmt;
 use std::sync::Arc;
@@ -128,7 +128,8 @@ impl Slot {
     pub fn submit(mut self) -> Result<()> {
         let Some(filled) = self.0.take() else { unreachable!("there until it is submitted or dropped") };
         let lease = filled.lease.clone();
-        let filled = upload(filled).inspect_err(|error| lease.shared.abort(&error.to_string()))?;
+        let abort = |error: &Error| lease.shared.abort(Reason::Failed(Box::new(error.clone())));
+        let filled = upload(filled).inspect_err(abort)?;
         lease.shared.submit(lease.ticket, filled)
     }
 }
@@ -172,7 +173,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let Some(Filled { lease, .. }) = &self.0 else { return };
         if std::thread::panicking() {
-            lease.shared.abort("a producer panicked before its batch was complete");
+            lease.shared.abort(Reason::Said("a producer panicked before its batch was complete".into()));
         }
         // Also where a tensor of it lives on.
         lease.shared.give_up(lease.ticket);

@@ -2,7 +2,7 @@ use super::target::{Target, Upload};
 use super::{Batch, Leaf, Options, Ring};
 use crate::device::{Stream, device_allocator};
 use crate::dlpack::DLDevice;
-use crate::error::{Error, Kind, Result, Staging};
+use crate::error::{Error, Kind, Reason, Result, Staging};
 use crate::memory::{Host, Limits, Pool};
 use crate::tensor::dtype;
 use std::sync::Arc;
@@ -183,7 +183,7 @@ fn closing_lets_consumers_have_the_rest_and_aborting_does_not() {
     let late = ring.acquire(&[Leaf::new("", &[1], dtype::I32)], SOON).unwrap();
     ring.abort("the disk is full");
     ring.abort("and something else");
-    let aborted = Error::Staging(Staging::Aborted { reason: "the disk is full".into() });
+    let aborted = Error::Staging(Staging::Aborted { reason: Reason::Said("the disk is full".into()) });
     assert_eq!(late.submit().unwrap_err(), aborted);
     assert_eq!(ring.next(None, None).unwrap_err(), aborted);
     assert_eq!(put(&ring, &[2]).unwrap_err(), aborted);
@@ -261,7 +261,10 @@ fn what_cannot_be_is_refused_in_words() {
 fn a_copy_that_fails_reaches_the_consumer() {
     let ring = uploading(Options::default(), false);
     let Some(upload) = &ring.target().upload else { panic!("it uploads") };
-    upload.stream.call(|| Err(Error::Staging(Staging::Aborted { reason: "device lost".into() }))).unwrap();
+    upload
+        .stream
+        .call(|| Err(Error::Staging(Staging::Aborted { reason: Reason::Said("device lost".into()) })))
+        .unwrap();
     put(&ring, &[1]).unwrap();
     let stream = Stream::new(DLDevice::CPU).unwrap();
     let batch = ring.next(Some(&stream), PATIENT).unwrap();
