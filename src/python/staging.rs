@@ -143,7 +143,7 @@ pub(super) fn tensor(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let index = usize::try_from(gil.index(index)?).unwrap_or(usize::MAX);
     // SAFETY: as above.
     let slot = unsafe { (*producer_of(gil, producer)?).slot() }?;
-    object::wrap(gil, slot.tensor(index)?.clone())
+    object::wrap(gil, slot.bare(index)?.clone())
 }
 
 /// `_staging_submit(producer, tensors)`: fills the slot with the elements of tensors, None for what is filled already, and
@@ -170,7 +170,7 @@ pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
                 unsafe { slot.fill(index, source) }?;
             }
         }
-        producer.slot.take().map_or(Ok(()), Slot::submit)
+        producer.slot.take().map_or(Ok(()), Slot::submit_bare)
     };
     if slow { gil.without(fill_and_submit) } else { fill_and_submit() }.map_err(cause)?;
     gil.none()

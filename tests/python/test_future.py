@@ -35,8 +35,9 @@ def test_the_result_waits_and_its_limit_is_kept(slow: Any) -> None:
     for ask in (future.result, future.exception):
         with pytest.raises(dlbridge.TimedOutError, match=r"within 0\.01 s"):
             ask(timeout=0.01)
-        with pytest.raises(TimeoutError):
-            ask(0)
+        for at_once in (0, -1):
+            with pytest.raises(TimeoutError, match=f"not done, and timeout={at_once} does not wait; pass seconds"):
+                ask(at_once)
     result = future.result(timeout=60)
     assert future.done()
     assert repr(future) == "<dlbridge.Future done>"
