@@ -4,7 +4,7 @@ use crate::device::{Stream, device_allocator};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Kind, Reason, Result, Staging};
 use crate::memory::{Host, Limits, Pool};
-use crate::tensor::dtype;
+use crate::tensor::{Tensor, dtype};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -269,4 +269,33 @@ fn a_copy_that_fails_reaches_the_consumer() {
     let batch = ring.next(Some(&stream), PATIENT).unwrap();
     assert!(batch.tensors()[0].data_as(dtype::I32).unwrap_err().to_string().contains("device lost"));
     assert!(stream.synchronize().unwrap_err().to_string().contains("device lost"));
+}
+
+#[test]
+fn a_batch_is_read_without_unsafe_and_what_it_is_not_is_refused() {
+    let ring = ring(1, 0);
+    let leaves = [Leaf::new("pixels", &[2, 2], dtype::U8), Leaf::new("untouched", &[3], dtype::F32)];
+    let mut slot = ring.acquire(&leaves, SOON).unwrap();
+    slot.get_mut::<u8>(0).unwrap().copy_from_slice(&[1, 2, 3, 4]);
+    slot.submit().unwrap();
+    let batch = ring.next(None, SOON).unwrap();
+    assert_eq!(batch.slice::<u8>(batch.position("pixels").unwrap()).unwrap(), [1, 2, 3, 4]);
+    assert_eq!(batch.slice::<f32>(1).unwrap(), [0.0; 3]);
+    let words = |error: Error| error.to_string();
+    assert!(words(batch.slice::<i8>(0).unwrap_err()).starts_with("the tensor holds uint8, not int8"));
+    assert_eq!(kind(batch.slice::<u8>(2)), Kind::InvalidArgument);
+    assert_eq!(kind(batch.position("labels")), Kind::InvalidArgument);
+}
+
+#[test]
+fn what_was_copied_into_a_slot_is_there_for_who_goes_on_to_write_it() {
+    let ring = ring(1, 0);
+    let source = Tensor::from_vec(vec![1, 2, 3], &[3]).unwrap();
+    let mut slot = ring.acquire(&[Leaf::new("", &[3], dtype::I32)], SOON).unwrap();
+    // SAFETY: nobody writes to the source.
+    unsafe { slot.fill(0, &source) }.unwrap();
+    slot.get_mut::<i32>(0).unwrap()[0] += 6;
+    assert_eq!(slot.tensor(0).unwrap().size(), 3);
+    slot.submit().unwrap();
+    assert_eq!(values(&ring.next(None, SOON).unwrap()), [7, 2, 3]);
 }

@@ -48,6 +48,14 @@ def test_the_result_waits_and_its_limit_is_kept(slow: Any) -> None:
     assert not np.shares_memory(result.numpy(), slow)
 
 
+def test_a_copy_that_nobody_waits_for_has_its_tensors_until_it_is_done(slow: Any) -> None:
+    before = dlbridge.live_tensors()
+    dlbridge.download(slow)
+    dlbridge.upload(slow)
+    assert dlbridge.live_tensors() > before, "the stream is at it"
+    # That it lets go of them then is what every test asks when it is over.
+
+
 def test_nothing_but_the_result_leads_to_the_data(slow: Any) -> None:
     future = dlbridge.download(slow)
     public = [name for name in dir(future) if not name.startswith("_")]
