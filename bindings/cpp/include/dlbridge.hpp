@@ -54,6 +54,9 @@ class error : public std::runtime_error {
   dlb_status status_;
 };
 
+/** In which order the elements of a copy lie: see DLB_ORDER_C and its neighbours. */
+enum class order : std::int32_t { c = DLB_ORDER_C, f = DLB_ORDER_F, a = DLB_ORDER_A, k = DLB_ORDER_K };
+
 /** A borrowed run of integers: a shape, strides, axes. As an argument it is made of {2, 3}, a vector, an array. */
 class int64_span {
  public:
@@ -375,12 +378,11 @@ class tensor {
   /** The same memory, not to be written to. */
   tensor read_only() const { return made_by(dlb_tensor_read_only, raw_); }
 
-  /** A tensor of its own with the same elements, writable and without gaps; `order` is one of DLB_ORDER_C, _F, _A, _K.
-   * Nobody may write this one meanwhile. */
-  tensor copy(std::int32_t order = DLB_ORDER_C) const {
+  /** A tensor of its own with the same elements, writable and without gaps. Nobody may write this one meanwhile. */
+  tensor copy(order how = order::c) const {
     dlb_copy_options options{};
     options.struct_size = sizeof options;
-    options.order = order;
+    options.order = static_cast<std::int32_t>(how);
     return made_by(dlb_tensor_copy, static_cast<const dlb_tensor *>(raw_), static_cast<const dlb_copy_options *>(&options),
                    static_cast<dlb_copy_report *>(nullptr));
   }
