@@ -12,7 +12,6 @@
 #ifndef DLBRIDGE_STACK_HPP
 #define DLBRIDGE_STACK_HPP
 
-#include "../dlbridge.hpp"
 #include "cast.hpp"
 
 namespace dlbridge {

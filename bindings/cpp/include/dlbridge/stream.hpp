@@ -17,7 +17,7 @@
 
 #include <chrono>
 
-#include "../dlbridge.hpp"
+#include "tensor.hpp"
 
 namespace dlbridge {
 namespace detail {
