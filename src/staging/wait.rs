@@ -154,7 +154,7 @@ fn pause(inner: &Inner, waited: Duration, side: Side) -> Option<Duration> {
 /// Why there is nothing, and will be nothing.
 fn refusal<T>(inner: &Inner, answer: Answer<T>) -> Staging {
     match answer {
-        Answer::Aborted => Staging::Aborted { reason: inner.reason.clone().unwrap_or_default() },
+        Answer::Aborted => inner.aborted(),
         Answer::Held(batches) => {
             let (most, keep) = (inner.state.most(), inner.state.keep());
             Staging::Held { batches, most, keep }

@@ -134,8 +134,9 @@ TEST(a_future_gives_its_tensor_away_when_it_is_done) {
   EXPECT(later.done() && later.wait_for(std::chrono::hours(1)));
   const tensor here = later.get();
   EXPECT(!later.valid() && here.data<float>()[99] == 100);
-  THROWS(DLB_ERROR_INVALID_ARGUMENT, "event is NULL", later.get());
-  THROWS(DLB_ERROR_INVALID_ARGUMENT, "event is NULL", dlbridge::future().wait());
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "get() has given its tensor away", later.get());
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "the future is empty", dlbridge::future().wait());
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "the future is empty", later.wait_for(std::chrono::seconds(1)));
 }
 
 /** Where there is a driver, or its stand-in, that is the device; a stream of the CPU is one too. */

@@ -17,7 +17,7 @@
 
 #include <chrono>
 
-#include "../dlbridge.hpp"
+#include "tensor.hpp"
 
 namespace dlbridge {
 namespace detail {
@@ -158,22 +158,31 @@ class future {
   bool done() const noexcept { return done_.done(); }
 
   /** Waits until it is done; throws what failed. */
-  void wait() const { done_.wait(); }
+  void wait() const { started().wait(); }
 
   /** Waits for at most `time`; whether it is done. Throws what failed. */
   template <class Number, class Period>
   bool wait_for(std::chrono::duration<Number, Period> time) const {
-    return done_.wait_for(time);
+    return started().wait_for(time);
   }
 
   /** Waits, and gives the tensor away: once. */
   tensor get() {
-    done_.wait();
+    started().wait();
     done_ = event();
     return std::move(result_);
   }
 
  private:
+  const event &started() const {
+    if (!valid()) {
+      throw error(DLB_ERROR_INVALID_ARGUMENT,
+                  "the future is empty: it was made so, moved from, or get() has given its tensor away, which it does once; "
+                  "keep what get() returned");
+    }
+    return done_;
+  }
+
   tensor result_;
   event done_;
 };

@@ -143,7 +143,10 @@ class Event:
             if status != _TIMEOUT:
                 return _check(status)
             if end is not None and time.monotonic() >= end:
-                raise BY_NUMBER[_TIMEOUT](f"it was not done within {timeout} s; wait again, or longer")
+                if timeout is not None and timeout > 0:
+                    raise BY_NUMBER[_TIMEOUT](f"it was not done within {timeout} s; wait again, or longer")
+                advice = "pass seconds above 0, or None to wait for as long as it takes"
+                raise BY_NUMBER[_TIMEOUT](f"it is not done, and timeout={timeout} does not wait; {advice}")
 
     # At hand when the interpreter has emptied this module already.
     _release = _c.dlb_event_release
