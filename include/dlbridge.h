@@ -1,6 +1,6 @@
 /* dlbridge.h: the C API of dlbridge, the C library around DLPack.
  *
- * Generated from src/capi; `make header` writes it.
+ * Generated from src/capi by build.rs; `make header` writes it.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * A `dlb_tensor` describes a buffer that somebody owns. It comes from `dlb_tensor_wrap()` (your memory),

@@ -14,12 +14,10 @@ test-rust: test-rust-suites lint-rust doc ## the Rust suites with every feature,
 
 test-rust-suites:
 	$(CARGO) test --quiet --all-features
-	$(CARGO) test --quiet -p capi_header
 
 lint-rust:
 	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
-	$(CARGO) clippy --quiet --all-targets -p capi_header -- -D warnings
 	$(CARGO) fmt --all --check
 
 # Without the model of the ring: what checks it, loom, keeps some memory of its own; and without its longest run.
