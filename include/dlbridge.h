@@ -6,20 +6,45 @@
  * A `dlb_tensor` describes a buffer that somebody owns. It comes from `dlb_tensor_wrap()` (your memory),
  * `dlb_tensor_empty()` (memory of its own), `dlb_tensor_import()` (a DLPack struct) or `dlb_python_import()` (any
  * Python array), goes out through `dlb_tensor_export()` or `dlb_python_capsule()`, and the elements are never copied on
- * the way.
+ * the way. A whole program:
+ *
+ *   #include "dlbridge.h"
+ *   #include <stdio.h>
+ *   #include <stdlib.h>
+ *
+ *   int main(void) {
+ *     int64_t shape[] = {480, 640, 3}, strides[] = {2048, 3, 1};           // in elements: rows are padded to 2048 bytes
+ *     void *pixels = calloc(480, 2048);
+ *     DLTensor frame = {pixels, {kDLCPU, 0}, 3, {kDLUInt, 8, 1}, shape, strides, 0};
+ *     dlb_tensor *tensor = NULL, *packed = NULL;
+ *     dlb_status status = dlb_tensor_wrap(&frame, 0, free, pixels, &tensor);   // free(pixels) after the last user
+ *     if (status != DLB_OK) free(pixels);                                      // a wrap that fails takes nothing
+ *     else status = dlb_tensor_copy(tensor, NULL, NULL, &packed);
+ *     if (status != DLB_OK) fprintf(stderr, "%s: %s\n", dlb_status_name(status), dlb_error_message());
+ *     else printf("%zu bytes without the padding\n", dlb_tensor_nbytes(packed));
+ *     dlb_tensor_release(packed);                                              // NULL is a no-op
+ *     dlb_tensor_release(tensor);
+ *     return status;
+ *   }
  *
  * The rules, which hold for every function unless it says otherwise:
  *
- *  - A function that can fail returns a `dlb_status`. Outputs are written only on `DLB_OK`, but for one: a
+ *  - Failure. A function that can fail returns a `dlb_status`. Outputs are written only on `DLB_OK`, but for one: a
  *    `dlb_loss_report` is also written with `DLB_ERROR_LOSSY`, where it says what would be lost. `dlb_error_message()`
  *    says in words what was wrong and what to do.
- *  - A pointer argument is borrowed for the call, unless it is said to be consumed. NULL is checked.
- *  - What comes back through an `out` argument is owned by the caller. Releasing NULL is a no-op.
+ *  - Ownership. A pointer argument is borrowed for the call, unless it is said to be consumed. NULL is checked. What
+ *    comes back through an `out` argument is owned by the caller, who ends it with the release function of its noun.
+ *    Releasing NULL is a no-op.
+ *  - Threads. Every function may be called from any thread, and several at a time. A counted object (a tensor, an
+ *    allocator, an event, a stream, a ring) may be shared between threads that hold a reference each. The elements of a
+ *    tensor are plain memory: they need whatever synchronisation the program gives them.
+ *  - Structs of options, reports and numbers begin with their own size. Write `dlb_tensor_options options = {0};` (in
+ *    C++ `= {}`), then `options.struct_size = sizeof options;`, then what is to differ from zero.
  *  - Sizes in bytes are `size_t`; shapes, strides and positions are `int64_t` and count elements.
- *  - Every function may be called from any thread. A tensor may be shared between threads.
  *  - No exception and no panic leaves this library; a bug inside it is `DLB_ERROR_INTERNAL`.
+ *
+ * The sections: status, dtypes, devices, tensors, memory, streams, copying, casting, comparing, stacking, staging, Python.
  */
-
 
 #ifndef DLBRIDGE_H
 #define DLBRIDGE_H
@@ -35,648 +60,17 @@
 #define DLB_VERSION_PATCH 0
 #define DLB_VERSION "0.1.0"
 
-/**
- * The largest `ndim` that is accepted: a producer's tensor with more is `DLB_ERROR_INVALID_TENSOR`, a view with more
- * `DLB_ERROR_INVALID_ARGUMENT`.
- */
-#define DLB_MAX_NDIM 128
+#ifdef __cplusplus
+extern "C" {
+#endif
 
-/**
- * As `start` or `stop` of `dlb_tensor_slice()`: from, or to, the very end, as an omitted bound in Python.
- */
-#define DLB_SLICE_END INT64_MIN
-
-/**
- * Row-major: the last dimension packed.
- */
-#define DLB_ORDER_C 0
-
-/**
- * Column-major: the first dimension packed.
- */
-#define DLB_ORDER_F 1
-
-/**
- * Column-major where the source is, row-major where not.
- */
-#define DLB_ORDER_A 2
-
-/**
- * As near to the source as is possible without gaps.
- */
-#define DLB_ORDER_K 3
-
-/**
- * NumPy's kinds: bool, unsigned, signed, floating-point, complex, and no way back. Rounds; a value out of range is an error.
- */
-#define DLB_CASTING_SAME_KIND 0
-
-/**
- * Any dtypes; a value that would not be the same is an error. A NaN may become another NaN, and -0 becomes 0 where the
- * target has none.
- */
-#define DLB_CASTING_SAME_VALUE 1
-
-/**
- * Any dtypes and values, with NumPy's results on x86-64. Integers wrap around. Floating-point numbers without an int32
- * become -2^31, which wraps around, on the way to integers of 8 and 16 bits and int32; without an int64, -2^63. To uint32 and
- * uint64 negative ones wrap around, those too large become 0, NaN and those too small for the signed type its smallest
- * value (NumPy's vectors do that with float32 and float64; NaN and -inf of float16 it makes 0 in uint32). Finite numbers
- * out of range become infinite, and NaN in float8_e4m3fn.
- */
-#define DLB_CASTING_UNSAFE 2
-
-/**
- * Any dtypes and values: what is out of range becomes the nearest in range, and NaN becomes the integer 0.
- */
-#define DLB_CASTING_SATURATE 3
-
-/**
- * The axes of the arrays stay as they are.
- */
-#define DLB_LAYOUT_SAME 0
-
-/**
- * Height, width, channels become channels, height, width.
- */
-#define DLB_LAYOUT_CHW 1
-
-/**
- * Channels, height, width become height, width, channels.
- */
-#define DLB_LAYOUT_HWC 2
-
-/**
- * For `dlb_event_wait()`: however long it takes.
- */
-#define DLB_WAIT_FOREVER UINT64_MAX
-
-/**
- * Batches come out in the order in which their slots were acquired.
- */
-#define DLB_STAGING_IN_ORDER 0
-
-/**
- * Batches come out as they were submitted.
- */
-#define DLB_STAGING_FIRST_COME 1
-
-/**
- * Who gives memory and takes it back: the host's allocator, a pool, or functions of the program.
- *
- * Opaque. Reference-counted: `dlb_allocator_retain()` adds a reference, `dlb_allocator_release()` drops one; every
- * tensor on its memory holds one too. Any thread may use it.
- */
-typedef struct dlb_allocator dlb_allocator;
-
-/**
- * A batch, on the ring's device: a few tensors.
- *
- * Opaque. One owner, who ends it with `dlb_batch_release()`; any number of threads may read it meanwhile.
- */
-typedef struct dlb_batch dlb_batch;
-
-/**
- * A point in a stream: done once everything queued before it is.
- *
- * Opaque. Reference-counted: `dlb_event_retain()` adds a reference, `dlb_event_release()` drops one. Any thread may use
- * an event while it holds a reference. It does not keep the stream or any tensor.
- */
-typedef struct dlb_event dlb_event;
-
-/**
- * Memory that is page-locked until this is released, so that CUDA devices copy from and to it without help of the CPU.
- *
- * Opaque, owned by one holder; any thread may release it.
- */
-typedef struct dlb_pin dlb_pin;
-
-/**
- * An empty slot of a ring, to be filled by the thread that has it.
- *
- * Opaque. One owner, who ends it with `dlb_slot_submit()` or `dlb_slot_release()`; not thread-safe by itself, but any
- * thread may be the one.
- */
-typedef struct dlb_slot dlb_slot;
-
-/**
- * A ring of slots between producers and consumers, so that loading and computing overlap.
- *
- * A producer acquires an empty slot, fills its tensors and submits it; a consumer gets it as a batch. On the CPU the
- * memory that was filled is the batch: nothing is copied. For another device a slot has a pinned buffer and one of the
- * device, and submitting it starts the copy. A batch that is kept is never overwritten: its memory goes back to the ring
- * when the last tensor on it is gone (the batch's own, views, exports), behind what is queued then on the stream that
- * it is used on.
- *
- * Opaque. Reference-counted: `dlb_staging_retain()` adds a reference, `dlb_staging_release()` drops one; slots, batches
- * and their tensors hold what they need of it. Any thread may use it. In a child of `fork()` the rings made before it
- * answer `DLB_ERROR_UNAVAILABLE`.
- */
-typedef struct dlb_staging dlb_staging;
-
-/**
- * An ordered queue of work on one device: what is queued is done in that order, while the caller goes on.
- *
- * Opaque. Reference-counted: `dlb_stream_retain()` adds a reference, `dlb_stream_release()` drops one. Any thread may
- * use a stream while it holds a reference. On the CPU a stream is a thread of this library, started when first needed;
- * it runs release functions of tensors that a copy was the last to hold, and otherwise no code but this library's.
- *
- * After something failed on a stream, what is queued behind it is not carried out and its events say the same error,
- * until `dlb_stream_synchronize()` has reported it. In a child of `fork()` the streams made before it answer
- * `DLB_ERROR_UNAVAILABLE`, and so do events that were not done; make a new stream there.
- */
-typedef struct dlb_stream dlb_stream;
-
-/**
- * A shared description of a buffer: address, shape, strides, dtype, device, and who owns the memory.
- *
- * Opaque. Reference-counted: `dlb_tensor_retain()` adds a reference, `dlb_tensor_release()` drops one, and with the
- * last the owner is let go. The description never changes, so any thread may use a tensor while it holds a
- * reference; the elements are plain shared memory and need whatever synchronisation the program gives them.
- */
-typedef struct dlb_tensor dlb_tensor;
+/* === Status: how every function reports, and the words of the last error ========================================= */
 
 /**
  * What a fallible function returns: `DLB_OK` or one of the errors below. Outputs are written only on `DLB_OK`, a
  * `dlb_loss_report` also with `DLB_ERROR_LOSSY`.
  */
 typedef int32_t dlb_status;
-
-/**
- * Lets go of a buffer: called exactly once, when its last user is gone, from whichever thread that is and with no
- * lock held. It must not throw. It may call dlbridge.
- */
-typedef void (*dlb_release_fn)(void *context);
-
-/**
- * What `dlb_tensor_empty()` is to make. Set `struct_size` to `sizeof(dlb_tensor_options)` and the rest to zero; then
- * shape, ndim and dtype.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_tensor_options)`.
-   */
-  size_t struct_size;
-  /**
-   * `ndim` sizes in elements, borrowed for the call; may be NULL if `ndim` is 0.
-   */
-  const int64_t *shape;
-  /**
-   * The number of dimensions.
-   */
-  int32_t ndim;
-  /**
-   * The element type.
-   */
-  DLDataType dtype;
-  /**
-   * Where; all zero for wherever the allocator's memory is, which by default is the host.
-   */
-  DLDevice device;
-  /**
-   * Not 0 for page-locked memory of the host, which CUDA devices copy from and to without help of the CPU; `device` is
-   * then left zero, and the tensor's is kDLCUDAHost.
-   */
-  int32_t pinned;
-  /**
-   * The address is a multiple of this power of two, up to 1 GiB; 0 for 256.
-   */
-  size_t alignment;
-  /**
-   * Who gives the memory, borrowed; NULL for the shared allocator.
-   */
-  const dlb_allocator *allocator;
-} dlb_tensor_options;
-
-/**
- * An allocator in C. Set `struct_size` to `sizeof(dlb_allocator_functions)` and the rest to zero first.
- *
- * The functions are called from any thread, also several at a time, with no lock held. They must not throw.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_allocator_functions)`.
-   */
-  size_t struct_size;
-  /**
-   * Given to each function.
-   */
-  void *context;
-  /**
-   * `bytes` bytes (never 0) at a multiple of `alignment` (a power of two), or NULL.
-   */
-  void *(*allocate)(void *context, size_t bytes, size_t alignment);
-  /**
-   * Takes memory back, with the numbers it was allocated with.
-   */
-  void (*deallocate)(void *context, void *data, size_t bytes, size_t alignment);
-  /**
-   * Called once, when the last reference to the allocator and the last memory from it are gone; may be NULL.
-   */
-  dlb_release_fn release;
-  /**
-   * Where the memory is; all zero for the host.
-   */
-  DLDevice device;
-} dlb_allocator_functions;
-
-/**
- * How much a pool may hold, in bytes. Set `struct_size` to `sizeof(dlb_pool_options)`.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_pool_options)`.
-   */
-  size_t struct_size;
-  /**
-   * In all, in use and cached: a request beyond it frees cached blocks. Where all of them are not enough it fails.
-   * 0 for any amount.
-   */
-  size_t limit;
-  /**
-   * Cached: what comes back beyond it makes the blocks go that were unused for longest. 0 for any amount; to cache
-   * nothing, call `dlb_allocator_limit(pool, 0)`.
-   */
-  size_t cached;
-} dlb_pool_options;
-
-/**
- * What a pool has and did. Set `struct_size` to `sizeof(dlb_pool_stats)` before the call. All but the last two are
- * bytes.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_pool_stats)`.
-   */
-  size_t struct_size;
-  /**
-   * In use, as it was asked for.
-   */
-  size_t asked;
-  /**
-   * In use, as it was set aside: rounded up, or a cached block that is up to an eighth larger.
-   */
-  size_t held;
-  /**
-   * Kept for reuse.
-   */
-  size_t cached;
-  /**
-   * The largest `asked` so far.
-   */
-  size_t peak_asked;
-  /**
-   * The largest sum of `held` and `cached` so far.
-   */
-  size_t peak_held;
-  /**
-   * Requests that were granted.
-   */
-  uint64_t allocations;
-  /**
-   * Those of them that a cached block served.
-   */
-  uint64_t hits;
-} dlb_pool_stats;
-
-/**
- * How `dlb_copy()` copies. Set `struct_size` to `sizeof(dlb_copy_options)` and the rest to zero, or pass NULL.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_copy_options)`.
-   */
-  size_t struct_size;
-  /**
-   * Not 0 to put the bytes of every element (of a complex one: of each part) in the other order.
-   */
-  int32_t swap_bytes;
-  /**
-   * Of a new tensor, for `dlb_tensor_copy()`: one of `DLB_ORDER_C`, `_F`, `_A`, `_K`.
-   */
-  int32_t order;
-} dlb_copy_options;
-
-/**
- * What a copy did, or would do. Set `struct_size` to `sizeof(dlb_copy_report)` before the call.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_copy_report)`.
-   */
-  size_t struct_size;
-  /**
-   * What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
-   * "reversed", "byte-swapped", "packed bits" or "nothing"; later versions may have more. Static.
-   */
-  const char *kernel;
-  /**
-   * Bytes that are written to the destination.
-   */
-  size_t bytes;
-  /**
-   * Bytes of the temporary that source and destination need where they share memory, else 0.
-   */
-  size_t temporary;
-  /**
-   * How often the elements are moved: 2 through a temporary, 0 where there is nothing to do, else 1.
-   */
-  int32_t passes;
-  /**
-   * How many threads share the work at most.
-   */
-  int32_t threads;
-} dlb_copy_report;
-
-/**
- * How `dlb_cast()` casts. Set `struct_size` to `sizeof(dlb_cast_options)` and the rest to zero, or pass NULL.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_cast_options)`.
-   */
-  size_t struct_size;
-  /**
-   * One of `DLB_CASTING_*`.
-   */
-  int32_t casting;
-} dlb_cast_options;
-
-/**
- * What a cast changed; written on `DLB_OK` and with `DLB_ERROR_LOSSY`. Set `struct_size` to `sizeof(dlb_loss_report)`
- * before the call.
- *
- * Every changed element is counted once, as the first of these that is true of it: `nan`, `overflow`, `underflow`, `inexact`.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_loss_report)`.
-   */
-  size_t struct_size;
-  /**
-   * How many elements were cast.
-   */
-  size_t elements;
-  /**
-   * Rounded, cut off, or without their imaginary part, whatever it was.
-   */
-  size_t inexact;
-  /**
-   * Beyond the range of the target: infinite, NaN, wrapped around or clamped.
-   */
-  size_t overflow;
-  /**
-   * Not zero, and zero in a floating-point target.
-   */
-  size_t underflow;
-  /**
-   * NaN that the target cannot say.
-   */
-  size_t nan;
-  /**
-   * The largest distance between a value and what became of it, where both are finite.
-   */
-  double max_absolute_error;
-  /**
-   * The largest such distance in units of the value.
-   */
-  double max_relative_error;
-  /**
-   * Where the first changed element is in row-major order; -1 where there is none.
-   */
-  int64_t first;
-  /**
-   * Its value: the real and the imaginary part, rounded to double.
-   */
-  double first_value[2];
-  /**
-   * What became of it.
-   */
-  double first_result[2];
-} dlb_loss_report;
-
-/**
- * How `dlb_equal()` and `dlb_allclose()` compare. Set `struct_size` to `sizeof(dlb_compare_options)` and the rest to
- * zero; every field counts as it is, a tolerance of 0 too.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_compare_options)`.
-   */
-  size_t struct_size;
-  /**
-   * Not 0: NaN equals NaN.
-   */
-  int32_t equal_nan;
-  /**
-   * Not 0: `dlb_equal()` asks for the same dtype too.
-   */
-  int32_t strict;
-  /**
-   * What `dlb_allclose()` allows in proportion to `b`; NumPy's is 1e-5.
-   */
-  double rtol;
-  /**
-   * What it always allows; NumPy's is 1e-8.
-   */
-  double atol;
-} dlb_compare_options;
-
-/**
- * Two elements with the same indices.
- */
-typedef struct {
-  /**
-   * Their place in row-major order, in the shape that both tensors broadcast to; -1 where there are no such elements,
-   * and then the rest is 0.
-   */
-  int64_t place;
-  /**
-   * `|a - b|` or `|a - b| / |b|`, whichever is the largest here.
-   */
-  double error;
-  /**
-   * Real and imaginary part of the element of `a`, as doubles: a 64-bit integer beyond 2^53 is rounded.
-   */
-  double a[2];
-  /**
-   * The same of `b`.
-   */
-  double b[2];
-} dlb_difference;
-
-/**
- * What a comparison found. Set `struct_size` to `sizeof(dlb_comparison)` before the call.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_comparison)`.
-   */
-  size_t struct_size;
-  /**
-   * Pairs of elements that were compared: none where the shapes of `dlb_equal()` differ.
-   */
-  uint64_t compared;
-  /**
-   * Those that do not count as one.
-   */
-  uint64_t differing;
-  /**
-   * The first of those, with its absolute error.
-   */
-  dlb_difference first;
-  /**
-   * The largest absolute error of all pairs. NaN does not take part.
-   */
-  dlb_difference absolute;
-  /**
-   * The largest relative error of all pairs.
-   */
-  dlb_difference relative;
-} dlb_comparison;
-
-/**
- * What `dlb_stack()` does on the way. Set `struct_size` to `sizeof(dlb_stack_options)` and the rest to zero first.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_stack_options)`.
-   */
-  size_t struct_size;
-  /**
-   * What a cast may do to values, those before `scale` and `bias`: a constant `DLB_CASTING_*`.
-   */
-  int32_t casting;
-  /**
-   * How the axes are turned: a constant `DLB_LAYOUT_*`. A picture of two axes has one channel.
-   */
-  int32_t layout;
-  /**
-   * What values are multiplied by: `scale_count` numbers, borrowed. 1 for all, or one for each channel; 0 for none.
-   */
-  const double *scale;
-  /**
-   * How many.
-   */
-  size_t scale_count;
-  /**
-   * What is added then: `bias_count` numbers, borrowed.
-   */
-  const double *bias;
-  /**
-   * How many.
-   */
-  size_t bias_count;
-} dlb_stack_options;
-
-/**
- * The copies of this process so far, by direction: how many, and the bytes of the elements they move. Set `struct_size`
- * to `sizeof(dlb_transfer_counts)` before the call.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_transfer_counts)`.
-   */
-  size_t struct_size;
-  /**
-   * Copies within the host's memory.
-   */
-  uint64_t host_to_host;
-  /**
-   * Their bytes.
-   */
-  uint64_t host_to_host_bytes;
-  /**
-   * Copies from the host to a device.
-   */
-  uint64_t host_to_device;
-  /**
-   * Their bytes.
-   */
-  uint64_t host_to_device_bytes;
-  /**
-   * Copies from a device to the host.
-   */
-  uint64_t device_to_host;
-  /**
-   * Their bytes.
-   */
-  uint64_t device_to_host_bytes;
-  /**
-   * Copies within a device, or from one to another.
-   */
-  uint64_t device_to_device;
-  /**
-   * Their bytes.
-   */
-  uint64_t device_to_device_bytes;
-} dlb_transfer_counts;
-
-/**
- * What a ring is like. Set `struct_size` to `sizeof(dlb_staging_options)` and the rest to zero first.
- *
- * **The rest being zero is not NULL for all of it: `keep` 0 is none, and NULL is 16.** Consumers that keep tensors of
- * batches then soon meet `DLB_ERROR_OUT_OF_MEMORY`: set `keep` to at least as many as they keep.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_staging_options)`.
-   */
-  size_t struct_size;
-  /**
-   * Where the batches are to be; all zero for the host.
-   */
-  DLDevice device;
-  /**
-   * How many batches may be on their way, being filled and being used; 0 for 3: one is filled, one on its way to the
-   * device, one used. On the host 2 overlap loading with computing. Each has memory for its tensors, pinned and of the
-   * device where that is not the host.
-   */
-  size_t slots;
-  /**
-   * How many more there may be memory for while consumers keep batches. **0 is none, not a default:** set 16 for what
-   * NULL instead of the options gives.
-   */
-  size_t keep;
-  /**
-   * `DLB_STAGING_IN_ORDER` or `DLB_STAGING_FIRST_COME`.
-   */
-  int32_t order;
-} dlb_staging_options;
-
-/**
- * What a ring has done. Set `struct_size` before the call.
- */
-typedef struct {
-  /**
-   * `sizeof(dlb_staging_totals)`.
-   */
-  size_t struct_size;
-  /**
-   * Batches that were submitted.
-   */
-  uint64_t submitted;
-  /**
-   * Batches that were handed out.
-   */
-  uint64_t handed;
-  /**
-   * Bytes of those.
-   */
-  uint64_t bytes;
-  /**
-   * Sets of buffers that were made, each when first needed: at most as many as slots, and more where batches were kept.
-   */
-  uint64_t sets;
-  /**
-   * Nanoseconds that threads waited for a slot, summed over them.
-   */
-  uint64_t slot_wait_ns;
-  /**
-   * Nanoseconds that threads waited for a batch, summed over them.
-   */
-  uint64_t batch_wait_ns;
-} dlb_staging_totals;
 
 /**
  * Success.
@@ -748,10 +142,6 @@ typedef struct {
  */
 #define DLB_ERROR_INTERNAL 13
 
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
 /**
  * The version of the library that is loaded, such as `"0.1.0"`; `DLB_VERSION` is that of the header. Static, never NULL.
  */
@@ -771,6 +161,8 @@ const char *dlb_error_message(void);
  */
 const char *dlb_status_name(dlb_status status);
 
+/* === Dtypes: names of element types ============================================================================== */
+
 /**
  * Writes the name of a dtype into `buffer`, as snprintf would: at most `capacity` bytes with the terminating NUL
  * (32 are always enough for a dtype that DLPack defines). Returns the length the whole name has without the NUL.
@@ -788,6 +180,8 @@ size_t dlb_dtype_name(DLDataType dtype,
  * Fails with `DLB_ERROR_INVALID_ARGUMENT` where `name` or `out` is NULL or the name is not known.
  */
 dlb_status dlb_dtype_parse(const char *name, DLDataType *out);
+
+/* === Devices: names of devices, and which of them work =========================================================== */
 
 /**
  * Writes the name of a device into `buffer`, as snprintf would: `cpu`, `cuda:1`, `rocm:0`, `cuda_host`. At most
@@ -810,6 +204,34 @@ size_t dlb_device_list(DLDevice *devices,
  * `DLB_ERROR_INVALID_TENSOR` if DLPack knows no such device. Thread-safe.
  */
 dlb_status dlb_device_check(DLDevice device);
+
+/* === Tensors: wrapping, importing, exporting, asking, views ====================================================== */
+
+/**
+ * The largest `ndim` that is accepted: a producer's tensor with more is `DLB_ERROR_INVALID_TENSOR`, a view with more
+ * `DLB_ERROR_INVALID_ARGUMENT`.
+ */
+#define DLB_MAX_NDIM 128
+
+/**
+ * As `start` or `stop` of `dlb_tensor_slice()`: from, or to, the very end, as an omitted bound in Python.
+ */
+#define DLB_SLICE_END INT64_MIN
+
+/**
+ * A shared description of a buffer: address, shape, strides, dtype, device, and who owns the memory.
+ *
+ * Opaque. Reference-counted: `dlb_tensor_retain()` adds a reference, `dlb_tensor_release()` drops one, and with the
+ * last the owner is let go. The description never changes, so any thread may use a tensor while it holds a
+ * reference; the elements are plain shared memory and need whatever synchronisation the program gives them.
+ */
+typedef struct dlb_tensor dlb_tensor;
+
+/**
+ * Lets go of a buffer: called exactly once, when its last user is gone, from whichever thread that is and with no
+ * lock held. It must not throw. It may call dlbridge.
+ */
+typedef void (*dlb_release_fn)(void *context);
 
 /**
  * Wraps memory that somebody else owns. No copy is made.
@@ -1055,6 +477,154 @@ dlb_status dlb_tensor_reinterpret(const dlb_tensor *tensor,
 dlb_status dlb_tensor_read_only(const dlb_tensor *tensor,
                                 dlb_tensor **out);
 
+/* === Memory: tensors on memory of their own, allocators, pools, page-locking ===================================== */
+
+/**
+ * Who gives memory and takes it back: the host's allocator, a pool, or functions of the program.
+ *
+ * Opaque. Reference-counted: `dlb_allocator_retain()` adds a reference, `dlb_allocator_release()` drops one; every
+ * tensor on its memory holds one too. Any thread may use it.
+ */
+typedef struct dlb_allocator dlb_allocator;
+
+/**
+ * Memory that is page-locked until this is released, so that CUDA devices copy from and to it without help of the CPU.
+ *
+ * Opaque, owned by one holder; any thread may release it.
+ */
+typedef struct dlb_pin dlb_pin;
+
+/**
+ * What `dlb_tensor_empty()` is to make. Set `struct_size` to `sizeof(dlb_tensor_options)` and the rest to zero; then
+ * shape, ndim and dtype.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_tensor_options)`.
+   */
+  size_t struct_size;
+  /**
+   * `ndim` sizes in elements, borrowed for the call; may be NULL if `ndim` is 0.
+   */
+  const int64_t *shape;
+  /**
+   * The number of dimensions.
+   */
+  int32_t ndim;
+  /**
+   * The element type.
+   */
+  DLDataType dtype;
+  /**
+   * Where; all zero for wherever the allocator's memory is, which by default is the host.
+   */
+  DLDevice device;
+  /**
+   * Not 0 for page-locked memory of the host, which CUDA devices copy from and to without help of the CPU; `device` is
+   * then left zero, and the tensor's is kDLCUDAHost.
+   */
+  int32_t pinned;
+  /**
+   * The address is a multiple of this power of two, up to 1 GiB; 0 for 256.
+   */
+  size_t alignment;
+  /**
+   * Who gives the memory, borrowed; NULL for the shared allocator.
+   */
+  const dlb_allocator *allocator;
+} dlb_tensor_options;
+
+/**
+ * An allocator in C. Set `struct_size` to `sizeof(dlb_allocator_functions)` and the rest to zero first.
+ *
+ * The functions are called from any thread, also several at a time, with no lock held. They must not throw.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_allocator_functions)`.
+   */
+  size_t struct_size;
+  /**
+   * Given to each function.
+   */
+  void *context;
+  /**
+   * `bytes` bytes (never 0) at a multiple of `alignment` (a power of two), or NULL.
+   */
+  void *(*allocate)(void *context, size_t bytes, size_t alignment);
+  /**
+   * Takes memory back, with the numbers it was allocated with.
+   */
+  void (*deallocate)(void *context, void *data, size_t bytes, size_t alignment);
+  /**
+   * Called once, when the last reference to the allocator and the last memory from it are gone; may be NULL.
+   */
+  dlb_release_fn release;
+  /**
+   * Where the memory is; all zero for the host.
+   */
+  DLDevice device;
+} dlb_allocator_functions;
+
+/**
+ * How much a pool may hold, in bytes. Set `struct_size` to `sizeof(dlb_pool_options)`.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_pool_options)`.
+   */
+  size_t struct_size;
+  /**
+   * In all, in use and cached: a request beyond it frees cached blocks. Where all of them are not enough it fails.
+   * 0 for any amount.
+   */
+  size_t limit;
+  /**
+   * Cached: what comes back beyond it makes the blocks go that were unused for longest. 0 for any amount; to cache
+   * nothing, call `dlb_allocator_limit(pool, 0)`.
+   */
+  size_t cached;
+} dlb_pool_options;
+
+/**
+ * What a pool has and did. Set `struct_size` to `sizeof(dlb_pool_stats)` before the call. All but the last two are
+ * bytes.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_pool_stats)`.
+   */
+  size_t struct_size;
+  /**
+   * In use, as it was asked for.
+   */
+  size_t asked;
+  /**
+   * In use, as it was set aside: rounded up, or a cached block that is up to an eighth larger.
+   */
+  size_t held;
+  /**
+   * Kept for reuse.
+   */
+  size_t cached;
+  /**
+   * The largest `asked` so far.
+   */
+  size_t peak_asked;
+  /**
+   * The largest sum of `held` and `cached` so far.
+   */
+  size_t peak_held;
+  /**
+   * Requests that were granted.
+   */
+  uint64_t allocations;
+  /**
+   * Those of them that a cached block served.
+   */
+  uint64_t hits;
+} dlb_pool_stats;
+
 /**
  * Makes a row-major tensor on memory of its own: writable, its values anything, sub-byte elements packed.
  *
@@ -1070,6 +640,16 @@ dlb_status dlb_tensor_read_only(const dlb_tensor *tensor,
  * pinned memory without a CUDA driver; the message says why) and `DLB_ERROR_DEVICE` (the driver failed). Thread-safe.
  */
 dlb_status dlb_tensor_empty(const dlb_tensor_options *options,
+                            dlb_tensor **out);
+
+/**
+ * As `dlb_tensor_empty()`, with every byte 0. Fresh pages of the system (2 MiB and more that the pool has no block for) are
+ * that already and are not touched; all other memory is written once.
+ *
+ * Memory of a device that the host cannot write is `DLB_ERROR_UNSUPPORTED`: fill it with `dlb_copy_async()`. `*out` is
+ * owned by the caller: `dlb_tensor_release()`. Fails besides as `dlb_tensor_empty()` does. Thread-safe.
+ */
+dlb_status dlb_tensor_zeros(const dlb_tensor_options *options,
                             dlb_tensor **out);
 
 /**
@@ -1187,169 +767,76 @@ dlb_status dlb_memory_pin(void *data,
  */
 void dlb_pin_release(dlb_pin *pin);
 
-/**
- * Copies the elements of `source` to where `destination`, of the same shape and dtype, has those of the same indices.
- *
- * Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
- * memory the elements go through a temporary, unless they are one packed run: the destination is what it would be if they
- * did not. Waits for asynchronous copies into either, and out of the destination. Bytes between elements are left alone.
- * From about 1 MiB on the threads of `dlb_threads_set()` share the work.
- *
- * `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write
- * the source, nor access the destination. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes, a struct
- * size that is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices of the destination may share an element;
- * sub-byte elements that are not packed row-major; memory that the host cannot reach), `DLB_ERROR_OUT_OF_MEMORY` (for the
- * temporary), and with the error of an earlier copy into either that failed. Nothing is written then. Thread-safe.
- */
-dlb_status dlb_copy(const dlb_tensor *source,
-                    dlb_tensor *destination,
-                    const dlb_copy_options *options,
-                    dlb_copy_report *report);
+/* === Streams: ordered work on a device, events, asynchronous copies ============================================== */
 
 /**
- * Says in `*report` what `dlb_copy()` with these arguments would do, and moves nothing. Fails as `dlb_copy()` does, but
- * for memory. Thread-safe.
+ * For `dlb_event_wait()`: however long it takes.
  */
-dlb_status dlb_copy_plan(const dlb_tensor *source,
-                         const dlb_tensor *destination,
-                         const dlb_copy_options *options,
-                         dlb_copy_report *report);
+#define DLB_WAIT_FOREVER UINT64_MAX
 
 /**
- * Makes a tensor of its own with the elements of `source`: writable host memory as `dlb_tensor_empty()` gives it, from
- * 1 MiB on from the shared pool, without gaps, in the order that `options` says (row-major where it is NULL).
+ * A point in a stream: done once everything queued before it is.
  *
- * `*out` is owned by the caller: `dlb_tensor_release()`. `report` may be NULL. Fails as `dlb_copy()` and
- * `dlb_tensor_empty()` do. Thread-safe.
+ * Opaque. Reference-counted: `dlb_event_retain()` adds a reference, `dlb_event_release()` drops one. Any thread may use
+ * an event while it holds a reference. It does not keep the stream or any tensor.
  */
-dlb_status dlb_tensor_copy(const dlb_tensor *source,
-                           const dlb_copy_options *options,
-                           dlb_copy_report *report,
-                           dlb_tensor **out);
+typedef struct dlb_event dlb_event;
 
 /**
- * How many threads share the work of one large call, the caller's among them: what `dlb_threads_set()` said, else the
- * environment variable `DLB_NUM_THREADS`, else as many as processors that this process may use. Thread-safe.
+ * An ordered queue of work on one device: what is queued is done in that order, while the caller goes on.
+ *
+ * Opaque. Reference-counted: `dlb_stream_retain()` adds a reference, `dlb_stream_release()` drops one. Any thread may
+ * use a stream while it holds a reference. On the CPU a stream is a thread of this library, started when first needed;
+ * it runs release functions of tensors that a copy was the last to hold, and otherwise no code but this library's.
+ *
+ * After something failed on a stream, what is queued behind it is not carried out and its events say the same error,
+ * until `dlb_stream_synchronize()` has reported it. In a child of `fork()` the streams made before it answer
+ * `DLB_ERROR_UNAVAILABLE`, and so do events that were not done; make a new stream there.
  */
-size_t dlb_threads_get(void);
+typedef struct dlb_stream dlb_stream;
 
 /**
- * Changes that for the calls from now on, of all threads; at most 1024, 1 for no others, 0 for what the environment or the
- * machine says.
- *
- * The threads are started when first needed, sleep between calls, and block the program's signals. A child of `fork()`
- * starts its own. Thread-safe.
+ * The copies of this process so far, by direction: how many, and the bytes of the elements they move. Set `struct_size`
+ * to `sizeof(dlb_transfer_counts)` before the call.
  */
-void dlb_threads_set(size_t count);
-
-/**
- * The instructions that copies use: "portable", "avx2" or "avx512", the best that the processor has or what the
- * environment variable `DLB_SIMD` asked for. The bits are the same with all. Static, never NULL. Thread-safe.
- */
-const char *dlb_simd_level(void);
-
-/**
- * Casts the elements of `source` into `destination`, of the same shape and in any layout, as its dtype: bool, int8 to int64,
- * uint8 to uint64, float16 to float64, bfloat16, float8_e4m3fn, float8_e5m2, complex64 and complex128, each to each.
- *
- * Rounds to the nearest, ties to even, and cuts off the fraction on the way to an integer. Anything but 0, NaN included, is
- * true. A real type drops the imaginary part. NaNs keep their sign and as much of their payload as there is room for.
- * Threads help from about 1 MiB on (`dlb_threads_set()`); results and reports do not depend on how many, nor on the
- * instructions used. Waits for asynchronous copies into either, and out of the destination.
- *
- * `options` is borrowed and may be NULL: `DLB_CASTING_SAME_KIND`. `report` may be NULL, which is faster where much is
- * rounded; it is written on success and with `DLB_ERROR_LOSSY`. Meanwhile nobody else may write the source, nor access the
- * destination.
- *
- * Fails with `DLB_ERROR_LOSSY` where values do not allow this casting: then every element of `destination` is NaN, the
- * smallest of the signed integers, the largest of the unsigned ones, or true. All other errors leave it as it is:
- * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes, dtypes that this casting does not allow, no casting, a struct size that
- * is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination may share an
- * element; both share memory; memory that the host cannot reach), and the error of an earlier copy into either that
- * failed. Thread-safe.
- */
-dlb_status dlb_cast(const dlb_tensor *source,
-                    dlb_tensor *destination,
-                    const dlb_cast_options *options,
-                    dlb_loss_report *report);
-
-/**
- * Makes a row-major tensor of its own with the elements of `source` as another dtype, as `dlb_cast()` does it: writable host
- * memory as `dlb_tensor_empty()` gives it.
- *
- * `*out` is owned by the caller: `dlb_tensor_release()`. Fails as `dlb_cast()` and `dlb_tensor_empty()` do; then there is no
- * tensor. Thread-safe.
- */
-dlb_status dlb_tensor_cast(const dlb_tensor *source,
-                           DLDataType dtype,
-                           const dlb_cast_options *options,
-                           dlb_loss_report *report,
-                           dlb_tensor **out);
-
-/**
- * The name of a casting, as Python takes it: "same_kind", "same_value", "unsafe", "saturate"; "unknown" for any other number.
- * Static, never NULL. Thread-safe.
- */
-const char *dlb_casting_name(int32_t casting);
-
-/**
- * Whether both tensors have the same shape and the same values: NumPy's `array_equal`, in one pass without a temporary.
- *
- * They may have any dtypes of whole bytes and one lane, and any strides. Dtypes that differ are compared as NumPy promotes
- * them: integers exactly, a 64-bit integer beside a float as float64. Without a report the first difference ends it. From
- * 1 MiB on several threads share the work.
- *
- * All are borrowed. `options` may be NULL: NaN differs from NaN, and dtypes may differ. `report` may be NULL; otherwise
- * every element is looked at. `*out` becomes 1 or 0. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `a`, `b` or `out`, a
- * `struct_size` that is too small), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, sub-byte elements, several
- * lanes), and with the error of an asynchronous copy into either that failed. Waits for such copies. Thread-safe; nobody may
- * write to the elements meanwhile.
- */
-dlb_status dlb_equal(const dlb_tensor *a,
-                     const dlb_tensor *b,
-                     const dlb_compare_options *options,
-                     dlb_comparison *report,
-                     int32_t *out);
-
-/**
- * Whether `|a - b| <= atol + rtol * |b|` everywhere: NumPy's `allclose`, in one pass without a temporary.
- *
- * The shapes broadcast as NumPy's do. Each step is rounded as there: to the promoted dtype for the difference, to that of
- * `b` for what is allowed; integers, bfloat16 and float8 are reckoned in float64. Infinities are close to themselves only,
- * NaN to nothing, or with `equal_nan` to NaN.
- *
- * As `dlb_equal()`, but for `options`: NULL stands for rtol 1e-5 and atol 1e-8. Fails besides with
- * `DLB_ERROR_INVALID_ARGUMENT` (shapes that do not broadcast, or to 2^63 pairs and more; a tolerance that is NaN).
- */
-dlb_status dlb_allclose(const dlb_tensor *a,
-                        const dlb_tensor *b,
-                        const dlb_compare_options *options,
-                        dlb_comparison *report,
-                        int32_t *out);
-
-/**
- * Writes `count` tensors of one shape to `destination`, one behind the other along its first axis; cast to its dtype,
- * turned to `layout` and as `x * scale + bias` on the way, in one pass over each.
- *
- * The destination has the shape `{count, ...}` of the turned tensors, any strides, and memory that no tensor shares;
- * `dlb_tensor_empty()` makes it. `x * scale + bias` is reckoned in float64 where the destination is, else in float32, and
- * each step is rounded, so that all processors give the same bits; a step that overflows gives an infinity, and what is
- * finite then is cast as `casting` says. The channels are the last axis, with `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
- *
- * All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
- * tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a
- * destination of another shape, an unknown constant, dtypes that are not cast like this, as many numbers as there are
- * neither channels nor one, scale or bias to a dtype that is no real floating-point number, one that is finite and beyond
- * float32 where that is reckoned in), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, dtypes that are never
- * cast, sub-byte elements, memory that is shared, a destination whose indices may share elements), `DLB_ERROR_READ_ONLY`,
- * and with `DLB_ERROR_LOSSY` where a value is refused: then all of the destination is set to one value that nobody takes
- * for a result (NaN, the smallest of the signed integers, the largest of the unsigned ones, true). Waits for asynchronous copies. Thread-safe; nobody else may touch the destination or write
- * to the tensors meanwhile.
- */
-dlb_status dlb_stack(const dlb_tensor *const *tensors,
-                     size_t count,
-                     dlb_tensor *destination,
-                     const dlb_stack_options *options);
+typedef struct {
+  /**
+   * `sizeof(dlb_transfer_counts)`.
+   */
+  size_t struct_size;
+  /**
+   * Copies within the host's memory.
+   */
+  uint64_t host_to_host;
+  /**
+   * Their bytes.
+   */
+  uint64_t host_to_host_bytes;
+  /**
+   * Copies from the host to a device.
+   */
+  uint64_t host_to_device;
+  /**
+   * Their bytes.
+   */
+  uint64_t host_to_device_bytes;
+  /**
+   * Copies from a device to the host.
+   */
+  uint64_t device_to_host;
+  /**
+   * Their bytes.
+   */
+  uint64_t device_to_host_bytes;
+  /**
+   * Copies within a device, or from one to another.
+   */
+  uint64_t device_to_device;
+  /**
+   * Their bytes.
+   */
+  uint64_t device_to_device_bytes;
+} dlb_transfer_counts;
 
 /**
  * Adds a reference and returns `event`. NULL gives NULL. Thread-safe.
@@ -1522,6 +1009,576 @@ dlb_status dlb_copy_async(const dlb_tensor *source,
  */
 dlb_status dlb_transfer_stats(dlb_transfer_counts *out);
 
+/* === Copying: elements moved from one layout to another, now ===================================================== */
+
+/**
+ * Row-major: the last dimension packed.
+ */
+#define DLB_ORDER_C 0
+
+/**
+ * Column-major: the first dimension packed.
+ */
+#define DLB_ORDER_F 1
+
+/**
+ * Column-major where the source is, row-major where not.
+ */
+#define DLB_ORDER_A 2
+
+/**
+ * As near to the source as is possible without gaps.
+ */
+#define DLB_ORDER_K 3
+
+/**
+ * How `dlb_copy()` copies. Set `struct_size` to `sizeof(dlb_copy_options)` and the rest to zero, or pass NULL.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_copy_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Not 0 to put the bytes of every element (of a complex one: of each part) in the other order.
+   */
+  int32_t swap_bytes;
+  /**
+   * Of a new tensor, for `dlb_tensor_copy()`: one of `DLB_ORDER_C`, `_F`, `_A`, `_K`.
+   */
+  int32_t order;
+} dlb_copy_options;
+
+/**
+ * What a copy did, or would do. Set `struct_size` to `sizeof(dlb_copy_report)` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_copy_report)`.
+   */
+  size_t struct_size;
+  /**
+   * What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
+   * "reversed", "byte-swapped", "packed bits" or "nothing"; later versions may have more. Static.
+   */
+  const char *kernel;
+  /**
+   * Bytes that are written to the destination.
+   */
+  size_t bytes;
+  /**
+   * Bytes of the temporary that source and destination need where they share memory, else 0.
+   */
+  size_t temporary;
+  /**
+   * How often the elements are moved: 2 through a temporary, 0 where there is nothing to do, else 1.
+   */
+  int32_t passes;
+  /**
+   * How many threads share the work at most.
+   */
+  int32_t threads;
+} dlb_copy_report;
+
+/**
+ * Copies the elements of `source` to where `destination`, of the same shape and dtype, has those of the same indices.
+ *
+ * Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
+ * memory the elements go through a temporary, unless they are one packed run: the destination is what it would be if they
+ * did not. Waits for asynchronous copies into either, and out of the destination. Bytes between elements are left alone.
+ * From about 1 MiB on the threads of `dlb_threads_set()` share the work.
+ *
+ * `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write
+ * the source, nor access the destination. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes, a struct
+ * size that is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (indices of the destination may share an element;
+ * sub-byte elements that are not packed row-major; memory that the host cannot reach), `DLB_ERROR_OUT_OF_MEMORY` (for the
+ * temporary), and with the error of an earlier copy into either that failed. Nothing is written then. Thread-safe.
+ */
+dlb_status dlb_copy(const dlb_tensor *source,
+                    dlb_tensor *destination,
+                    const dlb_copy_options *options,
+                    dlb_copy_report *report);
+
+/**
+ * Says in `*report` what `dlb_copy()` with these arguments would do, and moves nothing. Fails as `dlb_copy()` does, but
+ * for memory. Thread-safe.
+ */
+dlb_status dlb_copy_plan(const dlb_tensor *source,
+                         const dlb_tensor *destination,
+                         const dlb_copy_options *options,
+                         dlb_copy_report *report);
+
+/**
+ * Makes a tensor of its own with the elements of `source`: writable host memory as `dlb_tensor_empty()` gives it, from
+ * 1 MiB on from the shared pool, without gaps, in the order that `options` says (row-major where it is NULL).
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. `report` may be NULL. Fails as `dlb_copy()` and
+ * `dlb_tensor_empty()` do. Thread-safe.
+ */
+dlb_status dlb_tensor_copy(const dlb_tensor *source,
+                           const dlb_copy_options *options,
+                           dlb_copy_report *report,
+                           dlb_tensor **out);
+
+/**
+ * How many threads share the work of one large call, the caller's among them: what `dlb_threads_set()` said, else the
+ * environment variable `DLB_NUM_THREADS`, else as many as processors that this process may use. Thread-safe.
+ */
+size_t dlb_threads_get(void);
+
+/**
+ * Changes that for the calls from now on, of all threads; at most 1024, 1 for no others, 0 for what the environment or the
+ * machine says.
+ *
+ * The threads are started when first needed, sleep between calls, and block the program's signals. A child of `fork()`
+ * starts its own. Thread-safe.
+ */
+void dlb_threads_set(size_t count);
+
+/**
+ * The instructions that copies use: "portable", "avx2" or "avx512", the best that the processor has or what the
+ * environment variable `DLB_SIMD` asked for. The bits are the same with all. Static, never NULL. Thread-safe.
+ */
+const char *dlb_simd_level(void);
+
+/* === Casting: elements as another dtype, and what was lost ======================================================= */
+
+/**
+ * NumPy's kinds: bool, unsigned, signed, floating-point, complex, and no way back. Rounds; a value out of range is an error.
+ */
+#define DLB_CASTING_SAME_KIND 0
+
+/**
+ * Any dtypes; a value that would not be the same is an error. A NaN may become another NaN, and -0 becomes 0 where the
+ * target has none.
+ */
+#define DLB_CASTING_SAME_VALUE 1
+
+/**
+ * Any dtypes and values, with NumPy's results on x86-64. Integers wrap around. Floating-point numbers without an int32
+ * become -2^31, which wraps around, on the way to integers of 8 and 16 bits and int32; without an int64, -2^63. To uint32 and
+ * uint64 negative ones wrap around, those too large become 0, NaN and those too small for the signed type its smallest
+ * value (NumPy's vectors do that with float32 and float64; NaN and -inf of float16 it makes 0 in uint32). Finite numbers
+ * out of range become infinite, and NaN in float8_e4m3fn.
+ */
+#define DLB_CASTING_UNSAFE 2
+
+/**
+ * Any dtypes and values: what is out of range becomes the nearest in range, and NaN becomes the integer 0.
+ */
+#define DLB_CASTING_SATURATE 3
+
+/**
+ * How `dlb_cast()` casts. Set `struct_size` to `sizeof(dlb_cast_options)` and the rest to zero, or pass NULL.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_cast_options)`.
+   */
+  size_t struct_size;
+  /**
+   * One of `DLB_CASTING_*`.
+   */
+  int32_t casting;
+} dlb_cast_options;
+
+/**
+ * What a cast changed; written on `DLB_OK` and with `DLB_ERROR_LOSSY`. Set `struct_size` to `sizeof(dlb_loss_report)`
+ * before the call.
+ *
+ * Every changed element is counted once, as the first of these that is true of it: `nan`, `overflow`, `underflow`, `inexact`.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_loss_report)`.
+   */
+  size_t struct_size;
+  /**
+   * How many elements were cast.
+   */
+  size_t elements;
+  /**
+   * Rounded, cut off, or without their imaginary part, whatever it was.
+   */
+  size_t inexact;
+  /**
+   * Beyond the range of the target: infinite, NaN, wrapped around or clamped.
+   */
+  size_t overflow;
+  /**
+   * Not zero, and zero in a floating-point target.
+   */
+  size_t underflow;
+  /**
+   * NaN that the target cannot say.
+   */
+  size_t nan;
+  /**
+   * The largest distance between a value and what became of it, where both are finite.
+   */
+  double max_absolute_error;
+  /**
+   * The largest such distance in units of the value.
+   */
+  double max_relative_error;
+  /**
+   * Where the first changed element is in row-major order; -1 where there is none.
+   */
+  int64_t first;
+  /**
+   * Its value: the real and the imaginary part, rounded to double.
+   */
+  double first_value[2];
+  /**
+   * What became of it.
+   */
+  double first_result[2];
+} dlb_loss_report;
+
+/**
+ * Casts the elements of `source` into `destination`, of the same shape and in any layout, as its dtype: bool, int8 to int64,
+ * uint8 to uint64, float16 to float64, bfloat16, float8_e4m3fn, float8_e5m2, complex64 and complex128, each to each.
+ *
+ * Rounds to the nearest, ties to even, and cuts off the fraction on the way to an integer. Anything but 0, NaN included, is
+ * true. A real type drops the imaginary part. NaNs keep their sign and as much of their payload as there is room for.
+ * Threads help from about 1 MiB on (`dlb_threads_set()`); results and reports do not depend on how many, nor on the
+ * instructions used. Waits for asynchronous copies into either, and out of the destination.
+ *
+ * `options` is borrowed and may be NULL: `DLB_CASTING_SAME_KIND`. `report` may be NULL, which is faster where much is
+ * rounded; it is written on success and with `DLB_ERROR_LOSSY`. Meanwhile nobody else may write the source, nor access the
+ * destination.
+ *
+ * Fails with `DLB_ERROR_LOSSY` where values do not allow this casting: then every element of `destination` is NaN, the
+ * smallest of the signed integers, the largest of the unsigned ones, or true. All other errors leave it as it is:
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes, dtypes that this casting does not allow, no casting, a struct size that
+ * is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination may share an
+ * element; both share memory; memory that the host cannot reach), and the error of an earlier copy into either that
+ * failed. Thread-safe.
+ */
+dlb_status dlb_cast(const dlb_tensor *source,
+                    dlb_tensor *destination,
+                    const dlb_cast_options *options,
+                    dlb_loss_report *report);
+
+/**
+ * Makes a row-major tensor of its own with the elements of `source` as another dtype, as `dlb_cast()` does it: writable host
+ * memory as `dlb_tensor_empty()` gives it.
+ *
+ * `*out` is owned by the caller: `dlb_tensor_release()`. Fails as `dlb_cast()` and `dlb_tensor_empty()` do; then there is no
+ * tensor. Thread-safe.
+ */
+dlb_status dlb_tensor_cast(const dlb_tensor *source,
+                           DLDataType dtype,
+                           const dlb_cast_options *options,
+                           dlb_loss_report *report,
+                           dlb_tensor **out);
+
+/**
+ * The name of a casting, as Python takes it: "same_kind", "same_value", "unsafe", "saturate"; "unknown" for any other number.
+ * Static, never NULL. Thread-safe.
+ */
+const char *dlb_casting_name(int32_t casting);
+
+/* === Comparing: two tensors, in one pass ========================================================================= */
+
+/**
+ * How `dlb_equal()` and `dlb_allclose()` compare. Set `struct_size` to `sizeof(dlb_compare_options)` and the rest to
+ * zero; every field counts as it is, a tolerance of 0 too.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_compare_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Not 0: NaN equals NaN.
+   */
+  int32_t equal_nan;
+  /**
+   * Not 0: `dlb_equal()` asks for the same dtype too.
+   */
+  int32_t strict;
+  /**
+   * What `dlb_allclose()` allows in proportion to `b`; NumPy's is 1e-5.
+   */
+  double rtol;
+  /**
+   * What it always allows; NumPy's is 1e-8.
+   */
+  double atol;
+} dlb_compare_options;
+
+/**
+ * Two elements with the same indices.
+ */
+typedef struct {
+  /**
+   * Their place in row-major order, in the shape that both tensors broadcast to; -1 where there are no such elements,
+   * and then the rest is 0.
+   */
+  int64_t place;
+  /**
+   * `|a - b|` or `|a - b| / |b|`, whichever is the largest here.
+   */
+  double error;
+  /**
+   * Real and imaginary part of the element of `a`, as doubles: a 64-bit integer beyond 2^53 is rounded.
+   */
+  double a[2];
+  /**
+   * The same of `b`.
+   */
+  double b[2];
+} dlb_difference;
+
+/**
+ * What a comparison found. Set `struct_size` to `sizeof(dlb_comparison)` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_comparison)`.
+   */
+  size_t struct_size;
+  /**
+   * Pairs of elements that were compared: none where the shapes of `dlb_equal()` differ.
+   */
+  uint64_t compared;
+  /**
+   * Those that do not count as one.
+   */
+  uint64_t differing;
+  /**
+   * The first of those, with its absolute error.
+   */
+  dlb_difference first;
+  /**
+   * The largest absolute error of all pairs. NaN does not take part.
+   */
+  dlb_difference absolute;
+  /**
+   * The largest relative error of all pairs.
+   */
+  dlb_difference relative;
+} dlb_comparison;
+
+/**
+ * Whether both tensors have the same shape and the same values: NumPy's `array_equal`, in one pass without a temporary.
+ *
+ * They may have any dtypes of whole bytes and one lane, and any strides. Dtypes that differ are compared as NumPy promotes
+ * them: integers exactly, a 64-bit integer beside a float as float64. Without a report the first difference ends it. From
+ * 1 MiB on several threads share the work.
+ *
+ * All are borrowed. `options` may be NULL: NaN differs from NaN, and dtypes may differ. `report` may be NULL; otherwise
+ * every element is looked at. `*out` becomes 1 or 0. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `a`, `b` or `out`, a
+ * `struct_size` that is too small), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, sub-byte elements, several
+ * lanes), and with the error of an asynchronous copy into either that failed. Waits for such copies. Thread-safe; nobody may
+ * write to the elements meanwhile.
+ */
+dlb_status dlb_equal(const dlb_tensor *a,
+                     const dlb_tensor *b,
+                     const dlb_compare_options *options,
+                     dlb_comparison *report,
+                     int32_t *out);
+
+/**
+ * Whether `|a - b| <= atol + rtol * |b|` everywhere: NumPy's `allclose`, in one pass without a temporary.
+ *
+ * The shapes broadcast as NumPy's do. Each step is rounded as there: to the promoted dtype for the difference, to that of
+ * `b` for what is allowed; integers, bfloat16 and float8 are reckoned in float64. Infinities are close to themselves only,
+ * NaN to nothing, or with `equal_nan` to NaN.
+ *
+ * As `dlb_equal()`, but for `options`: NULL stands for rtol 1e-5 and atol 1e-8. Fails besides with
+ * `DLB_ERROR_INVALID_ARGUMENT` (shapes that do not broadcast, or to 2^63 pairs and more; a tolerance that is NaN).
+ */
+dlb_status dlb_allclose(const dlb_tensor *a,
+                        const dlb_tensor *b,
+                        const dlb_compare_options *options,
+                        dlb_comparison *report,
+                        int32_t *out);
+
+/* === Stacking: many tensors become one batch ===================================================================== */
+
+/**
+ * The axes of the arrays stay as they are.
+ */
+#define DLB_LAYOUT_SAME 0
+
+/**
+ * Height, width, channels become channels, height, width.
+ */
+#define DLB_LAYOUT_CHW 1
+
+/**
+ * Channels, height, width become height, width, channels.
+ */
+#define DLB_LAYOUT_HWC 2
+
+/**
+ * What `dlb_stack()` does on the way. Set `struct_size` to `sizeof(dlb_stack_options)` and the rest to zero first.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_stack_options)`.
+   */
+  size_t struct_size;
+  /**
+   * What a cast may do to values, those before `scale` and `bias`: a constant `DLB_CASTING_*`.
+   */
+  int32_t casting;
+  /**
+   * How the axes are turned: a constant `DLB_LAYOUT_*`. A picture of two axes has one channel.
+   */
+  int32_t layout;
+  /**
+   * What values are multiplied by: `scale_count` numbers, borrowed. 1 for all, or one for each channel; 0 for none.
+   */
+  const double *scale;
+  /**
+   * How many.
+   */
+  size_t scale_count;
+  /**
+   * What is added then: `bias_count` numbers, borrowed.
+   */
+  const double *bias;
+  /**
+   * How many.
+   */
+  size_t bias_count;
+} dlb_stack_options;
+
+/**
+ * Writes `count` tensors of one shape to `destination`, one behind the other along its first axis; cast to its dtype,
+ * turned to `layout` and as `x * scale + bias` on the way, in one pass over each.
+ *
+ * The destination has the shape `{count, ...}` of the turned tensors, any strides, and memory that no tensor shares;
+ * `dlb_tensor_empty()` makes it. `x * scale + bias` is reckoned in float64 where the destination is, else in float32, and
+ * each step is rounded, so that all processors give the same bits; a step that overflows gives an infinity, and what is
+ * finite then is cast as `casting` says. The channels are the last axis, with `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
+ *
+ * All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
+ * tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a
+ * destination of another shape, an unknown constant, dtypes that are not cast like this, as many numbers as there are
+ * neither channels nor one, scale or bias to a dtype that is no real floating-point number, one that is finite and beyond
+ * float32 where that is reckoned in), `DLB_ERROR_UNSUPPORTED` (memory that the host cannot read, dtypes that are never
+ * cast, sub-byte elements, memory that is shared, a destination whose indices may share elements), `DLB_ERROR_READ_ONLY`,
+ * and with `DLB_ERROR_LOSSY` where a value is refused: then all of the destination is set to one value that nobody takes
+ * for a result (NaN, the smallest of the signed integers, the largest of the unsigned ones, true). Waits for asynchronous copies. Thread-safe; nobody else may touch the destination or write
+ * to the tensors meanwhile.
+ */
+dlb_status dlb_stack(const dlb_tensor *const *tensors,
+                     size_t count,
+                     dlb_tensor *destination,
+                     const dlb_stack_options *options);
+
+/* === Staging: batches in flight between producers and consumers ================================================== */
+
+/**
+ * Batches come out in the order in which their slots were acquired.
+ */
+#define DLB_STAGING_IN_ORDER 0
+
+/**
+ * Batches come out as they were submitted.
+ */
+#define DLB_STAGING_FIRST_COME 1
+
+/**
+ * A batch, on the ring's device: a few tensors.
+ *
+ * Opaque. One owner, who ends it with `dlb_batch_release()`; any number of threads may read it meanwhile.
+ */
+typedef struct dlb_batch dlb_batch;
+
+/**
+ * An empty slot of a ring, to be filled by the thread that has it.
+ *
+ * Opaque. One owner, who ends it with `dlb_slot_submit()` or `dlb_slot_release()`; not thread-safe by itself, but any
+ * thread may be the one.
+ */
+typedef struct dlb_slot dlb_slot;
+
+/**
+ * A ring of slots between producers and consumers, so that loading and computing overlap.
+ *
+ * A producer acquires an empty slot, fills its tensors and submits it; a consumer gets it as a batch. On the CPU the
+ * memory that was filled is the batch: nothing is copied. For another device a slot has a pinned buffer and one of the
+ * device, and submitting it starts the copy. A batch that is kept is never overwritten: its memory goes back to the ring
+ * when the last tensor on it is gone (the batch's own, views, exports), behind what is queued then on the stream that
+ * it is used on.
+ *
+ * Opaque. Reference-counted: `dlb_staging_retain()` adds a reference, `dlb_staging_release()` drops one; slots, batches
+ * and their tensors hold what they need of it. Any thread may use it. In a child of `fork()` the rings made before it
+ * answer `DLB_ERROR_UNAVAILABLE`.
+ */
+typedef struct dlb_staging dlb_staging;
+
+/**
+ * What a ring is like. Set `struct_size` to `sizeof(dlb_staging_options)` and the rest to zero first.
+ *
+ * **The rest being zero is not NULL for all of it: `keep` 0 is none, and NULL is 16.** Consumers that keep tensors of
+ * batches then soon meet `DLB_ERROR_OUT_OF_MEMORY`: set `keep` to at least as many as they keep.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_staging_options)`.
+   */
+  size_t struct_size;
+  /**
+   * Where the batches are to be; all zero for the host.
+   */
+  DLDevice device;
+  /**
+   * How many batches may be on their way, being filled and being used; 0 for 3: one is filled, one on its way to the
+   * device, one used. On the host 2 overlap loading with computing. Each has memory for its tensors, pinned and of the
+   * device where that is not the host.
+   */
+  size_t slots;
+  /**
+   * How many more there may be memory for while consumers keep batches. **0 is none, not a default:** set 16 for what
+   * NULL instead of the options gives.
+   */
+  size_t keep;
+  /**
+   * `DLB_STAGING_IN_ORDER` or `DLB_STAGING_FIRST_COME`.
+   */
+  int32_t order;
+} dlb_staging_options;
+
+/**
+ * What a ring has done. Set `struct_size` before the call.
+ */
+typedef struct {
+  /**
+   * `sizeof(dlb_staging_totals)`.
+   */
+  size_t struct_size;
+  /**
+   * Batches that were submitted.
+   */
+  uint64_t submitted;
+  /**
+   * Batches that were handed out.
+   */
+  uint64_t handed;
+  /**
+   * Bytes of those.
+   */
+  uint64_t bytes;
+  /**
+   * Sets of buffers that were made, each when first needed: at most as many as slots, and more where batches were kept.
+   */
+  uint64_t sets;
+  /**
+   * Nanoseconds that threads waited for a slot, summed over them.
+   */
+  uint64_t slot_wait_ns;
+  /**
+   * Nanoseconds that threads waited for a batch, summed over them.
+   */
+  uint64_t batch_wait_ns;
+} dlb_staging_totals;
+
 /**
  * Makes a ring. It has no memory yet: slots get it as they are first used, exactly as much as their batches need.
  *
@@ -1688,6 +1745,8 @@ dlb_tensor *dlb_batch_find(const dlb_batch *batch,
 void dlb_batch_release(dlb_batch *batch,
                        dlb_stream *stream);
 
+/* === Python: the door to the interpreter of this process ========================================================= */
+
 /**
  * Takes a tensor over from a Python object: anything with `__dlpack__` (NumPy, PyTorch, JAX, ...), or a DLPack
  * capsule, which is consumed. No copy is made.
@@ -1734,7 +1793,7 @@ dlb_status dlb_python_module(void *exceptions,
                              void **out_module);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}  /* extern "C" */
+#endif
 
 #endif  /* DLBRIDGE_H */

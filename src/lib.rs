@@ -43,3 +43,8 @@ pub use error::{
     Allocation, Cast, Compare, Driver, Error, Face, Kind, Refusal, Result, Stack, Staging, Transfer,
 };
 pub use tensor::Tensor;
+
+/// The README's Rust is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -127,29 +127,52 @@ pub unsafe extern "C" fn dlb_tensor_empty(
     options: *const dlb_tensor_options,
     out: *mut *mut dlb_tensor,
 ) -> dlb_status {
-    let make = || {
-        // SAFETY: not NULL, so a struct that begins with its size.
-        let options = unsafe { *check_size(required(options, "options")?, "dlb_tensor_options")? };
-        // SAFETY: the caller gives `ndim` sizes.
-        let shape = unsafe { super::view::list(options.shape, options.ndim, "shape") }?;
-        // SAFETY: the caller gives NULL or a live allocator.
-        let allocator = unsafe { borrowed(options.allocator) };
-        let (asked, pinned) = (options.device, options.pinned != 0);
-        let own;
-        let allocator = match allocator {
-            None => {
-                own = device::allocator(if asked == UNSET { DLDevice::CPU } else { asked }, pinned)?;
-                own.as_ref()
-            }
-            Some(allocator) => {
-                check_place(allocator.device(), asked, pinned)?;
-                Some(allocator)
-            }
-        };
-        Tensor::empty_with(shape, options.dtype, Options { alignment: options.alignment, allocator })
+    // SAFETY: the caller gives NULL or options, with what they lead to, and NULL or a place to write to.
+    unsafe { create(out, || make(options, Tensor::empty_with)) }
+}
+
+/// As `dlb_tensor_empty()`, with every byte 0. Fresh pages of the system (2 MiB and more that the pool has no block for) are
+/// that already and are not touched; all other memory is written once.
+///
+/// Memory of a device that the host cannot write is `DLB_ERROR_UNSUPPORTED`: fill it with `dlb_copy_async()`. `*out` is
+/// owned by the caller: `dlb_tensor_release()`. Fails besides as `dlb_tensor_empty()` does. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_tensor_zeros(
+    options: *const dlb_tensor_options,
+    out: *mut *mut dlb_tensor,
+) -> dlb_status {
+    // SAFETY: as in `dlb_tensor_empty`.
+    unsafe { create(out, || make(options, Tensor::zeros_with)) }
+}
+
+/// What makes a tensor on memory of its own.
+type Make = fn(&[i64], DLDataType, Options<'_>) -> Result<Tensor>;
+
+/// Reads options and has a tensor made of them.
+///
+/// # Safety
+///
+/// `options` is NULL or begins with its size, has `ndim` sizes, and an allocator that is NULL or alive.
+unsafe fn make(options: *const dlb_tensor_options, make: Make) -> Result<Tensor> {
+    // SAFETY: not NULL, so a struct that begins with its size.
+    let options = unsafe { *check_size(required(options, "options")?, "dlb_tensor_options")? };
+    // SAFETY: the caller gives `ndim` sizes.
+    let shape = unsafe { super::view::list(options.shape, options.ndim, "shape") }?;
+    // SAFETY: the caller gives NULL or a live allocator.
+    let allocator = unsafe { borrowed(options.allocator) };
+    let (asked, pinned) = (options.device, options.pinned != 0);
+    let own;
+    let allocator = match allocator {
+        None => {
+            own = device::allocator(if asked == UNSET { DLDevice::CPU } else { asked }, pinned)?;
+            own.as_ref()
+        }
+        Some(allocator) => {
+            check_place(allocator.device(), asked, pinned)?;
+            Some(allocator)
+        }
     };
-    // SAFETY: the caller gives NULL or a place to write to.
-    unsafe { create(out, make) }
+    make(shape, options.dtype, Options { alignment: options.alignment, allocator })
 }
 
 /// Refuses an allocator whose memory is not where it is asked for.

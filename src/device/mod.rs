@@ -45,7 +45,7 @@ pub use memory::{device_allocator, pinned_allocator};
 pub(crate) use own::drives_cuda;
 pub use own::own_stream;
 pub use pin::{Pin, pin};
-pub use place::{allocator, empty, empty_for};
+pub use place::{allocator, empty, empty_for, zeros};
 pub use stream::Stream;
 pub use transfers::{Count, Transfers, transfers};
 

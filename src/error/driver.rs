@@ -13,6 +13,8 @@ pub enum Driver {
     NoMemory { device: String, why: String },
     NoPin { why: String },
     BeforeFork { what: &'static str },
+    // Not written by the host
+    NoZeros { device: String },
     // What the driver answered
     Failed { call: &'static str, name: String, words: String },
     OutOfMemory { bytes: usize, device: String, name: String },
@@ -27,6 +29,7 @@ impl Driver {
         use Driver::*;
         match self {
             NoPinned { .. } | NoMemory { .. } | NoPin { .. } | BeforeFork { .. } => Kind::Unavailable,
+            NoZeros { .. } => Kind::Unsupported,
             Failed { .. } => Kind::Device,
             OutOfMemory { .. } => Kind::OutOfMemory,
             CannotPin { kind, .. } => *kind,
@@ -64,6 +67,15 @@ impl Driver {
                     "start the child by exec",
                     "start the child with the spawn method (multiprocessing.get_context(\"spawn\"))",
                     "start the child by exec"
+                )
+            ),
+            NoZeros { device } => write!(
+                f,
+                "zeros are written by the host, and {device} is asked for; make them on the host and copy them there with {}",
+                face.pick(
+                    "dlb_copy_async()",
+                    "dlbridge.upload(dlbridge.zeros(shape, dtype), device)",
+                    "device::copy_async()"
                 )
             ),
             Failed { call, name, words } => write!(

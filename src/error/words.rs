@@ -344,6 +344,7 @@ mod tests {
             Error::Driver(Driver::NoMemory { device: "cuda:0".into(), why: String::new() }),
             Error::Driver(Driver::OutOfMemory { bytes: 1, device: "cuda:0".into(), name: String::new() }),
             Error::Driver(Driver::BeforeFork { what: "it" }),
+            Error::Driver(Driver::NoZeros { device: "cuda:0".into() }),
             Error::Refused(Refusal::UnknownOrder { given: "9".into() }),
             Error::Refused(Refusal::UnknownDevice { given: "9".into() }),
             Error::Staging(Staging::Aborted {

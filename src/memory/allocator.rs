@@ -14,6 +14,9 @@ use std::sync::Arc;
 pub const ALIGNMENT: usize = 256;
 
 /// Memory as an allocator gave it, to be given back to it as it is. Dropping it leaks; [`super::Block`] does not.
+///
+/// A piece of [`Host`](super::Host) may be known to be all 0. An allocator that hands such a piece on, having written to the
+/// memory, makes a new one with [`Piece::new`].
 pub struct Piece {
     /// The first byte.
     pub data: NonNull<c_void>,
@@ -23,6 +26,8 @@ pub struct Piece {
     pub alignment: usize,
     /// How many bytes before `data` belong to it too, for the sake of the alignment.
     pub(crate) skipped: usize,
+    /// Whether every byte is known to be 0, as of pages that the system gave just now.
+    pub(super) zeroed: bool,
     /// What a pool remembers of the memory.
     pub(super) held: Option<Box<Held>>,
 }
@@ -30,7 +35,7 @@ pub struct Piece {
 impl Piece {
     /// What an implementation of [`Allocator`] answers.
     pub fn new(data: NonNull<c_void>, bytes: usize, alignment: usize) -> Self {
-        Piece { data, bytes, alignment, skipped: 0, held: None }
+        Piece { data, bytes, alignment, skipped: 0, zeroed: false, held: None }
     }
 }
 

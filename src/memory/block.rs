@@ -21,11 +21,35 @@ impl Block {
     /// `bytes` bytes from `allocator`, by default the shared one, at a multiple of `alignment` (a power of two; 0 for
     /// [`ALIGNMENT`]). Their values are anything.
     pub fn new(allocator: Option<&Arc<dyn Allocator>>, bytes: usize, alignment: usize) -> Result<Self> {
+        Ok(Self::given(allocator, bytes, alignment)?.0)
+    }
+
+    /// [`Block::new`] with every byte 0. Pages that the system gave just now are that already, and stay untouched.
+    ///
+    /// # Safety
+    ///
+    /// The host can write the allocator's memory.
+    pub(super) unsafe fn zeros(
+        allocator: Option<&Arc<dyn Allocator>>,
+        bytes: usize,
+        alignment: usize,
+    ) -> Result<Self> {
+        let (block, zeroed) = Self::given(allocator, bytes, alignment)?;
+        if !zeroed {
+            // SAFETY: that many bytes, which nobody else knows; the host can write them, as the caller promised.
+            unsafe { block.data().write_bytes(0, bytes) };
+        }
+        Ok(block)
+    }
+
+    /// The block, and whether all of it is known to be 0: known once, for it will have been used when it goes back.
+    fn given(allocator: Option<&Arc<dyn Allocator>>, bytes: usize, alignment: usize) -> Result<(Self, bool)> {
         let alignment = if alignment == 0 { ALIGNMENT } else { alignment };
         layout(bytes, alignment)?;
         let allocator = allocator.cloned();
-        let piece = ManuallyDrop::new(placed(chosen(&allocator), bytes, alignment)?);
-        Ok(Block { piece, allocator })
+        let mut piece = placed(chosen(&allocator), bytes, alignment)?;
+        let zeroed = std::mem::take(&mut piece.zeroed);
+        Ok((Block { piece: ManuallyDrop::new(piece), allocator }, zeroed))
     }
 
     /// The first byte; the memory is the owner's until the block is dropped.

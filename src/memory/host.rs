@@ -19,10 +19,11 @@ pub struct Host;
 unsafe impl Allocator for Host {
     fn allocate(&self, bytes: usize, alignment: usize) -> Result<Piece> {
         let layout = layout(bytes, alignment)?;
+        let mapped = layout.size() >= HUGE;
         // SAFETY: the layout's size is not 0.
-        let data = if layout.size() < HUGE { unsafe { alloc(layout) }.cast() } else { map(layout) };
+        let data = if mapped { map(layout) } else { unsafe { alloc(layout) }.cast() };
         match NonNull::new(data) {
-            Some(data) => Ok(Piece::new(data, bytes, alignment)),
+            Some(data) => Ok(Piece { zeroed: mapped, ..Piece::new(data, bytes, alignment) }),
             None => Err(Error::OutOfMemory { bytes }),
         }
     }

@@ -262,9 +262,11 @@ unsafe impl Allocator for Pool {
                     return Err(Error::Allocation(Allocation::Full { bytes, held, cached, limit }));
                 }
             };
-            if let Some(held) = held {
+            if let Some(mut held) = held {
+                // Known of new memory only: when it comes back it has been used.
+                let zeroed = std::mem::take(&mut held.piece.zeroed);
                 let data = held.piece.data;
-                return Ok(Piece { held: Some(held), ..Piece::new(data, bytes, alignment) });
+                return Ok(Piece { zeroed, held: Some(held), ..Piece::new(data, bytes, alignment) });
             }
         }
     }

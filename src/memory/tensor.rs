@@ -3,9 +3,9 @@
 use super::allocator::{Allocator, try_box};
 use super::block::Block;
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
-use crate::error::{Allocation, Error, Result};
+use crate::error::{Allocation, Driver, Error, Result};
 use crate::guard::guard_silent;
-use crate::tensor::{ReleaseFn, Tensor, packed_bytes};
+use crate::tensor::{ReleaseFn, Tensor, device, packed_bytes};
 use dlpark::DlpackFlags;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -62,7 +62,8 @@ impl Tensor {
         Self::from_block_flagged(Block::new(allocator, bytes, alignment)?, shape, dtype, flags)
     }
 
-    /// [`Tensor::empty`] with every byte 0. Touches all of it once.
+    /// [`Tensor::empty`] with every byte 0. Pages that come fresh from the system (2 MiB and more that the pool has no
+    /// block for) are 0 already and are not touched; all other memory is written once.
     ///
     /// ```
     /// let mut sums = dlbridge::Tensor::zeros(&[3], dlbridge::tensor::dtype::F64)?;
@@ -71,13 +72,23 @@ impl Tensor {
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
     pub fn zeros(shape: &[i64], dtype: DLDataType) -> Result<Self> {
+        Self::zeros_with(shape, dtype, Options::default())
+    }
+
+    /// [`Tensor::zeros`] with another alignment, or from an allocator that is named, whose memory the host can write.
+    pub fn zeros_with(shape: &[i64], dtype: DLDataType, options: Options<'_>) -> Result<Self> {
+        let Options { alignment, allocator } = options;
+        let device = allocator.map_or(DLDevice::CPU, |allocator| allocator.device());
+        if !device::is_host(device) {
+            let device = device::Name(device).to_string();
+            return Err(Error::Driver(Driver::NoZeros { device }));
+        }
         let bytes = packed_bytes(shape, dtype)?;
         if bytes == 0 {
-            return Self::empty(shape, dtype);
+            return Self::empty_with(shape, dtype, options);
         }
-        let block = Block::new(None, bytes, 0)?;
-        // SAFETY: host memory of this size, which nobody else knows.
-        unsafe { block.data().write_bytes(0, bytes) };
+        // SAFETY: memory of the host.
+        let block = unsafe { Block::zeros(allocator, bytes, alignment) }?;
         // SAFETY: that is initialised now.
         own(block, shape, dtype, |description, release, context| unsafe {
             Tensor::wrap_exclusive(description, release, context)

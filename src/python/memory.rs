@@ -1,21 +1,39 @@
-//! `empty`: tensors on memory of our own.
+//! `empty` and `zeros`: tensors on memory of our own.
 
 use super::api::Object;
 use super::builtin::{Arguments, refused};
+use super::copy::LONG;
 use super::gil::Gil;
 use super::object;
 use super::wanted::{device_of, read_dtype};
-use crate::dlpack::DLDevice;
+use crate::dlpack::{DLDataType, DLDevice};
 use crate::error::{Error, Refusal, Result};
-use crate::tensor::{MAX_NDIM, device};
+use crate::tensor::{MAX_NDIM, Tensor, device, packed_bytes};
 
 /// `empty(shape, dtype, *, device="cpu", pinned=False)`
 pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    // A driver may take its time; the host's allocator does not, and is not worth letting go of the GIL.
+    make(gil, arguments, "empty", crate::device::empty, |_| false)
+}
+
+/// `zeros(shape, dtype, *, device="cpu", pinned=False)`
+pub(super) fn zeros(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    make(gil, arguments, "zeros", crate::device::zeros, |bytes| bytes >= LONG)
+}
+
+/// A new tensor; where the bytes of one on the host take long, others may run meanwhile.
+fn make(
+    gil: &Gil,
+    arguments: &Arguments,
+    name: &'static str,
+    make: fn(&[i64], DLDataType, DLDevice, bool) -> Result<Tensor>,
+    takes_long: fn(usize) -> bool,
+) -> Result<Object> {
     let ([shape, dtype], [device, pinned]) =
-        arguments.parse_by_name(gil, "empty", ["shape", "dtype"], ["device", "pinned"])?;
+        arguments.parse_by_name(gil, name, ["shape", "dtype"], ["device", "pinned"])?;
     if shape.is_null() || dtype.is_null() {
         let missing = if shape.is_null() { "shape" } else { "dtype" };
-        return Err(refused(format!("empty() needs a {missing}; call empty((480, 640), \"float32\")")));
+        return Err(refused(format!("{name}() needs a {missing}; call {name}((480, 640), \"float32\")")));
     }
     let place = match gil.given(device) {
         Some(device) => device_of(gil, device)?,
@@ -27,10 +45,10 @@ pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     };
     let dtype = read_dtype(gil, dtype)?;
     let (sizes, ndim) = read_shape(gil, shape)?;
-    // A driver may take its time; the host's allocator does not, and is not worth letting go of the GIL.
-    let make = || crate::device::empty(&sizes[..ndim], dtype, place, pinned);
-    let tensor = if place == DLDevice::CPU && !pinned { make() } else { gil.without(make) };
-    object::wrap(gil, tensor?)
+    let shape = &sizes[..ndim];
+    let quick = place == DLDevice::CPU && !pinned && !packed_bytes(shape, dtype).is_ok_and(takes_long);
+    let make = || make(shape, dtype, place, pinned);
+    object::wrap(gil, if quick { make() } else { gil.without(make) }?)
 }
 
 /// `_span(tensor)`: the address of the first byte of a tensor in host memory, and how many bytes lie from there to its last

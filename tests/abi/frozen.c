@@ -291,6 +291,7 @@ FUNCTION(dlb_status, dlb_tensor_reshape, (const dlb_tensor *, const int64_t *, i
 FUNCTION(dlb_status, dlb_tensor_reinterpret, (const dlb_tensor *, DLDataType, dlb_tensor **));
 FUNCTION(dlb_status, dlb_tensor_read_only, (const dlb_tensor *, dlb_tensor **));
 FUNCTION(dlb_status, dlb_tensor_empty, (const dlb_tensor_options *, dlb_tensor **));
+FUNCTION(dlb_status, dlb_tensor_zeros, (const dlb_tensor_options *, dlb_tensor **));
 FUNCTION(dlb_status, dlb_allocator_host, (dlb_allocator **));
 FUNCTION(dlb_status, dlb_allocator_device, (DLDevice, dlb_allocator **));
 FUNCTION(dlb_status, dlb_allocator_pinned, (DLDevice, dlb_allocator **));

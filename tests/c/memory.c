@@ -83,9 +83,30 @@ static void an_export_keeps_the_memory(void) {
     export->deleter(export);
 }
 
+/* Small memory, the pool's, and memory that was used before are 0; so are those of an allocator that knows nothing of it. */
+static void zeros_are_zeros(void) {
+    const size_t sizes[] = {1, 1000, MIB + 3, 5 * MIB + 1};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        int64_t shape[] = {(int64_t)sizes[i]};
+        dlb_tensor_options options = options_of(shape, 1, UINT8);
+        for (int turn = 0; turn < 2; turn++) {
+            dlb_tensor *tensor = NULL;
+            const void *data = NULL;
+            MUST(dlb_tensor_zeros(&options, &tensor) == DLB_OK);
+            CHECK_OK(dlb_tensor_data(tensor, UINT8, &data));
+            size_t set = 0;
+            for (size_t byte = 0; byte < sizes[i]; byte++) set += ((const unsigned char *)data)[byte] != 0;
+            CHECK_EQUAL(set, 0);
+            written(tensor, UINT8);
+            dlb_tensor_release(tensor);
+        }
+    }
+}
+
 static void refused(dlb_tensor_options options, dlb_status status, const char *words) {
     dlb_tensor *const untouched = (dlb_tensor *)(void *)&options, *out = untouched;
     CHECK_FAILS(dlb_tensor_empty(&options, &out), status, words);
+    CHECK_FAILS(dlb_tensor_zeros(&options, &out), status, words);
     CHECK(out == untouched);
 }
 
@@ -95,6 +116,8 @@ static void what_makes_no_sense_is_refused(void) {
     dlb_tensor_options options = options_of(one, 1, UINT8);
     CHECK_FAILS(dlb_tensor_empty(NULL, &out), DLB_ERROR_INVALID_ARGUMENT, "options is NULL");
     CHECK_FAILS(dlb_tensor_empty(&options, NULL), DLB_ERROR_INVALID_ARGUMENT, "out is NULL");
+    CHECK_FAILS(dlb_tensor_zeros(NULL, &out), DLB_ERROR_INVALID_ARGUMENT, "options is NULL");
+    CHECK_FAILS(dlb_tensor_zeros(&options, NULL), DLB_ERROR_INVALID_ARGUMENT, "out is NULL");
     refused(options_of(negative, 2, UINT8), DLB_ERROR_INVALID_ARGUMENT, "dimension 1 of the shape is -3");
     refused(options_of(huge, 2, UINT8), DLB_ERROR_INVALID_ARGUMENT, "does not fit 63 bits");
     refused(options_of(large, 1, UINT8), DLB_ERROR_OUT_OF_MEMORY, "1125899906842624 bytes");
@@ -169,6 +192,25 @@ static dlb_tensor *bytes_from(const dlb_allocator *allocator, int64_t bytes) {
     return tensor;
 }
 
+static void its_memory_is_zeroed_too(void) {
+    own self = {0};
+    int64_t shape[] = {3 * MIB};
+    dlb_tensor_options options = options_of(shape, 1, UINT8);
+    options.allocator = allocator_of(&self);
+    for (int turn = 0; turn < 2; turn++) {
+        dlb_tensor *tensor = NULL;
+        const void *data = NULL;
+        MUST(dlb_tensor_zeros(&options, &tensor) == DLB_OK);
+        CHECK_OK(dlb_tensor_data(tensor, UINT8, &data));
+        const unsigned char *bytes = data;
+        CHECK(bytes[0] == 0 && memcmp(bytes, bytes + 1, 3 * MIB - 1) == 0);
+        written(tensor, UINT8);
+        dlb_tensor_release(tensor);
+    }
+    CHECK_EQUAL(self.freed, 2);
+    dlb_allocator_release((dlb_allocator *)options.allocator);
+}
+
 static void the_program_may_bring_its_own(void) {
     own self = {0};
     dlb_allocator *allocator = allocator_of(&self);
@@ -221,6 +263,10 @@ static void its_device_is_the_tensors(void) {
     CHECK_EQUAL(dlb_tensor_view(tensor)->device.device_type, kDLCUDA);
     CHECK_EQUAL(dlb_tensor_view(tensor)->device.device_id, 2);
     dlb_tensor_release(tensor);
+    int64_t ten[] = {10};
+    dlb_tensor_options zeros = options_of(ten, 1, UINT8);
+    zeros.allocator = allocator;
+    CHECK_FAILS(dlb_tensor_zeros(&zeros, &tensor), DLB_ERROR_UNSUPPORTED, "copy them there with dlb_copy_async()");
     dlb_allocator_release(allocator);
 
     // The host is one device, whatever number it is given.
@@ -390,8 +436,9 @@ static void a_child_starts_afresh(void) {
 
 RUN_TESTS(TEST(p10_own_memory_is_aligned_to_256), TEST(any_alignment_may_be_asked_for),
           TEST(p08_a_tensor_without_elements_has_no_memory), TEST(a_scalar_needs_no_shape),
-          TEST(an_export_keeps_the_memory), TEST(what_makes_no_sense_is_refused),
-          TEST(what_needs_a_driver_is_unavailable), TEST(the_program_may_bring_its_own), TEST(references_are_counted),
+          TEST(an_export_keeps_the_memory), TEST(zeros_are_zeros), TEST(what_makes_no_sense_is_refused),
+          TEST(what_needs_a_driver_is_unavailable), TEST(the_program_may_bring_its_own), TEST(its_memory_is_zeroed_too),
+          TEST(references_are_counted),
           TEST(what_it_cannot_give_is_out_of_memory), TEST(its_device_is_the_tensors),
           TEST(a_table_that_lacks_something_is_refused), TEST(a_pool_reuses_and_gives_back),
           TEST(a_pool_keeps_its_limit), TEST(the_shared_pool_can_be_asked_and_trimmed),

@@ -1,4 +1,5 @@
 /* dlbridge/memory.hpp: tensors on memory of their own. */
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <thread>
@@ -55,6 +56,17 @@ TEST(p10_own_memory_is_aligned_and_writable) {
   EXPECT(small.ndim() == 2 && small.shape()[1] == 5 && small.data<float>()[14] == 1.5f);
   EXPECT(dlbridge::empty({2}, dlbridge::parse_dtype("bfloat16"), allocator(), 4096).alignment() >= 4096);
   EXPECT(dlbridge::empty<double>({}).size() == 1 && dlbridge::empty<double>({0}).alignment() == 0);
+}
+
+TEST(zeros_are_zeros_in_memory_that_was_used) {
+  for (int turn = 0; turn < 2; ++turn) {
+    const tensor made = dlbridge::zeros<std::int32_t>({700, 1000});
+    const std::int32_t *values = made.data<std::int32_t>();
+    EXPECT(std::all_of(values, values + 700000, [](std::int32_t value) { return value == 0; }));
+    std::fill_n(made.mutable_data<std::int32_t>(), 700000, 7);
+  }
+  EXPECT(dlbridge::zeros({2}, dlbridge::parse_dtype("bfloat16"), allocator(), 4096).alignment() >= 4096);
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "dimension 0 of the shape is -1", dlbridge::zeros<float>({-1}));
 }
 
 TEST(what_makes_no_sense_throws) {

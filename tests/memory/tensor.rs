@@ -44,6 +44,84 @@ fn zeros_are_zeros_in_memory_that_was_used() {
     assert_eq!(Tensor::zeros(&[0], dtype::F32).unwrap().size(), 0);
 }
 
+/// How many of a tensor's pages the system has made, of the 4 KiB ones that it has.
+fn resident(tensor: &Tensor) -> usize {
+    let mut pages = vec![0_u8; tensor.nbytes().div_ceil(4096)];
+    // SAFETY: the tensor's own memory, which begins at a page; a byte for each page of it.
+    let asked = unsafe { libc::mincore(tensor.data(), tensor.nbytes(), pages.as_mut_ptr()) };
+    assert_eq!(asked, 0);
+    pages.iter().filter(|&&page| page & 1 != 0).count()
+}
+
+#[test]
+fn zeros_on_fresh_pages_touch_none_of_them() {
+    let _turn = TURN.lock();
+    pool().trim(0);
+    let shape = [24 << 20];
+    let fresh = Tensor::zeros(&shape, dtype::U8).unwrap();
+    assert_eq!(resident(&fresh), 0, "the system's pages are 0 as they are");
+    // SAFETY: nobody else has it.
+    let bytes = unsafe { fresh.as_mut_slice::<u8>() }.unwrap();
+    assert!(bytes.iter().all(|&byte| byte == 0));
+    bytes.fill(7);
+    let address = fresh.data();
+    drop(fresh);
+    // Used, and given out with values in it in between: nothing is believed of it any more.
+    drop(Tensor::empty(&shape, dtype::U8).unwrap());
+    let again = Tensor::zeros(&shape, dtype::U8).unwrap();
+    assert_eq!(again.data(), address);
+    // SAFETY: nobody writes.
+    assert!(unsafe { again.as_slice::<u8>() }.unwrap().iter().all(|&byte| byte == 0));
+    pool().trim(0);
+}
+
+#[test]
+fn zeros_after_a_fresh_tensor_that_was_not_asked_to_be_zeros() {
+    let _turn = TURN.lock();
+    for allocator in
+        [Ledger::new() as Arc<dyn Allocator>, Arc::new(Pool::new(Ledger::new(), Limits::default()))]
+    {
+        let options = Options { alignment: 4096, allocator: Some(&allocator) };
+        for turn in 0..3 {
+            let used = Tensor::empty_with(&[3 << 20], dtype::U8, options).unwrap();
+            // SAFETY: nobody else has it.
+            unsafe { used.as_mut_slice::<u8>() }.unwrap().fill(turn + 1);
+            drop(used);
+            let mut zeros = Tensor::zeros_with(&[3 << 20], dtype::U8, options).unwrap();
+            assert!(zeros.get_mut::<u8>().unwrap().iter().all(|&byte| byte == 0));
+            zeros.get_mut::<u8>().unwrap().fill(9);
+        }
+    }
+}
+
+/// Memory that only a device can write.
+struct Elsewhere;
+
+// SAFETY: gives none.
+unsafe impl Allocator for Elsewhere {
+    fn device(&self) -> DLDevice {
+        DLDevice::cuda(0)
+    }
+
+    fn allocate(&self, _: usize, _: usize) -> Result<Piece> {
+        unreachable!("refused before")
+    }
+
+    unsafe fn deallocate(&self, _: Piece) {}
+}
+
+#[test]
+fn zeros_of_a_device_are_refused_before_memory_is_asked_for() {
+    let allocator: Arc<dyn Allocator> = Arc::new(Elsewhere);
+    let options = Options { alignment: 0, allocator: Some(&allocator) };
+    for shape in [&[3][..], &[0]] {
+        let error = Tensor::zeros_with(shape, dtype::F32, options).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported);
+        assert!(error.to_string().contains("cuda:0 is asked for"), "{error}");
+    }
+    assert_eq!(device::zeros(&[3], dtype::F32, DLDevice::CPU, false).unwrap().nbytes(), 12);
+}
+
 #[test]
 fn p08_an_empty_tensor_has_no_memory() {
     let ledger: Arc<dyn Allocator> = Ledger::new();

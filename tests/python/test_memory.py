@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,14 +80,54 @@ def test_a_tensor_without_elements_has_no_memory() -> None:
 def test_what_makes_no_sense_is_refused(
     arguments: tuple[object, ...], keywords: dict[str, object], error: type[Exception], words: str
 ) -> None:
-    with pytest.raises(error, match=words):
-        dlbridge.empty(*arguments, **keywords)
+    for name in ("empty", "zeros"):
+        with pytest.raises(error, match=words.replace("empty", name)):
+            getattr(dlbridge, name)(*arguments, **keywords)
 
 
 @pytest.mark.parametrize("keywords", [{"pinned": True}, {"device": "cuda"}, {"device": torch.device("cuda:1")}])
 def test_what_needs_a_driver_is_unavailable(keywords: dict[str, object]) -> None:
     with pytest.raises(dlbridge.UnavailableError, match=r"call dlbridge\.empty\(shape, dtype\)"):
         dlbridge.empty((2, 3), "float32", **keywords)
+    with pytest.raises(dlbridge.UnavailableError, match="libcuda"):
+        dlbridge.zeros((2, 3), "float32", **keywords)
+    with pytest.raises(dlbridge.UnavailableError, match="libcuda"):
+        dlbridge.zeros_like(np.ones((2, 3)), **keywords)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 0), (480, 641, 3), (3, 4 * MIB + 1)])
+@pytest.mark.parametrize("dtype", ["float32", np.uint8, torch.bfloat16, "complex128", "bool"])
+def test_zeros_are_zeros_for_every_framework(shape: tuple[int, ...], dtype: Any) -> None:
+    for _ in range(2):  # in fresh memory, and in memory that was used
+        tensor = dlbridge.zeros(shape, dtype=dtype)
+        assert (tensor.shape, tensor.device, tensor.readonly) == (shape, "cpu", False)
+        assert tensor.data_ptr % 256 == 0
+        there = torch.from_dlpack(tensor)
+        assert not there.count_nonzero()
+        if dtype is not torch.bfloat16:
+            assert np.from_dlpack(tensor).dtype == np.dtype(dtype)
+            assert not np.from_dlpack(tensor).any()
+        there.fill_(1)
+
+
+def test_zeros_for_jax() -> None:
+    jax = pytest.importorskip("jax")
+    assert jax.dlpack.from_dlpack(dlbridge.zeros((3, 5), "float32")).sum() == 0
+
+
+def test_like_another_array() -> None:
+    image = np.ones((4, 5, 3), "uint16")[::-1, :, ::2]
+    for like in (image, dlbridge.from_dlpack(image), torch.ones(4, 5, 2, dtype=torch.uint16).expand(4, 5, 2)):
+        for made in (dlbridge.empty_like(like), dlbridge.zeros_like(like)):
+            assert (made.shape, made.dtype, made.strides) == ((4, 5, 2), "uint16", (10, 2, 1))
+        assert not dlbridge.zeros_like(like).numpy().any()
+        other = dlbridge.zeros_like(like, dtype=torch.float32, device="cpu", pinned=False)
+        assert dlbridge.equal(other, np.zeros((4, 5, 2), "f4"), strict=True)
+        assert dlbridge.empty_like(like, dtype="float64").dtype == "float64"
+    with pytest.raises(dlbridge.NotAnArrayError, match=r"numpy\.asarray"):
+        dlbridge.zeros_like([1, 2, 3])
+    with pytest.raises(dlbridge.Error, match=r"detach"):
+        dlbridge.empty_like(torch.ones(3, requires_grad=True))
 
 
 def test_memory_returns_to_the_pool_and_is_reused() -> None:

@@ -167,6 +167,36 @@ def test_slices_are_numpys() -> None:
             assert tensor[index].numpy().tolist() == array[index].tolist(), (size, index)
 
 
+NAMED = [0, -1, 1, np.int8(1), np.array(-2), slice(1, 3), slice(None, None, -1), slice(-2, None, 2), slice(3, 1)]
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_indices_are_those_of_numpys_basic_indexing(count: int) -> None:
+    array = np.arange(2 * 3 * 4).reshape(2, 3, 4)[:, ::-1]
+    tensor = dlbridge.from_dlpack(array)
+    for index in itertools.product([*NAMED, ..., None], repeat=count):
+        try:
+            expected = array[index]
+        except IndexError:
+            with pytest.raises(
+                (IndexError, ValueError), match=r"indices for a tensor of 3|only one '...'|outside axis"
+            ):
+                tensor[index]
+            continue
+        view = tensor[index]
+        assert (view.shape, view.numpy().tolist()) == (expected.shape, expected.tolist()), index
+        if expected.size:
+            assert np.shares_memory(view.numpy(), array)
+
+
+def test_a_step_of_0_is_a_value_error_as_in_numpy() -> None:
+    tensor = dlbridge.from_dlpack(np.arange(3))
+    with pytest.raises(ValueError, match="a step other than 0"):
+        tensor[::0]
+    with pytest.raises(TypeError, match="pass integers or None"):
+        tensor["a":]  # type: ignore[misc]
+
+
 def test_elements_as_python_has_them() -> None:
     tensor = dlbridge.from_dlpack(np.arange(6, dtype="int16").reshape(2, 3))
     assert tensor[:, ::-1].tolist() == [[2, 1, 0], [5, 4, 3]]

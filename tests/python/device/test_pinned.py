@@ -76,13 +76,21 @@ def test_pinned_tensors_are_made_filled_and_moved(device: str) -> None:
         dlbridge.empty_pinned((3, 4), "float64"),
         dlbridge.empty_like_pinned(array.T[::-1].T),
         dlbridge.zeros_pinned((3, 4), np.float64),
+        dlbridge.zeros((3, 4), "float64", pinned=True),
+        dlbridge.zeros_like(array, pinned=True),
+        dlbridge.empty_like(dlbridge.empty_pinned((3, 4), "float64")),
+        dlbridge.empty_like(array.astype("int8"), dtype="float64", device="cpu", pinned=True),
     ):
         assert (pinned.device, pinned.shape, pinned.dtype) == ("cuda_host", (3, 4), "float64")
         assert pinned.data_ptr % 256 == 0
         assert not pinned.readonly
         pinned.numpy()[:] = array
         assert host(dlbridge.upload(pinned, device)).tolist() == array.tolist()
-    assert not dlbridge.zeros_pinned(100_000, "uint8").numpy().any()
+    for _ in range(2):
+        zeros = dlbridge.zeros_pinned(100_000, "uint8").numpy()
+        assert not zeros.any()
+        zeros[:] = 1
+        del zeros
     assert dlbridge.empty_pinned((3, 0), "float32").data_ptr == 0
 
 
@@ -90,6 +98,11 @@ def test_pinned_tensors_are_made_filled_and_moved(device: str) -> None:
 def test_memory_of_the_device_is_made(device: str) -> None:
     tensor = dlbridge.empty((3, 1000), "float32", device=device)
     assert (tensor.device, tensor.data_ptr % 256) == (device, 0)
+    assert dlbridge.empty_like(tensor).device == device
+    for call in (lambda: dlbridge.zeros(3, "float32", device=device), lambda: dlbridge.zeros_like(tensor)):
+        with pytest.raises(dlbridge.UnsupportedError, match=r"dlbridge\.upload\(dlbridge\.zeros"):
+            call()
+    assert dlbridge.zeros_like(tensor, device="cpu").device == "cpu"
     with pytest.raises(dlbridge.UnsupportedError, match="download"):
         tensor.numpy()
     stream = dlbridge.Stream(device)

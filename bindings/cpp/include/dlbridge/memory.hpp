@@ -138,9 +138,9 @@ class pin {
   dlb_pin *raw_;
 };
 
-/** A row-major tensor on memory of its own, writable, its values anything, at a multiple of `alignment` bytes (a power
- * of two; 0 for 256). */
-inline tensor empty(int64_span shape, DLDataType dtype, const allocator &from = allocator(), std::size_t alignment = 0) {
+namespace detail {
+inline tensor make(dlb_status (*make)(const dlb_tensor_options *, dlb_tensor **), int64_span shape, DLDataType dtype,
+                   const allocator &from, std::size_t alignment) {
   constexpr std::size_t limit = DLB_MAX_NDIM + 1;  // one more is refused by the library, in its words
   dlb_tensor_options options = dlb_tensor_options();
   options.struct_size = sizeof options;
@@ -150,14 +150,31 @@ inline tensor empty(int64_span shape, DLDataType dtype, const allocator &from = 
   options.alignment = alignment;
   options.allocator = from.get();
   dlb_tensor *raw = nullptr;
-  detail::check(dlb_tensor_empty(&options, &raw));
+  check(make(&options, &raw));
   return tensor::adopt(raw);
+}
+}  // namespace detail
+
+/** A row-major tensor on memory of its own, writable, its values anything, at a multiple of `alignment` bytes (a power
+ * of two; 0 for 256). */
+inline tensor empty(int64_span shape, DLDataType dtype, const allocator &from = allocator(), std::size_t alignment = 0) {
+  return detail::make(dlb_tensor_empty, shape, dtype, from, alignment);
+}
+
+/** The same with every byte 0; the allocator's memory is the host's. Fresh pages of the system are not touched for it. */
+inline tensor zeros(int64_span shape, DLDataType dtype, const allocator &from = allocator(), std::size_t alignment = 0) {
+  return detail::make(dlb_tensor_zeros, shape, dtype, from, alignment);
 }
 
 /** The same with the dtype of a C++ type. */
 template <class T>
 tensor empty(int64_span shape, const allocator &from = allocator(), std::size_t alignment = 0) {
   return empty(shape, dtype_of<T>::get(), from, alignment);
+}
+
+template <class T>
+tensor zeros(int64_span shape, const allocator &from = allocator(), std::size_t alignment = 0) {
+  return zeros(shape, dtype_of<T>::get(), from, alignment);
 }
 
 }  // namespace dlbridge

@@ -37,12 +37,14 @@ from ._library import get_cmake_dir, get_include, get_library, live_exports, liv
 from ._loss import LossReport
 from ._memory import (
     MemoryStats,
+    empty_like,
     empty_like_pinned,
     empty_pinned,
     memory_limit,
     memory_stats,
     pin,
     trim,
+    zeros_like,
     zeros_pinned,
 )
 from ._staging import Stager
@@ -59,6 +61,7 @@ from_dlpack = native.from_dlpack
 stack = native.stack
 to_numpy = native.to_numpy
 to_torch = native.to_torch
+zeros = native.zeros
 
 __version__ = version()
 
@@ -100,6 +103,7 @@ __all__ = [
     "devices",
     "download",
     "empty",
+    "empty_like",
     "empty_like_pinned",
     "empty_pinned",
     "equal",
@@ -122,5 +126,7 @@ __all__ = [
     "to_torch",
     "trim",
     "upload",
+    "zeros",
+    "zeros_like",
     "zeros_pinned",
 ]

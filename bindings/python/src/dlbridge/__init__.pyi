@@ -84,6 +84,7 @@ __all__ = [
     "devices",
     "download",
     "empty",
+    "empty_like",
     "empty_like_pinned",
     "empty_pinned",
     "equal",
@@ -106,6 +107,8 @@ __all__ = [
     "to_torch",
     "trim",
     "upload",
+    "zeros",
+    "zeros_like",
     "zeros_pinned",
 ]
 
@@ -238,6 +241,11 @@ def copy(x: Any, /, *, out: _Out, order: _Order = "C") -> _Out: ...
 def empty(
     shape: SupportsIndex | Sequence[SupportsIndex], dtype: Any, *, device: Any = "cpu", pinned: bool = False
 ) -> Tensor: ...
+def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None, pinned: bool = False) -> Tensor: ...
+def zeros(
+    shape: SupportsIndex | Sequence[SupportsIndex], dtype: Any, *, device: Any = "cpu", pinned: bool = False
+) -> Tensor: ...
+def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None, pinned: bool = False) -> Tensor: ...
 @overload
 def equal(
     a: Any, b: Any, /, *, equal_nan: bool = False, strict: bool = False, report: Literal[False] = False

@@ -35,16 +35,37 @@ def empty_pinned(shape: Any, dtype: Any) -> Any:
 
 
 def zeros_pinned(shape: Any, dtype: Any) -> Any:
-    """`empty_pinned` with every byte 0. Touches all of it once."""
-    tensor = native.empty(shape, dtype, pinned=True)
-    ctypes.memset(tensor.data_ptr, 0, tensor.nbytes)
-    return tensor
+    """`zeros(shape, dtype, pinned=True)`. Touches all of it once."""
+    return native.zeros(shape, dtype, pinned=True)
+
+
+def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None, pinned: bool = False) -> Any:
+    """`empty` with the shape of `x`, any array; row-major, whatever the strides of `x`.
+
+    `dtype` and `device` are those of `x` where they are not given; with `pinned=True` it is pinned memory of the
+    host.
+
+    >>> batch = dlbridge.empty_like(images, dtype="float32", pinned=True)
+    """
+    return _like(native.empty, x, dtype, device, pinned)
+
+
+def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None, pinned: bool = False) -> Any:
+    """`zeros` with the shape of `x`; `dtype`, `device` and `pinned` as for `empty_like`. Of an array on a device it
+    needs `device="cpu"` or `pinned=True`: zeros are written by the host."""
+    return _like(native.zeros, x, dtype, device, pinned)
 
 
 def empty_like_pinned(x: Any, /) -> Any:
-    """`empty_pinned` with the shape and the dtype of `x`, any array; row-major, whatever the strides of `x`."""
+    """`empty_like(x, pinned=True)`."""
+    return empty_like(x, pinned=True)
+
+
+def _like(make: Any, x: Any, dtype: Any, device: Any, pinned: bool) -> Any:
     like = native.from_dlpack(x)
-    return native.empty(like.shape, like.dtype, pinned=True)
+    if device is None and not pinned:
+        device = like.device
+    return make(like.shape, like.dtype if dtype is None else dtype, device=device, pinned=pinned)
 
 
 class pin:

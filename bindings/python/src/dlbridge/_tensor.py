@@ -32,10 +32,23 @@ def _iter(self: Any) -> Iterator[Any]:
 
 
 def _getitem(self: Any, index: Any) -> Any:
-    """A view: integers, slices with any step, `...` and `None`, as in NumPy's basic indexing.
+    """A view, as NumPy's basic indexing makes it: never a copy, never a scalar.
+
+    An integer, negative ones from the end, takes its axis away; `t[0, 0]` of two axes is a 0-d tensor, whose
+    element is `.item()`. What has `__index__` is one: NumPy's integers, 0-d arrays. A slice keeps its axis: bounds
+    outside are clamped, the step is any but 0. `...` stands for as many `:` as are left, once; `None`
+    (`numpy.newaxis`) puts an axis of size 1 there; axes that are not named stay whole.
 
     A negative step makes a negative stride: such a view reaches torch through `dlbridge.to_torch(view, copy=True)`;
     `torch.from_dlpack(view)` aborts the process, whoever made it.
+
+    Refused: lists, arrays, masks and bools, whose results would be copies (`WrongTypeError`; `t.numpy()[...]`
+    makes them), integers outside and more of them than axes (`OutOfRangeError`, an `IndexError`), a step of 0 and a
+    second `...` (`InvalidArgumentError`, a `ValueError`).
+
+    >>> t = dlbridge.from_dlpack(numpy.zeros((480, 640, 3), 'uint8'))
+    >>> t[0].shape, t[-1, 2:5].shape, t[..., ::-1].strides, t[None, 1:3].shape
+    ((640, 3), (3, 3), (1920, 3, -1), (1, 2, 640, 3))
     """
     items = index if isinstance(index, tuple) else (index,)
     kinds = [_kind(item) for item in items]
@@ -76,7 +89,7 @@ def _sliced(tensor: Any, axis: int, item: slice) -> Any:
         start, stop, step = item.indices(size)
     except (TypeError, ValueError) as error:
         words = f"{item} cannot be used ({error}); pass integers or None, and a step other than 0"
-        raise WrongTypeError(words) from None
+        raise (WrongTypeError if isinstance(error, TypeError) else InvalidArgumentError)(words) from None
     step = max(-size - 1, min(step, size + 1))  # a longer one does the same, and need not fit 64 bits
     if not range(start, stop, step):
         start = stop = 0
