@@ -74,8 +74,8 @@ lib-asan: ## the same with the Rust side under AddressSanitizer, in target/asan
 	@$(CARGO_ASAN) build --quiet --all-features --lib --target x86_64-unknown-linux-gnu
 	@$(call soname_link,$(LIB_ASAN))
 
-header: lib ## include/dlbridge.h from src/capi
-	@cp "$$(ls -t target/release/build/dlbridge-*/out/dlbridge.h | head -1)" include/dlbridge.h
+header: lib-debug ## include/dlbridge.h from src/capi
+	@cp "$$(ls -t target/debug/build/dlbridge-*/out/dlbridge.h | head -1)" include/dlbridge.h
 
 # A program linked to the library looks for its soname: lay that link beside it. build.rs decides the name.
 soname_link = ln -sf libdlbridge.so $(1)/$$(readelf -d $(1)/libdlbridge.so | sed -n 's/.*soname: \[\(.*\)\]/\1/p')
