@@ -62,7 +62,7 @@ impl Ring {
     /// batches: those give no back-pressure beyond the cap, since nobody may ever let go of them. Where another thread will,
     /// ask again.
     pub fn acquire(&self, leaves: &[Leaf<'_>], timeout: Option<Duration>) -> Result<Slot> {
-        match self.ask_slot(leaves)?.within(timeout)? {
+        match AskSlot::new(&self.0.0, leaves, false)?.within(timeout)? {
             Some(taken) => taken.slot(leaves),
             None => {
                 let (nanoseconds, held) = (nanoseconds(timeout), self.held());
@@ -71,9 +71,9 @@ impl Ring {
         }
     }
 
-    /// [`Ring::acquire`] step by step.
+    /// [`Ring::acquire`] step by step, by a producer who leaves it to consumers to hear that all is held.
     pub(crate) fn ask_slot(&self, leaves: &[Leaf<'_>]) -> Result<AskSlot<'_>> {
-        AskSlot::new(&self.0.0, leaves)
+        AskSlot::new(&self.0.0, leaves, true)
     }
 
     /// The next batch, waiting for at most `timeout`. What is queued on `stream` from now on finds it complete; nobody
