@@ -58,6 +58,11 @@ impl Lane {
         self.state.get(lock).failure.get_or_insert(error);
     }
 
+    /// What failed since this was asked last.
+    pub fn take_failure(&self, lock: &mut Lock) -> Option<Error> {
+        self.state.get(lock).failure.take()
+    }
+
     /// Whether a native handle is this stream, so that what is on it is in order anyway. Of a stream of somebody else's we
     /// do not know whether it is the one that had this handle before.
     pub fn is_own(&self, native: *mut c_void) -> bool {
@@ -269,7 +274,7 @@ impl Queue for Queued {
         let state = self.lane.state.get(lock);
         let place = state.places;
         state.places += 1;
-        let mark = Arc::new(Mark::reserved(self.lane.clone(), place, direct));
+        let mark = Arc::new(Mark::reserved(self.lane.clone(), place, direct, &after));
         under_way::add(mark.clone(), lock);
         let source_read: Option<Arc<dyn Fence>> = match staged {
             true => Some(Arc::new(SourceRead(mark.clone()))),
@@ -285,7 +290,7 @@ impl Queue for Queued {
         let event = submitted.carried_out();
         let _ = event.wait();
         // What comes before is done as well, so this says what became of it.
-        self.lane.state.get(&mut Lock::take()).failure.take().map_or(Ok(()), Err)
+        self.lane.take_failure(&mut Lock::take()).map_or(Ok(()), Err)
     }
 
     fn native(&self) -> Option<*mut c_void> {

@@ -57,16 +57,22 @@ fn select(which: impl Fn(&Mark) -> bool) -> Vec<Arc<Mark>> {
     UNDER_WAY.get(&mut lock).marks.iter().filter(|mark| which(mark)).cloned().collect()
 }
 
-/// Notes that the work at a place of a stream failed, for whoever waits for it or for what is behind it, before the stream
-/// goes on. No driver is called.
+/// Notes that the work at a place of a stream failed, for whoever waits for it, for what is behind it or for what waits for it
+/// on other streams, before any of them goes on. No driver is called.
 pub(super) fn failed(lane: &Arc<Lane>, place: u64, failure: &Error) {
+    let mut concerned: Vec<Arc<Mark>> = Vec::new();
     let mut lock = Lock::take();
-    let concerned = |mark: &&Arc<Mark>| {
-        let is_behind = mark.place > place && lane.fails_as_one();
-        Arc::ptr_eq(&mark.lane, lane) && (mark.place == place || is_behind)
-    };
-    UNDER_WAY.get(&mut lock).marks.iter().filter(concerned).for_each(|mark| mark.has_failed(failure));
+    // What comes after something was reserved after it.
+    for mark in &UNDER_WAY.get(&mut lock).marks {
+        let is_it = Arc::ptr_eq(&mark.lane, lane) && mark.place == place;
+        if is_it || concerned.iter().any(|other| mark.fails_with(other)) {
+            mark.has_failed(failure);
+            concerned.push(mark.clone());
+        }
+    }
     lane.failed(failure.clone(), &mut lock);
+    concerned.iter().for_each(|mark| mark.lane.failed(failure.clone(), &mut lock));
+    drop(lock);
 }
 
 /// What comes before a mark on its stream, and has not let go of everything yet.
