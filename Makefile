@@ -59,19 +59,23 @@ lib: ## the shared and static library, optimised, in target/release
 	@$(call soname_link,$(LIB_RELEASE))
 	@{ $(static_libs); } >$(LIB_RELEASE)/libdlbridge.libs
 
+# The next two have every feature, as the Rust suites have: cargo keeps one library in a folder, and would build it again.
 lib-debug: ## the same with debug assertions, in target/debug
 	@$(call need,$(CARGO),a Rust toolchain)
-	@$(CARGO) build --quiet --lib
+	@$(CARGO) build --quiet --all-features --lib
 	@$(call soname_link,$(LIB_DEBUG))
+
+# Optimised a little, or what copies megabytes takes most of the time of all tests.
+CARGO_ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 $(CARGO)
 
 lib-asan: ## the same with the Rust side under AddressSanitizer, in target/asan
 	@$(call need,$(CARGO),a Rust toolchain)
-	@RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
-	    $(CARGO) build --quiet --lib --target x86_64-unknown-linux-gnu
+	@$(CARGO_ASAN) build --quiet --all-features --lib --target x86_64-unknown-linux-gnu
 	@$(call soname_link,$(LIB_ASAN))
 
-header: lib ## include/dlbridge.h from src/capi
-	@cp "$$(ls -t target/release/build/dlbridge-*/out/dlbridge.h | head -1)" include/dlbridge.h
+header: lib-debug ## include/dlbridge.h from src/capi
+	@cp "$$(ls -t target/debug/build/dlbridge-*/out/dlbridge.h | head -1)" include/dlbridge.h
 
 # A program linked to the library looks for its soname: lay that link beside it. build.rs decides the name.
 soname_link = ln -sf libdlbridge.so $(1)/$$(readelf -d $(1)/libdlbridge.so | sed -n 's/.*soname: \[\(.*\)\]/\1/p')
@@ -115,8 +119,10 @@ sdist: $(PACKAGING)/.ready ## the sources of the Python package and of the libra
 	@rm -rf build/sdist
 	@cd bindings/python && $(PACKAGING)/bin/python -m hatchling build -t sdist -d $(ROOT)/build/sdist
 
+# Not optimised: that takes most of a release build, and the library of `make lib` has had it.
 test-sdist: sdist ## the sdist, installed in a fresh environment by pip and cargo
-	@CARGO_TARGET_DIR=$(ROOT)/target/sdist tests/sdist.sh $(PYTHON) build/sdist/*.tar.gz
+	@CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    CARGO_TARGET_DIR=$(ROOT)/target/sdist tests/sdist.sh $(PYTHON) build/sdist/*.tar.gz
 
 test-wheel: wheel ## the wheel in fresh environments, on every CPython there is
 	@tests/wheel.sh build/wheel/*.whl

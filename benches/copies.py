@@ -28,6 +28,10 @@ import dlbridge
 # Long enough for the clock, in nanoseconds.
 LEAST = 100_000
 
+# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and would take
+# a core from whoever comes next.
+REST = 0.02
+
 # What the table of a document lies between.
 TABLE = re.compile(r"(<!-- make bench-copy -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -53,6 +57,7 @@ def measure(row: Row, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         order.reverse()  # memcpy, whose memory is its own, does not always come before the same one
         for name, contestant in order:
+            time.sleep(REST)
             contestant.prepare()
             if not row.fresh:
                 once(contestant.call, counts[name])  # what the others left in the caches goes

@@ -22,7 +22,7 @@ test-examples-cpp: $(EXAMPLES_OUT)/decoder $(EXAMPLES_OUT)/opencv $(EXAMPLES_OUT
 	$(call example,overlap_cpp)
 
 test-examples-rust:
-	@echo "--- examples/overlap" && $(CARGO) run --quiet --example overlap
+	@echo "--- examples/overlap" && $(CARGO) run --quiet --all-features --example overlap
 
 test-examples-python: package standin
 	@echo "--- examples/python_package" && $(PY) examples/python_package/python_package.py

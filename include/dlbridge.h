@@ -587,8 +587,8 @@ typedef struct {
 } dlb_pool_options;
 
 /**
- * What a pool has and did. Set `struct_size` to `sizeof(dlb_pool_stats)` before the call. All but the last two are
- * bytes.
+ * What a pool has and did. Set `struct_size` to `sizeof(dlb_pool_stats)` before the call: no more than that is written. All
+ * but `allocations` and `hits` are bytes.
  */
 typedef struct {
   /**
@@ -623,6 +623,14 @@ typedef struct {
    * Those of them that a cached block served.
    */
   uint64_t hits;
+  /**
+   * What it may have at most, in use and cached; `SIZE_MAX` for any amount.
+   */
+  size_t limit;
+  /**
+   * What it may cache at most, as `dlb_allocator_limit()` set it last; `SIZE_MAX` for any amount.
+   */
+  size_t cached_limit;
 } dlb_pool_stats;
 
 /**
@@ -883,7 +891,8 @@ dlb_status dlb_stream_create(DLDevice device,
  *
  * The handle is borrowed and must outlive `*out`. What is queued on it by others and through `*out` is one order, and
  * waiting works both ways. `*out` is owned by the caller: `dlb_stream_release()`. Fails with
- * `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`), `DLB_ERROR_UNSUPPORTED` (the CPU, whose streams are threads of this library)
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`; a stream of another device, or of another context than the primary one of
+ * its device, as the driver says), `DLB_ERROR_UNSUPPORTED` (the CPU, whose streams are threads of this library)
  * and `DLB_ERROR_UNAVAILABLE` (no such device here). Thread-safe.
  */
 dlb_status dlb_stream_from_native(DLDevice device,
@@ -897,7 +906,8 @@ DLDevice dlb_stream_device(const dlb_stream *stream);
 
 /**
  * Writes the native handle of a stream, a `cudaStream_t` on CUDA, for code that queues work of its own on it. It lives as
- * long as the stream.
+ * long as the stream. While such code has it captured into a CUDA graph, whatever would be queued on it through this library
+ * answers `DLB_ERROR_UNSUPPORTED`: the graph may be replayed when the tensors are gone.
  *
  * Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_UNSUPPORTED` (a stream of the CPU has none). Thread-safe.
  */
@@ -953,9 +963,16 @@ dlb_status dlb_stream_wait_event(dlb_stream *stream,
  *
  * Returns the error of what failed since the last such call, and the stream works again. Fails besides as
  * `dlb_stream_record()` does, and with `DLB_ERROR_INVALID_ARGUMENT` on the stream's own thread, in a release function.
- * With a time limit there is `dlb_stream_record()` with `dlb_event_wait()`. Thread-safe.
+ * Thread-safe.
  */
 dlb_status dlb_stream_synchronize(dlb_stream *stream);
+
+/**
+ * `dlb_stream_synchronize()` for at most `timeout_ns` nanoseconds: 0 only asks, `DLB_WAIT_FOREVER` has no limit. Fails
+ * besides with `DLB_ERROR_TIMEOUT`; what failed on the stream is reported by a later call then. Thread-safe.
+ */
+dlb_status dlb_stream_synchronize_for(dlb_stream *stream,
+                                      uint64_t timeout_ns);
 
 /**
  * Makes a row-major tensor on a device, of the shape and the dtype of `source`, for a copy of it: as `dlb_tensor_empty()`

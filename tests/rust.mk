@@ -2,8 +2,8 @@
 
 TSAN_FLAGS := -Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg race_checker
 
-# tch builds against the torch of .venv.
-TCH        := PATH=$(VENV)/bin:$$PATH LIBTORCH_USE_PYTORCH=1 $(CARGO)
+# tch builds against the torch of .venv, in a folder of its own: it wants other features of what dlbridge stands on.
+TCH        := PATH=$(VENV)/bin:$$PATH LIBTORCH_USE_PYTORCH=1 CARGO_TARGET_DIR=target/tch $(CARGO)
 TCH_CRATES := -p dlbridge-tch -p rust_service
 VALGRIND_TORCH := valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
     --errors-for-leak-kinds=definite --suppressions=$(ROOT)/tests/torch.supp
@@ -22,19 +22,17 @@ lint-rust:
 
 # Without the model of the ring: what checks it, loom, keeps some memory of its own; and without its longest run.
 test-rust-asan: ## owners, borrows, ndarray arrays and streams, under AddressSanitizer
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
-	    $(CARGO) test --quiet --all-features --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray --test streams \
+	$(CARGO_ASAN) test --quiet --all-features --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray --test streams \
     -- --skip staging::model --skip a_hundred_thousand
 
 test-device: standin ## the CUDA half of the device layer, against a stand-in for the driver, in build/driver
-	STANDIN_FOLDER=$(ROOT)/$(STANDIN) $(CARGO) test --quiet --test device
+	STANDIN_FOLDER=$(ROOT)/$(STANDIN) $(CARGO) test --quiet --all-features --test device
 
 test-device-asan: standin ## the same under AddressSanitizer
-	STANDIN_FOLDER=$(ROOT)/$(STANDIN) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
-	    $(CARGO) test --quiet --target x86_64-unknown-linux-gnu --test device
+	STANDIN_FOLDER=$(ROOT)/$(STANDIN) $(CARGO_ASAN) test --quiet --all-features --target x86_64-unknown-linux-gnu --test device
 
 stress-device: standin ## the stress of the device layer for a minute each, on the stand-in and on the CPU; 100,000 batches
-	STANDIN_FOLDER=$(ROOT)/$(STANDIN) DLB_STRESS_SECONDS=60 DLB_STRESS_BATCHES=100000 $(CARGO) test --quiet --test device \
+	STANDIN_FOLDER=$(ROOT)/$(STANDIN) DLB_STRESS_SECONDS=60 DLB_STRESS_BATCHES=100000 $(CARGO) test --quiet --all-features --test device \
     -- eight_threads streams_of_the_cpu batches_are_whole
 
 # Optimised a little, or a million cycles under the sanitizer take minutes.
@@ -51,7 +49,7 @@ test-tch: $(VENV)/.ready ## dlbridge-tch with the torch of .venv, plain and unde
 	    $(TCH) test --quiet $(TCH_CRATES) --test round_trip -- --test-threads=1
 	$(TCH) run --quiet -p rust_service
 	$(TCH) clippy --quiet $(TCH_CRATES) --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(TCH) doc --quiet --no-deps -p dlbridge-tch
+	RUSTDOCFLAGS="-D warnings" $(TCH) doc --quiet --no-deps $(TCH_CRATES)
 
 doc: ## the Rust documentation, with every feature, in target/doc
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --all-features --no-deps

@@ -10,7 +10,7 @@ import torch
 
 import dlbridge
 
-from .row import MIB, Contestant, Row, cv2, into, numbers, ours_into, torch_peers
+from .row import MIB, Contestant, Row, cv2, into, numbers, ours_into, torch_peers, trim
 
 Array = np.ndarray[Any, Any]
 
@@ -37,12 +37,9 @@ def fresh(quick: bool) -> Iterator[Row]:
     """A new array: of memory that nobody had, and of what the pool keeps."""
     for label, shape, dtype in shapes(quick):
         source = numbers(shape, dtype)
-        tensor = {"torch.tensor(a)": Contestant(lambda a=source: torch.tensor(a))}  # type: ignore[misc]
-        array = {"a.copy()": Contestant(lambda a=source: a.copy())}  # type: ignore[misc]
-        for state, prepare, goals in (
-            ("fresh", dlbridge.trim, (4, 1.5)),
-            ("warm", lambda: None, (8, 2.5)),
-        ):
+        for state, prepare, goals in (("fresh", trim, (4, 1.5)), ("warm", lambda: None, (8, 2.5))):
+            tensor = {"torch.tensor(a)": Contestant(lambda a=source: torch.tensor(a), prepare)}  # type: ignore[misc]
+            array = {"a.copy()": Contestant(lambda a=source: a.copy(), prepare)}  # type: ignore[misc]
             ours = Contestant(lambda a=source: dlbridge.copy(a), prepare)  # type: ignore[misc]
             if state == "warm":
                 dlbridge.copy(source)

@@ -21,6 +21,7 @@ MIB = 1 << 20
 _libc = ctypes.CDLL(None)
 _libc.memcpy.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _libc.memcpy.restype = ctypes.c_void_p
+_libc.malloc_trim.argtypes = (ctypes.c_size_t,)
 
 
 def _nothing() -> None:
@@ -79,6 +80,13 @@ def memcpy(nbytes: int) -> Contestant:
     addresses = destination.ctypes.data, source.ctypes.data
     kept = (source, destination)
     return Contestant(lambda: _libc.memcpy(*addresses, nbytes) and kept)
+
+
+def trim() -> None:
+    """Gives the system what was freed, by us and by the C library, which keeps blocks of up to 32 MiB: memory that comes
+    after that is fresh for everybody."""
+    dlbridge.trim()
+    _libc.malloc_trim(0)
 
 
 def torch_peers(name: str, call: Callable[[], Any]) -> dict[str, Contestant]:

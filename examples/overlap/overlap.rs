@@ -1,5 +1,5 @@
-//! overlap.c in Rust: a camera thread that fills slots, a consumer that takes batches, a slow side each way. No `unsafe` on
-//! the camera's side: a slot is borrowed to be filled, and gone once it is submitted.
+//! overlap.c in Rust: a camera thread that fills slots, a consumer that takes batches, a slow side each way. No `unsafe`:
+//! a slot is borrowed to be filled, and gone once it is submitted; nobody writes to a batch.
 //!
 //!     cargo run --example overlap
 
@@ -38,8 +38,7 @@ fn run(load: Duration, compute: Duration) -> dlbridge::Result<()> {
             next => next?,
         };
         sleep(compute);
-        // SAFETY: nobody writes to a batch.
-        let frame = unsafe { batch.get("frame")?.as_slice::<u8>() }?;
+        let frame = batch.slice::<u8>(batch.position("frame")?)?;
         assert!(frame.iter().all(|&pixel| pixel == seen));
         seen += 1;
     }

@@ -74,11 +74,20 @@ pub struct dlb_allocator_functions {
 /// `given` begins with its size.
 pub(super) unsafe fn check_size<T>(given: *const T, what: &'static str) -> Result<*const T> {
     // SAFETY: promised by the caller.
-    let (size, least) = (unsafe { given.cast::<usize>().read() }, size_of::<T>());
-    if size < least {
-        Err(Error::Allocation(Allocation::StructSize { what, size, least }))
-    } else {
-        Ok(given)
+    unsafe { size_from(given.cast(), what, size_of::<T>()) }.map(|_| given)
+}
+
+/// How large a struct is that begins with its own size; refused where that is less than the first version's.
+///
+/// # Safety
+///
+/// `given` is a struct that begins with its size.
+pub(super) unsafe fn size_from(given: *const usize, what: &'static str, least: usize) -> Result<usize> {
+    // SAFETY: promised by the caller.
+    let size = unsafe { given.read() };
+    match size < least {
+        true => Err(Error::Allocation(Allocation::StructSize { what, size, least })),
+        false => Ok(size),
     }
 }
 

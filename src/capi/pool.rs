@@ -1,9 +1,10 @@
 //! `dlb_allocator_pool` and what pools are asked: memory that is kept for reuse.
 
-use super::memory::{borrowed, check_size, dlb_allocator, give};
+use super::memory::{borrowed, check_size, dlb_allocator, give, size_from};
 use super::status::{dlb_status, output, status};
 use crate::error::{Allocation, Error, Result};
 use crate::memory::{self, Allocator, Host, Limits, Pool, Stats};
+use std::mem::offset_of;
 use std::sync::Arc;
 
 /// How much a pool may hold, in bytes. Set `struct_size` to `sizeof(dlb_pool_options)`.
@@ -20,8 +21,8 @@ pub struct dlb_pool_options {
     pub cached: usize,
 }
 
-/// What a pool has and did. Set `struct_size` to `sizeof(dlb_pool_stats)` before the call. All but the last two are
-/// bytes.
+/// What a pool has and did. Set `struct_size` to `sizeof(dlb_pool_stats)` before the call: no more than that is written. All
+/// but `allocations` and `hits` are bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dlb_pool_stats {
@@ -41,6 +42,10 @@ pub struct dlb_pool_stats {
     pub allocations: u64,
     /// Those of them that a cached block served.
     pub hits: u64,
+    /// What it may have at most, in use and cached; `SIZE_MAX` for any amount.
+    pub limit: usize,
+    /// What it may cache at most, as `dlb_allocator_limit()` set it last; `SIZE_MAX` for any amount.
+    pub cached_limit: usize,
 }
 
 /// The pool an argument stands for: the shared one where it is NULL.
@@ -122,24 +127,28 @@ pub unsafe extern "C" fn dlb_allocator_stats(
 ) -> dlb_status {
     status(|| {
         let out = output(out)?;
+        const FIRST_VERSION: usize = offset_of!(dlb_pool_stats, limit);
         // SAFETY: not NULL, so a struct that begins with its size.
-        let struct_size = unsafe { (*check_size(out, "dlb_pool_stats")?).struct_size };
+        let struct_size = unsafe { size_from(out.cast(), "dlb_pool_stats", FIRST_VERSION) }?;
         // SAFETY: the caller gives NULL or a live allocator.
-        let Stats { asked, held, cached, peak_asked, peak_held, allocations, hits } =
-            unsafe { pool_of(allocator) }?.stats();
-        // SAFETY: as large as it says, which is at least this struct; its size stays what it is.
-        unsafe {
-            out.write(dlb_pool_stats {
-                struct_size,
-                asked,
-                held,
-                cached,
-                peak_asked,
-                peak_held,
-                allocations,
-                hits,
-            });
-        }
+        let pool = unsafe { pool_of(allocator) }?;
+        let Stats { asked, held, cached, peak_asked, peak_held, allocations, hits } = pool.stats();
+        let limits = pool.limits();
+        let stats = dlb_pool_stats {
+            struct_size,
+            asked,
+            held,
+            cached,
+            peak_asked,
+            peak_held,
+            allocations,
+            hits,
+            limit: limits.held,
+            cached_limit: limits.cached,
+        };
+        let bytes = struct_size.min(size_of::<dlb_pool_stats>());
+        // SAFETY: the caller's struct is as large as it says; its size stays what it is.
+        unsafe { out.cast::<u8>().copy_from_nonoverlapping((&raw const stats).cast(), bytes) };
         Ok(())
     })
 }

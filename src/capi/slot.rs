@@ -22,7 +22,7 @@ pub struct dlb_slot {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_slot_tensor(slot: *const dlb_slot, index: usize) -> *mut dlb_tensor {
     // SAFETY: the caller gives NULL or a live slot.
-    let tensor = unsafe { slot.as_ref() }.and_then(|slot| slot.slot.tensor(index).ok());
+    let tensor = unsafe { slot.as_ref() }.and_then(|slot| slot.slot.bare(index).ok());
     tensor.map_or(null_mut(), |tensor| tensor.as_raw().cast())
 }
 
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn dlb_slot_submit(slot: *mut dlb_slot) -> dlb_status {
     status(|| {
         let slot = required(slot, "slot")?.cast_mut();
         // SAFETY: a live slot that the caller gives up, boxed by `dlb_staging_acquire`.
-        unsafe { Box::from_raw(slot) }.slot.submit()
+        unsafe { Box::from_raw(slot) }.slot.submit_bare()
     })
 }
 

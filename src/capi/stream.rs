@@ -1,6 +1,6 @@
 //! `dlb_stream_*`: ordered work on a device, and copies on it.
 
-use super::event::{dlb_event, give};
+use super::event::{DLB_WAIT_FOREVER, dlb_event, give};
 use super::status::{dlb_status, output, required, status};
 use super::tensor::{borrowed, create, dlb_tensor};
 use crate::device::{self, Event, Stream};
@@ -9,6 +9,7 @@ use crate::error::{Error, Result, Transfer};
 use crate::tensor::device::Name;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
+use std::time::Duration;
 
 /// An ordered queue of work on one device: what is queued is done in that order, while the caller goes on.
 ///
@@ -55,7 +56,8 @@ pub unsafe extern "C" fn dlb_stream_create(device: DLDevice, out: *mut *mut dlb_
 ///
 /// The handle is borrowed and must outlive `*out`. What is queued on it by others and through `*out` is one order, and
 /// waiting works both ways. `*out` is owned by the caller: `dlb_stream_release()`. Fails with
-/// `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`), `DLB_ERROR_UNSUPPORTED` (the CPU, whose streams are threads of this library)
+/// `DLB_ERROR_INVALID_ARGUMENT` (NULL `out`; a stream of another device, or of another context than the primary one of
+/// its device, as the driver says), `DLB_ERROR_UNSUPPORTED` (the CPU, whose streams are threads of this library)
 /// and `DLB_ERROR_UNAVAILABLE` (no such device here). Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_stream_from_native(
@@ -80,7 +82,8 @@ pub unsafe extern "C" fn dlb_stream_device(stream: *const dlb_stream) -> DLDevic
 }
 
 /// Writes the native handle of a stream, a `cudaStream_t` on CUDA, for code that queues work of its own on it. It lives as
-/// long as the stream.
+/// long as the stream. While such code has it captured into a CUDA graph, whatever would be queued on it through this library
+/// answers `DLB_ERROR_UNSUPPORTED`: the graph may be replayed when the tensors are gone.
 ///
 /// Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and `DLB_ERROR_UNSUPPORTED` (a stream of the CPU has none). Thread-safe.
 #[unsafe(no_mangle)]
@@ -178,11 +181,25 @@ pub unsafe extern "C" fn dlb_stream_wait_event(
 ///
 /// Returns the error of what failed since the last such call, and the stream works again. Fails besides as
 /// `dlb_stream_record()` does, and with `DLB_ERROR_INVALID_ARGUMENT` on the stream's own thread, in a release function.
-/// With a time limit there is `dlb_stream_record()` with `dlb_event_wait()`. Thread-safe.
+/// Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_stream_synchronize(stream: *mut dlb_stream) -> dlb_status {
     // SAFETY: the caller gives NULL or a live stream.
     status(|| unsafe { borrowed_stream(stream) }?.synchronize())
+}
+
+/// `dlb_stream_synchronize()` for at most `timeout_ns` nanoseconds: 0 only asks, `DLB_WAIT_FOREVER` has no limit. Fails
+/// besides with `DLB_ERROR_TIMEOUT`; what failed on the stream is reported by a later call then. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dlb_stream_synchronize_for(stream: *mut dlb_stream, timeout_ns: u64) -> dlb_status {
+    status(|| {
+        // SAFETY: the caller gives NULL or a live stream.
+        let stream = unsafe { borrowed_stream(stream) }?;
+        match timeout_ns {
+            DLB_WAIT_FOREVER => stream.synchronize(),
+            nanoseconds => stream.synchronize_timeout(Duration::from_nanos(nanoseconds)),
+        }
+    })
 }
 
 /// Makes a row-major tensor on a device, of the shape and the dtype of `source`, for a copy of it: as `dlb_tensor_empty()`

@@ -73,7 +73,7 @@ const STREAMED_TRANSPOSE: usize = 8 << 20;
 /// From how many bytes on plain copies are shared out: below it one thread is done before another has come. Among many
 /// threads that is sooner.
 pub(super) fn shared_copy() -> usize {
-    ((8 << 20) / threads::num_threads()).clamp(1 << 20, 4 << 20)
+    ((8 << 20) / threads::num_threads()).clamp(threads::WORTHWHILE, 4 << 20)
 }
 
 /// Runs up to this length are turned round by shuffles within a register.
@@ -102,7 +102,7 @@ impl Movement {
     /// So many bytes that are one run on both sides, and too few to be shared out; `None` where they are not.
     pub fn of_run(bytes: usize) -> Option<Movement> {
         let nest = Nest { axes: Vec::new(), offsets: [0; 2] };
-        (1..shared_copy()).contains(&bytes).then_some(Movement {
+        (1..threads::WORTHWHILE).contains(&bytes).then_some(Movement {
             kernel: Kernel::Contiguous,
             item: bytes,
             nest,
@@ -180,12 +180,14 @@ impl Movement {
 
     /// How many chunks it is shared out in.
     pub fn chunks(&self) -> usize {
+        let bytes = self.bytes();
         match self.kernel {
+            _ if bytes < threads::WORTHWHILE => 1,
             Kernel::Nothing | Kernel::Bits { .. } => 1,
-            Kernel::Contiguous if self.bytes() < shared_copy() => 1,
+            Kernel::Contiguous if bytes < shared_copy() => 1,
             // Long runs of rows, which are read and written in whole lines.
-            Kernel::Transposed { .. } => threads::chunks_for(self.bytes()).min(4 * threads::num_threads()),
-            _ => threads::chunks_for(self.bytes()),
+            Kernel::Transposed { .. } => threads::chunks_for(bytes).min(4 * threads::num_threads()),
+            _ => threads::chunks_for(bytes),
         }
     }
 

@@ -73,8 +73,8 @@ unsafe fn one_by_one(from: *const u8, to: *mut u8, count: usize, run: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 use plain as shuffled;
 
-/// As many runs at a time as a register holds. What is too much is overwritten by the next, so the last are done one by
-/// one.
+/// As many runs at a time as a register holds. What is too much is overwritten by the next; the last are a register that
+/// overlaps the one before, of which no byte is too much.
 ///
 /// # Safety
 ///
@@ -82,31 +82,39 @@ use plain as shuffled;
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn shuffled<const RUN: usize>(from: *const u8, to: *mut u8, outer: Axis<2>, count: usize, run: usize) {
-    use std::arch::x86_64::{_mm_loadu_si128, _mm_shuffle_epi8, _mm_storeu_si128};
+    use std::arch::x86_64::{_mm_loadu_si128, _mm_shuffle_epi8, _mm_storel_epi64, _mm_storeu_si128};
     let run = if RUN == 0 { run } else { RUN };
     let together = 16 / run;
     let bytes = together * run;
-    // The runs in a register end with the first of them.
-    let order: [u8; 16] = std::array::from_fn(|byte| match byte < bytes {
-        true => (16 - run * (byte / run + 1) + byte % run) as u8,
-        false => 0x80,
-    });
+    if count * run < 16 {
+        // SAFETY: promised by the caller.
+        return unsafe { plain::<RUN>(from, to, outer, count, run) };
+    }
+    // Where a byte of the result is, in a register that ends with the first run, and in one that begins with the last.
+    let place = |byte: usize, runs: usize| (runs - run * (byte / run + 1) + byte % run) as u8;
+    let first: [u8; 16] = std::array::from_fn(|byte| if byte < bytes { place(byte, 16) } else { 0x80 });
+    let last: [u8; 16] = std::array::from_fn(|byte| if byte < bytes { place(byte, bytes) } else { 0x80 });
+    // The same but for the bytes before the last eight.
+    let ending: [u8; 16] = std::array::from_fn(|byte| if byte < 8 { last[bytes - 8 + byte] } else { 0x80 });
     // Registers that lie within the runs on both sides.
-    let whole = if count * run < 16 { 0 } else { (count * run - 16) / bytes + 1 };
-    let done = whole * together;
+    let whole = (count * run - 16) / bytes + 1;
     // SAFETY: promised by the caller. Register `index` ends `index * bytes` before the end of the first run in the source
-    // and begins `index * bytes` after that of the destination; 16 bytes from there are within the runs.
+    // and begins `index * bytes` after that of the destination; 16 bytes from there are within the runs. So are 16 from the
+    // last run on, and the last `bytes` of the destination, of which there are 8 to 16: `together` runs of 1 to 8.
     unsafe {
-        let order = _mm_loadu_si128(order.as_ptr().cast());
+        let [first, last, ending] = [first, last, ending].map(|order| _mm_loadu_si128(order.as_ptr().cast()));
         for turn in 0..outer.extent as isize {
             let from = from.wrapping_offset(turn * outer.steps[0]);
             let to = to.wrapping_offset(turn * outer.steps[1]);
             let end = from.wrapping_add(run).wrapping_sub(16);
             for index in 0..whole {
-                let runs = _mm_shuffle_epi8(_mm_loadu_si128(end.wrapping_sub(index * bytes).cast()), order);
+                let runs = _mm_shuffle_epi8(_mm_loadu_si128(end.wrapping_sub(index * bytes).cast()), first);
                 _mm_storeu_si128(to.add(index * bytes).cast(), runs);
             }
-            one_by_one(from.wrapping_sub(done * run), to.wrapping_add(done * run), count - done, run);
+            let (begin, to) = (from.wrapping_sub((count - 1) * run), to.add((count - together) * run));
+            let runs = _mm_loadu_si128(begin.cast());
+            _mm_storel_epi64(to.cast(), _mm_shuffle_epi8(runs, last));
+            _mm_storel_epi64(to.add(bytes - 8).cast(), _mm_shuffle_epi8(runs, ending));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Condvar;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// From so many bytes on a second thread is worth waking: it takes tens of microseconds to come.
-const WORTHWHILE: usize = 1 << 20;
+pub(super) const WORTHWHILE: usize = 1 << 20;
 /// Bytes of a chunk: small enough that a late thread still finds some, large enough that claiming costs nothing.
 const CHUNK: usize = 256 << 10;
 /// More chunks than that for each thread do not balance anything better.

@@ -28,8 +28,7 @@ impl Event {
     /// [`Event::wait`] for at most `timeout`, then [`Timeout`](crate::Kind::Timeout).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
         self.0.wait_timeout(timeout);
-        let nanoseconds = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        self.outcome(Transfer::Timeout { nanoseconds })
+        self.outcome(Transfer::not_within(timeout))
     }
 
     /// What stands for it where memory is to be given back behind it.

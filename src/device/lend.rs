@@ -3,7 +3,7 @@
 use super::own::known;
 use super::{Event, Stream, cuda};
 use crate::dlpack::{DLDevice, DLDeviceType, DLManagedTensorVersioned};
-use crate::error::Result;
+use crate::error::{Driver as Failure, Error, Result};
 use crate::tensor::{LetGo, Tensor, let_go_by};
 use std::ffi::c_void;
 use std::ptr::{NonNull, null_mut};
@@ -39,10 +39,7 @@ pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
     let default = unsafe { Stream::from_native(device, null_mut()) };
     let kept = default.and_then(|default| {
         let streams = [Some(default), known(device), named.cloned()];
-        streams.into_iter().flatten().try_for_each(|stream| match tensor.owner::<Lent>() {
-            Some(Lent(lender)) => stream.record_now().map(|event| lender.used_until(event)),
-            None => stream.out_of_turn()?.keeps(tensor),
-        })
+        streams.into_iter().flatten().try_for_each(|stream| keep(tensor, stream))
     });
     if kept.is_err() {
         // In a child of a fork the memory is the parent's. Otherwise there is no thread to keep it: better lost than used.
@@ -50,15 +47,33 @@ pub(crate) fn let_go(tensor: &Tensor, named: Option<&Stream>) {
     }
 }
 
+/// Keeps a tensor until a stream is past what the driver was given so far, or tells its lender.
+fn keep(tensor: &Tensor, stream: Stream) -> Result<()> {
+    let kept = match tensor.owner::<Lent>() {
+        Some(Lent(lender)) => stream.record_now().map(|event| lender.used_until(event)),
+        None => stream.out_of_turn()?.keeps(tensor),
+    };
+    match kept {
+        // Nothing can be recorded there now.
+        Err(Error::Driver(Failure::Captured { .. })) => cuda::keep_until_idle(tensor, Some(stream)),
+        kept => kept,
+    }
+}
+
 /// What is to be done when a consumer lets go that works on a stream of this handle; `None` where that is what is done for
-/// every consumer, as the default stream comes after that one. The stream may be destroyed before.
+/// every consumer, as the default stream comes after that one. The stream may be destroyed before. What is not a stream of
+/// the device is refused.
 ///
 /// # Safety
 ///
-/// `handle` is a stream of the device.
+/// `handle` is a stream.
 pub(crate) unsafe fn on_native(device: DLDevice, handle: *mut c_void) -> Result<Option<LetGo>> {
-    // SAFETY: promised by the caller.
-    if !unsafe { cuda::stands_apart(device.device_id, handle) }? {
+    // SAFETY: promised by the caller, and a stream of the device where that was said.
+    let stands_apart = unsafe {
+        // What is queued while it is captured becomes part of a graph, whose user keeps what that needs.
+        cuda::stands_apart(device.device_id, handle)? && check_capture(device, handle).is_ok()
+    };
+    if !stands_apart {
         return Ok(None);
     }
     let handle = handle as usize;
@@ -66,10 +81,20 @@ pub(crate) unsafe fn on_native(device: DLDevice, handle: *mut c_void) -> Result<
         let_go(tensor, None);
         // A lender may wait for that very stream, which its user keeps.
         let waits = tensor.owner::<Lent>().is_some_and(|Lent(lender)| lender.is_used_on(handle));
-        if !waits && cuda::keep_until_idle(tensor).is_err() {
+        if !waits && cuda::keep_until_idle(tensor, None).is_err() {
             std::mem::forget(tensor.clone());
         }
     })))
+}
+
+/// Refuses to have a stream wait that is captured into a graph.
+///
+/// # Safety
+///
+/// `handle` is a stream of the device.
+pub(crate) unsafe fn check_capture(device: DLDevice, handle: *mut c_void) -> Result<()> {
+    // SAFETY: promised by the caller.
+    unsafe { cuda::check_capture(device.device_id, handle) }
 }
 
 impl Stream {
@@ -81,14 +106,14 @@ impl Stream {
 
     /// The same stream of the driver, with turns of its own.
     fn out_of_turn(&self) -> Result<Stream> {
-        match self.native() {
+        match self.queue().native() {
             // That of whichever thread calls, which is not this one perhaps: the default one comes after those of all threads.
             // SAFETY: it always lives.
             Some(native) if native as usize == cuda::PER_THREAD => unsafe {
                 Stream::from_native(self.device(), null_mut())
             },
-            // SAFETY: the stream is used before `self` goes.
-            Some(native) => unsafe { Stream::from_native(self.device(), native) },
+            // SAFETY: it is of that device, and used before `self` goes.
+            Some(native) => unsafe { Stream::from_known(self.device(), native) },
             None => Ok(self.clone()),
         }
     }
@@ -100,7 +125,7 @@ impl Stream {
     /// (`cudaStreamNonBlocking`) has to live as long; any other may be destroyed before.
     pub fn export(&self, tensor: &Tensor) -> Result<NonNull<DLManagedTensorVersioned>> {
         self.wait_tensor(tensor)?;
-        let let_go: Option<LetGo> = match self.native() {
+        let let_go: Option<LetGo> = match self.queue().native() {
             // SAFETY: it lives as long as this.
             Some(native) if !unsafe { cuda::stands_apart(self.device().device_id, native) }? => None,
             _ => {

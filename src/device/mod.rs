@@ -40,7 +40,7 @@ mod tests;
 
 pub use copy::copy_async;
 pub use event::Event;
-pub(crate) use lend::{Lender, Lent, let_go, on_native};
+pub(crate) use lend::{Lender, Lent, check_capture, let_go, on_native};
 pub use memory::{device_allocator, pinned_allocator};
 pub(crate) use own::drives_cuda;
 pub use own::own_stream;
@@ -55,10 +55,16 @@ use crate::fork::Lock;
 use crate::tensor::{Fence, Tensor, device};
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a device does for a stream of its own.
 trait Queue: Send + Sync {
-    /// Looks at the tensors of a copy before it is queued; whether the source is to be staged. Foreign code may run.
+    /// Refuses work of any kind before it is queued. A driver may be asked, so not with the lock held.
+    fn ready(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// [`Queue::ready`] for a copy, whose tensors are looked at; whether the source is to be staged. Foreign code may run.
     fn inspect(&self, source: &Tensor, destination: &Tensor) -> Result<bool> {
         let _ = (source, destination);
         Ok(false)
@@ -68,13 +74,16 @@ trait Queue: Send + Sync {
     /// queued on failure. No driver is called: that is for [`Submitted::carried_out`], when the lock is given back.
     fn submit(&self, lock: &mut Lock, after: Vec<Arc<dyn Fence>>, work: Work) -> Result<Submitted<'_>>;
 
-    /// Waits for what is queued, and reports what failed, once.
-    fn synchronize(&self) -> Result<()>;
+    /// Waits for what is queued, for at most so long, and reports what failed, once: where it is not done in time, later.
+    fn synchronize(&self, timeout: Option<Duration>) -> Result<()>;
 
     /// The handle that other users of the driver know the stream by.
     fn native(&self) -> Option<*mut c_void> {
         None
     }
+
+    /// Somebody else has the handle from now on.
+    fn show(&self) {}
 }
 
 /// Work that has its place in the order of things.

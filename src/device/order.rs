@@ -10,12 +10,18 @@ impl Stream {
     /// in [`Stream::wait_event`].
     pub fn wait_tensor(&self, tensor: &Tensor) -> Result<()> {
         tensor.look_back()?;
+        let pending = |lock: &mut Lock| {
+            let mut after = Vec::new();
+            tensor.pending(Access::Read, lock, &mut after);
+            after
+        };
+        if pending(&mut Lock::take()).is_empty() {
+            return Ok(());
+        }
+        self.queue().ready()?;
         let submitted = {
-            let (mut lock, mut after) = (Lock::take(), Vec::new());
-            tensor.pending(Access::Read, &mut lock, &mut after);
-            if after.is_empty() {
-                return Ok(());
-            }
+            let mut lock = Lock::take();
+            let after = pending(&mut lock);
             self.queue().submit(&mut lock, after, Work::Nothing)?
         };
         submitted.carried_out();
@@ -31,6 +37,7 @@ impl Stream {
     /// The same for several tensors, and for some that are read there, whose next writer waits; the event that all wait for.
     pub(crate) fn reads_and_writes(&self, read: &[Tensor], written: &[Tensor]) -> Result<Event> {
         read.iter().chain(written).try_for_each(Tensor::look_back)?;
+        self.queue().ready()?;
         let submitted = {
             let (mut lock, mut after) = (Lock::take(), Vec::new());
             read.iter().for_each(|tensor| tensor.pending(Access::Read, &mut lock, &mut after));
@@ -48,6 +55,7 @@ impl Stream {
 
     /// Keeps a tensor until everything queued so far is done: it is read there by somebody who has let go of it.
     pub(super) fn keeps(&self, tensor: &Tensor) -> Result<()> {
+        self.queue().ready()?;
         let work = Work::Keep(tensor.clone());
         let submitted = self.queue().submit(&mut Lock::take(), Vec::new(), work)?;
         submitted.carried_out();

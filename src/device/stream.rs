@@ -8,6 +8,7 @@ use crate::tensor::device;
 use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An ordered queue of work on a device. A clone is another handle to the same queue.
 ///
@@ -48,11 +49,12 @@ impl Stream {
     }
 
     /// A stream that somebody else made, through its native handle: for CUDA a `cudaStream_t` or `CUstream`, 0 and 1 for
-    /// the legacy default stream, 2 for that of whichever thread calls. The CPU has none.
+    /// the legacy default stream, 2 for that of whichever thread calls. The CPU has none. A stream of another device, or of
+    /// another context than the device's primary one, is refused ([`InvalidArgument`](crate::Kind::InvalidArgument)).
     ///
     /// # Safety
     ///
-    /// `handle` is a stream of that device, and lives as long as the result and its clones.
+    /// `handle` is a stream, and lives as long as the result and its clones.
     pub unsafe fn from_native(device: DLDevice, handle: *mut c_void) -> Result<Stream> {
         check_device(device).map_err(|error| match error {
             // No other device has a stream like that, either.
@@ -71,13 +73,28 @@ impl Stream {
         Ok(Stream(Arc::new(Handle { device, queue })))
     }
 
+    /// [`Stream::from_native`] for a CUDA device, which asks nobody.
+    ///
+    /// # Safety
+    ///
+    /// `handle` is a stream of that device, and lives as long as the result and its clones.
+    pub(super) unsafe fn from_known(device: DLDevice, handle: *mut c_void) -> Result<Stream> {
+        // SAFETY: promised by the caller.
+        let queue = Box::new(unsafe { cuda::Queued::from_known(device.device_id, handle) }?);
+        Ok(Stream(Arc::new(Handle { device, queue })))
+    }
+
     /// The device it works on.
     pub fn device(&self) -> DLDevice {
         self.0.device
     }
 
     /// The native handle, for code that queues work of its own on the stream: a `cudaStream_t`. `None` on the CPU.
+    ///
+    /// While such code has the stream captured into a CUDA graph, what is to be queued here is refused
+    /// ([`Unsupported`](crate::Kind::Unsupported)): a graph would be replayed when the tensors are gone.
     pub fn native(&self) -> Option<*mut c_void> {
+        self.queue().show();
         self.queue().native()
     }
 
@@ -95,10 +112,17 @@ impl Stream {
     /// Waits until everything queued so far is done, and reports what failed since it last did: where several threads
     /// do this at once, to one of them.
     pub fn synchronize(&self) -> Result<()> {
-        self.queue().synchronize()
+        self.queue().synchronize(None)
+    }
+
+    /// [`Stream::synchronize`] for at most `timeout`, then [`Timeout`](crate::Kind::Timeout): nothing is reported then, and
+    /// what failed is at a later call.
+    pub fn synchronize_timeout(&self, timeout: Duration) -> Result<()> {
+        self.queue().synchronize(Some(timeout))
     }
 
     fn submit(&self, after: Vec<Arc<dyn crate::tensor::Fence>>) -> Result<Event> {
+        self.queue().ready()?;
         let submitted = self.queue().submit(&mut Lock::take(), after, Work::Nothing)?;
         Ok(submitted.carried_out())
     }

@@ -19,8 +19,11 @@ pub enum Driver {
     Failed { call: &'static str, name: String, words: String },
     OutOfMemory { bytes: usize, device: String, name: String },
     CannotPin { bytes: usize, pinned: usize, limit: String, why: String, kind: Kind },
-    // Memory that is not where it is said to be
+    // What is not where it is said to be
     Elsewhere { address: usize, device: String, found: String },
+    OtherContext { stream: usize, device: String, found: String },
+    // What cannot be part of a graph
+    Captured { stream: usize, device: String },
 }
 
 impl Driver {
@@ -33,7 +36,8 @@ impl Driver {
             Failed { .. } => Kind::Device,
             OutOfMemory { .. } => Kind::OutOfMemory,
             CannotPin { kind, .. } => *kind,
-            Elsewhere { .. } => Kind::InvalidArgument,
+            Elsewhere { .. } | OtherContext { .. } => Kind::InvalidArgument,
+            Captured { .. } => Kind::Unsupported,
         }
     }
 
@@ -95,6 +99,20 @@ impl Driver {
                 f,
                 "address {address:#x} is said to be on {device} and the driver says {found}; whoever described the memory must name its device"
             ),
+            OtherContext { stream, device, found } => write!(
+                f,
+                "the stream {stream:#x} is said to be on {device} and the driver says it is on {found}; name the device of the stream, and make streams in its primary context, as PyTorch and CuPy do"
+            ),
+            Captured { stream, device } => {
+                let what = match stream {
+                    0 | 1 => format!("the default stream of {device} would wait for a stream that is"),
+                    _ => format!("the stream {stream:#x} of {device} is"),
+                };
+                write!(
+                    f,
+                    "{what} being captured into a CUDA graph, which may be replayed when the tensors are gone; do this before the capture begins or when it has ended, or on another stream, one made with cudaStreamNonBlocking"
+                )
+            }
         }
     }
 }

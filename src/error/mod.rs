@@ -21,7 +21,7 @@ pub use kind::Kind;
 pub use loss::{Cast, FirstLoss, LossReport};
 pub use refusal::Refusal;
 pub use stack::Stack;
-pub use staging::Staging;
+pub use staging::{Reason, Staging};
 pub use transfer::Transfer;
 pub use words::Face;
 

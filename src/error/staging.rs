@@ -1,12 +1,12 @@
 //! What can go wrong in a staging ring: whose batch, which slot, then what to do.
 
-use super::Kind;
+use super::{Error, Face, Kind};
 use std::fmt;
 
 /// Why a slot is not given, or a batch not handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's words are its Display, right below")]
+#[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Staging {
     Slots { slots: usize, keep: usize },
     Order { order: i32 },
@@ -18,11 +18,20 @@ pub enum Staging {
     NeedsStream { device: String },
     OtherDevice { ring: String, stream: String },
     Closed,
-    Aborted { reason: String },
+    Aborted { reason: Reason },
     NoSlot { nanoseconds: u64, held: Vec<u64> },
     NoBatch { nanoseconds: u64 },
     Held { batches: Vec<u64>, most: usize, keep: usize },
     BeforeFork,
+}
+
+/// Why a ring was aborted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Whoever did it said so.
+    Said(String),
+    /// A batch could not be brought to its device. Whoever is told that reads it in the names of its own face.
+    Failed(Box<Error>),
 }
 
 impl Staging {
@@ -60,8 +69,9 @@ fn milliseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e6
 }
 
-impl fmt::Display for Staging {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Staging {
+    /// The words, in the names of this face.
+    pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Staging::*;
         match self {
             Slots { slots, keep } => write!(
@@ -93,7 +103,10 @@ impl fmt::Display for Staging {
             Closed => f.write_str(
                 "the ring is closed: nothing goes in any more, and when every batch was handed out that is its end, not an error to mend; make a new ring for another pass",
             ),
-            Aborted { reason } => write!(f, "the ring was aborted: {reason}"),
+            Aborted { reason: Reason::Said(words) } => write!(f, "the ring was aborted: {words}"),
+            Aborted { reason: Reason::Failed(error) } => {
+                write!(f, "the ring was aborted: {}", error.words(face))
+            }
             NoSlot { nanoseconds, held } if held.is_empty() => write!(
                 f,
                 "no slot was free within {} ms; wait again, or longer, or ask for more slots",

@@ -2,6 +2,7 @@
 
 use super::{Face, Kind};
 use std::fmt;
+use std::time::Duration;
 
 /// Why a copy is not made, or not waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,11 @@ pub enum Transfer {
 }
 
 impl Transfer {
+    /// What is not done in time.
+    pub(crate) fn not_within(timeout: Duration) -> Transfer {
+        Transfer::Timeout { nanoseconds: u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX) }
+    }
+
     /// The kind, whose number is the C status code.
     pub const fn kind(&self) -> Kind {
         use Transfer::*;
@@ -102,7 +108,7 @@ impl Transfer {
             ),
             NoDevice { device, why } => {
                 let host = face.pick("kDLCPU", "\"cpu\"", "DLDevice::CPU");
-                write!(f, "there are no streams on {device} here: {why}; pass {host}")
+                write!(f, "{device} cannot be used here: {why}; pass {host}")
             }
             NoForeign { device, why } => write!(
                 f,

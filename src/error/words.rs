@@ -277,7 +277,7 @@ impl Error {
             Refused(refusal) => refusal.say(face, f),
             Transfer(transfer) => transfer.say(face, f),
             Driver(driver) => driver.say(face, f),
-            Staging(staging) => fmt::Display::fmt(staging, f),
+            Staging(staging) => staging.say(face, f),
             Compare(compare) => compare.say(face, f),
             Stack(stack) => stack.say(face, f),
             Cast(cast) => cast.say(face, f),
@@ -313,7 +313,7 @@ fn dtype_meant(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Cast, Compare, Driver, LossReport, Refusal, Stack, Transfer};
+    use crate::error::{Cast, Compare, Driver, LossReport, Reason, Refusal, Stack, Staging, Transfer};
 
     fn words(error: &Error) -> [String; 3] {
         [Face::C, Face::Python, Face::Rust].map(|face| error.words(face).to_string())
@@ -347,6 +347,9 @@ mod tests {
             Error::Driver(Driver::NoZeros { device: "cuda:0".into() }),
             Error::Refused(Refusal::UnknownOrder { given: "9".into() }),
             Error::Refused(Refusal::UnknownDevice { given: "9".into() }),
+            Error::Staging(Staging::Aborted {
+                reason: Reason::Failed(Box::new(Error::NotHost { device: "cuda:0".into() })),
+            }),
             Error::Stack(Stack::Dtypes { index: 1, dtype: some(), first: some() }),
             Error::Stack(Stack::UnknownLayout { given: "9".into() }),
             Error::Stack(Stack::NoFloat { dtype: some() }),

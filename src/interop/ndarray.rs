@@ -25,6 +25,7 @@
 
 use crate::dlpack::{DLDevice, DLTensor};
 use crate::error::{Error, Result};
+use crate::staging::Batch;
 use crate::tensor::{self, Element, Reach, TakeError, Tensor};
 use dlpark::DlpackFlags;
 use ndarray::{ArcArray, Array, Array1, ArrayBase, ArrayD, ArrayView, ArrayViewMut};
@@ -162,6 +163,28 @@ impl Tensor {
         let data = self.data_mut_as(T::DTYPE)?;
         // SAFETY: as above; exclusive use is promised by the caller.
         view(self, data, |shape, lowest| unsafe { ArrayViewMut::from_shape_ptr(shape, lowest) })
+    }
+}
+
+impl Batch {
+    /// A tensor of the batch as a view, without `unsafe`; refused where [`Batch::slice`] would be, and where it has another
+    /// number of dimensions.
+    ///
+    /// ```
+    /// use dlbridge::staging::{Leaf, Options, Ring};
+    /// use dlbridge::tensor::dtype;
+    /// use ndarray::Ix2;
+    ///
+    /// let ring = Ring::new(Options::default())?;
+    /// let mut slot = ring.acquire(&[Leaf::new("", &[2, 3], dtype::I32)], None)?;
+    /// slot.get_mut::<i32>(0)?.copy_from_slice(&[1, 2, 3, 4, 5, 6]);
+    /// slot.submit()?;
+    /// assert_eq!(ring.next(None, None)?.array::<i32, Ix2>(0)?.row(1).sum(), 15);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    pub fn array<T: Element, D: Dimension>(&self, index: usize) -> Result<ArrayView<'_, T, D>> {
+        // SAFETY: as for `Batch::slice`: every element has a value, and nobody writes to a batch.
+        unsafe { self.tensor(index)?.as_array() }
     }
 }
 

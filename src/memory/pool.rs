@@ -104,6 +104,11 @@ impl Pool {
         self.trim(bytes);
     }
 
+    /// What it may have and cache at most, as it is now: `usize::MAX` is any amount.
+    pub fn limits(&self) -> Limits {
+        Limits { held: self.limit, cached: self.cached.load(Ordering::Relaxed) }
+    }
+
     /// What it has and did in this process.
     pub fn stats(&self) -> Stats {
         self.state().lock().stats

@@ -100,10 +100,12 @@ fn order(gil: &Gil, tensor: &Tensor, stream: Option<Object>) -> Result<Option<Le
             let handle = handle as usize as *mut c_void;
             // SAFETY: the consumer gives a stream of its own, which lives during this call.
             gil.without(|| unsafe {
+                let let_go = driven::on_native(device, handle)?;
                 if !tensor.is_settled() {
+                    driven::check_capture(device, handle)?;
                     tensor.settle_on_stream(Access::Read, device, handle)?;
                 }
-                driven::on_native(device, handle)
+                Ok(let_go)
             })
         }
         _ if tensor.is_settled() && driven::drives_cuda() => Ok(None),

@@ -198,6 +198,7 @@ True" => compare::allclose;
     c"_download", c"_download(x, stream, /)\n--\n\nA new tensor in host memory into which `x` is copied, and the event." => transfer::download;
     c"_staging_create", c"_staging_create(device, slots, keep, first_come, /)\n--\n\nA ring's handle." => staging::create;
     c"_staging_end", c"_staging_end(ring, reason, /)\n--\n\nCloses a ring, or with a reason aborts it." => staging::end;
+    c"_staging_check", c"_staging_check(ring, /)\n--\n\nRaises what a ring was aborted for, if it was." => staging::check;
     c"_staging_drop", c"_staging_drop(ring, /)\n--\n\nGives a ring's handle back." => staging::drop_ring;
     c"_staging_totals", c"_staging_totals(ring, /)\n--\n\nWhat a ring has done." => staging::totals;
     c"_staging_producer", c"_staging_producer(ring, /)\n--\n\nThe handle of a producer." => staging::producer;

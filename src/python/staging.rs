@@ -10,7 +10,7 @@ use super::object;
 use super::wanted::{device_of, read_dtype};
 use crate::device::Stream;
 use crate::dlpack::DLDataType;
-use crate::error::{Error, Refusal, Result, Staging};
+use crate::error::{Error, Reason, Refusal, Result, Staging};
 use crate::staging::{AskBatch, Batch, Leaf, Options, Order, Ring, Slot};
 use crate::tensor::{Tensor, device};
 use std::mem::ManuallyDrop;
@@ -41,6 +41,23 @@ pub(super) fn end(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         }
     }
     gil.none()
+}
+
+/// `_staging_check(ring)`: raises what a ring was aborted for, if it was.
+pub(super) fn check(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([ring], []) = arguments.parse(gil, "_staging_check", [])?;
+    match ring_of(gil, ring)?.reason() {
+        None => gil.none(),
+        Some(reason) => Err(cause(Error::Staging(Staging::Aborted { reason }))),
+    }
+}
+
+/// An error; what a ring was aborted for, where that is another one.
+fn cause(error: Error) -> Error {
+    match error {
+        Error::Staging(Staging::Aborted { reason: Reason::Failed(cause) }) => *cause,
+        error => error,
+    }
 }
 
 /// `_staging_drop(ring)`: gives the handle back.
@@ -103,9 +120,13 @@ pub(super) fn acquire(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let shapes = items(gil, tensors)?.map(|item| like(gil, item)).collect::<Result<Vec<_>>>()?;
     let leaves = leaves_of(&shapes);
     let mut asked = producer.ring.ask_slot(&leaves)?;
-    let at_once = if is_without_driver(&producer.ring) { asked.within(Some(Duration::ZERO))? } else { None };
+    let at_once = if is_without_driver(&producer.ring) {
+        asked.within(Some(Duration::ZERO)).map_err(cause)?
+    } else {
+        None
+    };
     let taken = match at_once {
-        None => gil.without(|| asked.within(None))?,
+        None => gil.without(|| asked.within(None)).map_err(cause)?,
         taken => taken,
     };
     let Some(taken) = taken else { unreachable!("there is no limit") };
@@ -122,7 +143,7 @@ pub(super) fn tensor(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let index = usize::try_from(gil.index(index)?).unwrap_or(usize::MAX);
     // SAFETY: as above.
     let slot = unsafe { (*producer_of(gil, producer)?).slot() }?;
-    object::wrap(gil, slot.tensor(index)?.clone())
+    object::wrap(gil, slot.bare(index)?.clone())
 }
 
 /// `_staging_submit(producer, tensors)`: fills the slot with the elements of tensors, None for what is filled already, and
@@ -149,9 +170,9 @@ pub(super) fn submit(gil: &Gil, arguments: &Arguments) -> Result<Object> {
                 unsafe { slot.fill(index, source) }?;
             }
         }
-        producer.slot.take().map_or(Ok(()), Slot::submit)
+        producer.slot.take().map_or(Ok(()), Slot::submit_bare)
     };
-    if slow { gil.without(fill_and_submit) } else { fill_and_submit() }?;
+    if slow { gil.without(fill_and_submit) } else { fill_and_submit() }.map_err(cause)?;
     gil.none()
 }
 

@@ -18,10 +18,12 @@ use std::time::Duration;
 pub(crate) struct AskSlot<'a> {
     shared: &'a Arc<Shared>,
     asker: Asker<'a>,
+    /// Whether it goes on to wait where all is held, for consumers to be told so.
+    patient: bool,
 }
 
 impl<'a> AskSlot<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>, leaves: &[Leaf<'_>]) -> Result<Self> {
+    pub(super) fn new(shared: &'a Arc<Shared>, leaves: &[Leaf<'_>], patient: bool) -> Result<Self> {
         match leaves.len() {
             0 => return Err(Error::Staging(Staging::NoTensors)),
             count if count > MAX_LEAVES => {
@@ -32,12 +34,12 @@ impl<'a> AskSlot<'a> {
         for leaf in leaves {
             packed_bytes(leaf.shape, leaf.dtype)?;
         }
-        Ok(AskSlot { shared, asker: Asker::new(shared, Side::Producer) })
+        Ok(AskSlot { shared, asker: Asker::new(shared, Side::Producer), patient })
     }
 
     /// The memory for a slot, waiting for at most `timeout`; `None` where there was none.
     pub fn within(&mut self, timeout: Option<Duration>) -> Result<Option<Taken>> {
-        let Some((ticket, mut set)) = self.asker.slot(timeout)? else { return Ok(None) };
+        let Some((ticket, mut set)) = self.asker.slot(timeout, self.patient)? else { return Ok(None) };
         // What was copied out of the host's buffers, or used in them where they were the batch. Whether it failed was told to
         // others.
         set.uploaded = None;

@@ -3,8 +3,8 @@
 use super::shared::Shared;
 use super::slot::Filled;
 use crate::device::Stream;
-use crate::error::Result;
-use crate::tensor::Tensor;
+use crate::error::{Reason, Result};
+use crate::tensor::{Element, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,7 +42,8 @@ impl Batch {
         self.filled.lease.set.number
     }
 
-    /// Its tensors, as they were described to [`acquire`](super::Ring::acquire), on the ring's device.
+    /// Its tensors, as they were described to [`acquire`](super::Ring::acquire), on the ring's device. Whoever writes
+    /// through them, which takes `unsafe` or foreign code, does so while nobody reads the batch.
     pub fn tensors(&self) -> &[Tensor] {
         &self.filled.tensors
     }
@@ -60,6 +61,35 @@ impl Batch {
     /// The tensor of this name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         self.filled.at(self.filled.position(name)?)
+    }
+
+    /// The position of a tensor.
+    pub fn position(&self, name: &str) -> Result<usize> {
+        self.filled.position(name)
+    }
+
+    /// The elements of a tensor of this number, in row-major order, without `unsafe`: nobody writes to a batch.
+    ///
+    /// Waits until they are there. Refused where the host cannot read the memory, and where it holds another dtype.
+    ///
+    /// ```
+    /// use dlbridge::staging::{Leaf, Options, Ring};
+    /// use dlbridge::tensor::dtype;
+    ///
+    /// let ring = Ring::new(Options::default())?;
+    /// let mut slot = ring.acquire(&[Leaf::new("label", &[3], dtype::I64)], None)?;
+    /// slot.get_mut::<i64>(0)?.copy_from_slice(&[4, 2, 7]);
+    /// slot.submit()?;
+    /// let batch = ring.next(None, None)?;
+    /// assert_eq!(batch.slice::<i64>(batch.position("label")?)?, [4, 2, 7]);
+    /// assert!(batch.slice::<f32>(0).is_err(), "the tensor holds int64");
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    pub fn slice<T: Element>(&self, index: usize) -> Result<&[T]> {
+        // SAFETY: each byte has a value, which `Slot::submit` has seen to. The slot is gone, and no safe function writes
+        // through a tensor of it or of the batch; `unsafe` and foreign code were told that nobody does. The buffer is
+        // used again when the batch's tensors are gone, which are borrowed here.
+        unsafe { self.filled.at(index)?.as_slice() }
     }
 
     /// Says that the last use of the batch is what is queued on `stream` by now; the one given to
@@ -80,7 +110,7 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.shared.abort("a consumer panicked while it had a batch");
+            self.shared.abort(Reason::Said("a consumer panicked while it had a batch".into()));
         }
         if self.counts {
             self.shared.release(self.ticket);

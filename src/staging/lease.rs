@@ -10,7 +10,7 @@ use crate::staging::Leaf;
 use crate::tensor::{Reach, Tensor, packed_bytes};
 use dlpark::DlpackFlags;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The buffers of one slot: one for each tensor, exactly as large as the largest it has had.
@@ -57,8 +57,8 @@ impl Drop for Set {
 
 pub(super) struct Buffer {
     block: Block,
-    /// Whether every byte has a value, as a slice needs it.
-    initialised: AtomicBool,
+    /// How many of its first bytes have a value, as a slice needs it, for all that this crate knows.
+    initialised: AtomicUsize,
 }
 
 impl Buffer {
@@ -85,13 +85,23 @@ impl Buffer {
         unsafe { Tensor::wrap_foreign(&self.describe(leaf)?, DlpackFlags::empty(), None, null_mut()) }
     }
 
-    /// Gives every byte a value, once in the buffer's life.
-    pub fn initialise(&self) {
-        if !self.initialised.load(Ordering::Relaxed) {
-            // SAFETY: host memory of this size; who fills the slot has it alone.
-            unsafe { self.block.data().write_bytes(0, self.block.bytes()) };
-            self.initialised.store(true, Ordering::Relaxed);
+    /// Gives those of the first `bytes` a value that have none yet: each at most once in the buffer's life.
+    ///
+    /// # Safety
+    ///
+    /// Host memory of so many bytes at least, in a slot that nobody else has.
+    pub unsafe fn initialise(&self, bytes: usize) {
+        let have = self.initialised.load(Ordering::Relaxed);
+        if have < bytes {
+            // SAFETY: promised by the caller.
+            unsafe { self.block.data().cast::<u8>().add(have).write_bytes(0, bytes - have) };
+            self.initialised.store(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// The first `bytes` were written.
+    pub fn written(&self, bytes: usize) {
+        self.initialised.fetch_max(bytes, Ordering::Relaxed);
     }
 }
 
@@ -115,7 +125,7 @@ pub(super) fn grow(
         if buffers.get(index).is_some_and(|buffer| buffer.block.bytes() >= bytes) {
             continue;
         }
-        let buffer = Buffer { block: Block::new(allocator, bytes, 0)?, initialised: AtomicBool::new(false) };
+        let buffer = Buffer { block: Block::new(allocator, bytes, 0)?, initialised: AtomicUsize::new(0) };
         match buffers.get_mut(index) {
             Some(place) => {
                 let smaller = std::mem::replace(place, buffer);

@@ -133,9 +133,17 @@ impl Model {
 
     /// A slot: the number of the batch, and its set.
     fn acquire(&self, who: Who) -> Result<(u64, usize), Over> {
+        self.acquire_for(who, false)
+    }
+
+    /// The same; who is `patient` waits where all is held, until a consumer is told so.
+    fn acquire_for(&self, who: Who, patient: bool) -> Result<(u64, usize), Over> {
         let ask = |inner: &mut Inner| {
             let idle = inner.free.iter().any(|free| free.idle);
-            inner.state.acquire(who, idle)
+            match inner.state.acquire(who, idle) {
+                Answer::Held(_) if patient => Answer::Wait,
+                answer => answer,
+            }
         };
         let Some((mut inner, given)) = self.ask(Side::Producer, who, true, ask)? else { unreachable!() };
         let first = inner.free.iter().position(|free| free.idle && given.reuse);
@@ -150,7 +158,10 @@ impl Model {
     }
 
     fn produce(&self, who: Who) -> Result<u64, Over> {
-        let (ticket, set) = self.acquire(who)?;
+        self.fill(self.acquire(who)?)
+    }
+
+    fn fill(&self, (ticket, set): (u64, usize)) -> Result<u64, Over> {
         // SAFETY: loom finds whoever else is at it.
         self.memory[set].with_mut(|place| unsafe { *place = ticket });
         if self.change(|inner| inner.state.submit(ticket)) {

@@ -9,7 +9,7 @@ use super::target::Target;
 use super::wait::{Before, nanoseconds};
 use crate::device::Stream;
 use crate::dlpack::DLDevice;
-use crate::error::{Error, Result, Staging};
+use crate::error::{Error, Reason, Result, Staging};
 use crate::tensor::{device, packed_bytes};
 use std::ffi::c_void;
 use std::fmt;
@@ -29,7 +29,7 @@ struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.abort("nobody has a handle to it any more");
+        self.0.abort(Reason::Said("nobody has a handle to it any more".into()));
     }
 }
 
@@ -62,7 +62,7 @@ impl Ring {
     /// batches: those give no back-pressure beyond the cap, since nobody may ever let go of them. Where another thread will,
     /// ask again.
     pub fn acquire(&self, leaves: &[Leaf<'_>], timeout: Option<Duration>) -> Result<Slot> {
-        match self.ask_slot(leaves)?.within(timeout)? {
+        match AskSlot::new(&self.0.0, leaves, false)?.within(timeout)? {
             Some(taken) => taken.slot(leaves),
             None => {
                 let (nanoseconds, held) = (nanoseconds(timeout), self.held());
@@ -71,9 +71,9 @@ impl Ring {
         }
     }
 
-    /// [`Ring::acquire`] step by step.
+    /// [`Ring::acquire`] step by step, by a producer who leaves it to consumers to hear that all is held.
     pub(crate) fn ask_slot(&self, leaves: &[Leaf<'_>]) -> Result<AskSlot<'_>> {
-        AskSlot::new(&self.0.0, leaves)
+        AskSlot::new(&self.0.0, leaves, true)
     }
 
     /// The next batch, waiting for at most `timeout`. What is queued on `stream` from now on finds it complete; nobody
@@ -129,12 +129,17 @@ impl Ring {
     /// Ends it for both sides: whoever waits or asks from now on gets `reason`, and what nobody has asked for is dropped.
     /// Batches that were handed out stay what they are. Of several reasons the first counts.
     pub fn abort(&self, reason: &str) {
-        self.0.0.abort(reason);
+        self.0.0.abort(Reason::Said(reason.into()));
     }
 
     /// Whether it was aborted.
     pub fn is_aborted(&self) -> bool {
-        self.0.0.is_aborted()
+        self.reason().is_some()
+    }
+
+    /// Why it was aborted, if it was.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.0.0.reason()
     }
 
     /// What it has done so far.

@@ -7,7 +7,7 @@ use super::slot::Filled;
 use super::state::{Given, Side, State, Wake};
 use super::target::Target;
 use crate::device::Event;
-use crate::error::{Error, Result, Staging};
+use crate::error::{Error, Reason, Result, Staging};
 use crate::fork::{self, Guarded, Lock};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar};
@@ -31,11 +31,17 @@ pub(super) struct Inner {
     filled: BTreeMap<u64, Filled>,
     /// Batches that were handed out before the copies that make them were done.
     pub copies: Vec<(u64, Event)>,
-    pub reason: Option<String>,
+    reason: Option<Reason>,
     pub totals: Totals,
 }
 
 impl Inner {
+    /// What whoever asks is told of a ring that was aborted.
+    pub fn aborted(&self) -> Staging {
+        let reason = self.reason.clone().unwrap_or_else(|| unreachable!("who aborts says why"));
+        Staging::Aborted { reason }
+    }
+
     /// These copies are done: until then their batches are held by the copy, whatever consumers do.
     fn copied(&mut self, over: &[u64]) {
         let Inner { state, copies, .. } = self;
@@ -116,8 +122,9 @@ impl Shared {
         self.inner.get(&mut Lock::take()).state.held()
     }
 
-    pub fn is_aborted(&self) -> bool {
-        self.inner.get(&mut Lock::take()).reason.is_some()
+    /// Why it was aborted, if it was.
+    pub fn reason(&self) -> Option<Reason> {
+        self.inner.get(&mut Lock::take()).reason.clone()
     }
 
     /// There are to be so many slots, where there are fewer.
@@ -197,14 +204,14 @@ impl Shared {
     pub fn submit(&self, ticket: u64, filled: Filled) -> Result<()> {
         let refused = self.change(|inner| {
             if !inner.state.submit(ticket) {
-                return Some((inner.reason.clone().unwrap_or_default(), filled));
+                return Some((inner.aborted(), filled));
             }
             inner.totals.submitted += 1;
             inner.filled.insert(ticket, filled);
             None
         });
         // Dropped without the lock.
-        refused.map_or(Ok(()), |(reason, _)| Err(Error::Staging(Staging::Aborted { reason })))
+        refused.map_or(Ok(()), |(aborted, _)| Err(Error::Staging(aborted)))
     }
 
     /// No batch comes of a slot.
@@ -235,9 +242,9 @@ impl Shared {
         drop(excess); // without the lock
     }
 
-    pub fn abort(&self, reason: &str) {
+    pub fn abort(&self, reason: Reason) {
         let dropped = self.change(|inner| {
-            inner.reason.get_or_insert_with(|| reason.to_owned());
+            inner.reason.get_or_insert(reason);
             inner.state.abort();
             (std::mem::take(&mut inner.filled), std::mem::take(&mut inner.free))
         });

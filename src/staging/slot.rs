@@ -4,7 +4,7 @@ use super::lease::Lease;
 use crate::copy;
 use crate::device::{Stream, copy_async};
 use crate::dlpack::DLDataType;
-use crate::error::{Error, Result, Staging};
+use crate::error::{Error, Reason, Result, Staging};
 use crate::tensor::{Element, Tensor};
 use std::fmt;
 use std::sync::Arc;
@@ -87,12 +87,27 @@ impl Slot {
     /// The tensors, in host memory: for code that fills them through pointers, or through another framework. Whoever
     /// writes through them does so before [`Slot::submit`].
     pub fn tensors(&self) -> &[Tensor] {
+        (0..self.filled().tensors.len()).for_each(|index| self.initialise(index));
         &self.filled().tensors
     }
 
     /// The tensor of this number; what tensors are there was said to [`acquire`](super::Ring::acquire).
     pub fn tensor(&self, index: usize) -> Result<&Tensor> {
+        let tensor = self.filled().at(index)?;
+        self.initialise(index);
+        Ok(tensor)
+    }
+
+    /// The tensor of this number, whose bytes may have no value yet: for batches that are never read as slices.
+    pub(crate) fn bare(&self, index: usize) -> Result<&Tensor> {
         self.filled().at(index)
+    }
+
+    /// Gives those bytes of a tensor that is there a value that have none yet.
+    fn initialise(&self, index: usize) {
+        let filled = self.filled();
+        // SAFETY: `grow` has made the buffer large enough, and until it is submitted the slot has it alone.
+        unsafe { filled.lease.set.host[index].initialise(filled.tensors[index].nbytes()) };
     }
 
     /// The position of a tensor.
@@ -104,7 +119,7 @@ impl Slot {
     pub fn get_mut<T: Element>(&mut self, index: usize) -> Result<&mut [T]> {
         let filled = self.filled();
         let tensor = filled.at(index)?;
-        filled.lease.set.host[index].initialise();
+        self.initialise(index);
         // SAFETY: the memory is this slot's alone, which is borrowed exclusively; references that `tensors` gave are
         // used for access by `unsafe` or foreign code only, which has been told.
         unsafe { tensor.as_mut_slice::<T>() }
@@ -118,17 +133,28 @@ impl Slot {
     /// Nobody writes to the memory of `source` meanwhile.
     pub unsafe fn fill(&mut self, index: usize, source: &Tensor) -> Result<()> {
         // SAFETY: the slot's memory is nobody else's, and the caller vouches for the source.
-        unsafe { copy::copy(source, self.tensor(index)?, copy::Options::default()) }.map(drop)
+        unsafe { copy::copy(source, self.bare(index)?, copy::Options::default()) }?;
+        let filled = self.filled();
+        filled.lease.set.host[index].written(filled.tensors[index].nbytes());
+        Ok(())
     }
 
     /// Gives the batch to the consumers. For another device this queues the copy, and returns.
     ///
     /// Fails with [`Closed`](crate::Kind::Closed) where the ring was aborted; where the copy cannot be queued the ring is
     /// aborted, so that consumers do not wait for a batch that is lost.
-    pub fn submit(mut self) -> Result<()> {
+    pub fn submit(self) -> Result<()> {
+        // What nobody has filled: a batch may be read without `unsafe`.
+        (0..self.filled().tensors.len()).for_each(|index| self.initialise(index));
+        self.submit_bare()
+    }
+
+    /// [`Slot::submit`] as the memory is, for batches that are never read as slices.
+    pub(crate) fn submit_bare(mut self) -> Result<()> {
         let Some(filled) = self.0.take() else { unreachable!("there until it is submitted or dropped") };
         let lease = filled.lease.clone();
-        let filled = upload(filled).inspect_err(|error| lease.shared.abort(&error.to_string()))?;
+        let abort = |error: &Error| lease.shared.abort(Reason::Failed(Box::new(error.clone())));
+        let filled = upload(filled).inspect_err(abort)?;
         lease.shared.submit(lease.ticket, filled)
     }
 }
@@ -172,7 +198,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let Some(Filled { lease, .. }) = &self.0 else { return };
         if std::thread::panicking() {
-            lease.shared.abort("a producer panicked before its batch was complete");
+            lease.shared.abort(Reason::Said("a producer panicked before its batch was complete".into()));
         }
         // Also where a tensor of it lives on.
         lease.shared.give_up(lease.ticket);
@@ -181,6 +207,9 @@ impl Drop for Slot {
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("number", &self.number()).field("tensors", &self.tensors()).finish()
+        f.debug_struct("Slot")
+            .field("number", &self.number())
+            .field("tensors", &self.filled().tensors)
+            .finish()
     }
 }

@@ -2,9 +2,9 @@ use super::target::{Target, Upload};
 use super::{Batch, Leaf, Options, Ring};
 use crate::device::{Stream, device_allocator};
 use crate::dlpack::DLDevice;
-use crate::error::{Error, Kind, Result, Staging};
+use crate::error::{Error, Kind, Reason, Result, Staging};
 use crate::memory::{Host, Limits, Pool};
-use crate::tensor::dtype;
+use crate::tensor::{Tensor, dtype};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +41,7 @@ fn put_within(ring: &Ring, values: &[i32], timeout: Option<Duration>) -> Result<
 }
 
 fn values(batch: &Batch) -> Vec<i32> {
-    // SAFETY: nobody writes to a batch.
-    unsafe { batch.tensors()[0].as_slice::<i32>() }.unwrap().to_vec()
+    batch.slice::<i32>(0).unwrap().to_vec()
 }
 
 fn kind<T>(result: Result<T>) -> Kind {
@@ -183,7 +182,7 @@ fn closing_lets_consumers_have_the_rest_and_aborting_does_not() {
     let late = ring.acquire(&[Leaf::new("", &[1], dtype::I32)], SOON).unwrap();
     ring.abort("the disk is full");
     ring.abort("and something else");
-    let aborted = Error::Staging(Staging::Aborted { reason: "the disk is full".into() });
+    let aborted = Error::Staging(Staging::Aborted { reason: Reason::Said("the disk is full".into()) });
     assert_eq!(late.submit().unwrap_err(), aborted);
     assert_eq!(ring.next(None, None).unwrap_err(), aborted);
     assert_eq!(put(&ring, &[2]).unwrap_err(), aborted);
@@ -261,10 +260,42 @@ fn what_cannot_be_is_refused_in_words() {
 fn a_copy_that_fails_reaches_the_consumer() {
     let ring = uploading(Options::default(), false);
     let Some(upload) = &ring.target().upload else { panic!("it uploads") };
-    upload.stream.call(|| Err(Error::Staging(Staging::Aborted { reason: "device lost".into() }))).unwrap();
+    upload
+        .stream
+        .call(|| Err(Error::Staging(Staging::Aborted { reason: Reason::Said("device lost".into()) })))
+        .unwrap();
     put(&ring, &[1]).unwrap();
     let stream = Stream::new(DLDevice::CPU).unwrap();
     let batch = ring.next(Some(&stream), PATIENT).unwrap();
     assert!(batch.tensors()[0].data_as(dtype::I32).unwrap_err().to_string().contains("device lost"));
     assert!(stream.synchronize().unwrap_err().to_string().contains("device lost"));
+}
+
+#[test]
+fn a_batch_is_read_without_unsafe_and_what_it_is_not_is_refused() {
+    let ring = ring(1, 0);
+    let leaves = [Leaf::new("pixels", &[2, 2], dtype::U8), Leaf::new("untouched", &[3], dtype::F32)];
+    let mut slot = ring.acquire(&leaves, SOON).unwrap();
+    slot.get_mut::<u8>(0).unwrap().copy_from_slice(&[1, 2, 3, 4]);
+    slot.submit().unwrap();
+    let batch = ring.next(None, SOON).unwrap();
+    assert_eq!(batch.slice::<u8>(batch.position("pixels").unwrap()).unwrap(), [1, 2, 3, 4]);
+    assert_eq!(batch.slice::<f32>(1).unwrap(), [0.0; 3]);
+    let words = |error: Error| error.to_string();
+    assert!(words(batch.slice::<i8>(0).unwrap_err()).starts_with("the tensor holds uint8, not int8"));
+    assert_eq!(kind(batch.slice::<u8>(2)), Kind::InvalidArgument);
+    assert_eq!(kind(batch.position("labels")), Kind::InvalidArgument);
+}
+
+#[test]
+fn what_was_copied_into_a_slot_is_there_for_who_goes_on_to_write_it() {
+    let ring = ring(1, 0);
+    let source = Tensor::from_vec(vec![1, 2, 3], &[3]).unwrap();
+    let mut slot = ring.acquire(&[Leaf::new("", &[3], dtype::I32)], SOON).unwrap();
+    // SAFETY: nobody writes to the source.
+    unsafe { slot.fill(0, &source) }.unwrap();
+    slot.get_mut::<i32>(0).unwrap()[0] += 6;
+    assert_eq!(slot.tensor(0).unwrap().size(), 3);
+    slot.submit().unwrap();
+    assert_eq!(values(&ring.next(None, SOON).unwrap()), [7, 2, 3]);
 }

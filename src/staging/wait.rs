@@ -37,12 +37,16 @@ impl<'a> Asker<'a> {
         Asker { shared, who: this_thread(), side, since: None }
     }
 
-    /// The number of a slot's batch and the memory that is free for it; `None` where the time is up.
-    pub fn slot(&mut self, timeout: Option<Duration>) -> Result<Option<(u64, Set)>> {
+    /// The number of a slot's batch and the memory that is free for it; `None` where the time is up. Where all is held,
+    /// and consumers do not wait, who is `patient` waits until one is told so.
+    pub fn slot(&mut self, timeout: Option<Duration>, patient: bool) -> Result<Option<(u64, Set)>> {
         let who = self.who;
         let ask = |inner: &mut Inner| {
             let idle = inner.free.iter().any(|set| set.idle);
-            inner.state.acquire(who, idle)
+            match inner.state.acquire(who, idle) {
+                Answer::Held(_) if patient => Answer::Wait,
+                answer => answer,
+            }
         };
         let Some((mut lock, given)) = self.ask(timeout, ask)? else { return Ok(None) };
         let set = self.shared.inner.get(&mut lock).set_for(given);
@@ -154,7 +158,7 @@ fn pause(inner: &Inner, waited: Duration, side: Side) -> Option<Duration> {
 /// Why there is nothing, and will be nothing.
 fn refusal<T>(inner: &Inner, answer: Answer<T>) -> Staging {
     match answer {
-        Answer::Aborted => Staging::Aborted { reason: inner.reason.clone().unwrap_or_default() },
+        Answer::Aborted => inner.aborted(),
         Answer::Held(batches) => {
             let (most, keep) = (inner.state.most(), inner.state.keep());
             Staging::Held { batches, most, keep }

@@ -110,6 +110,10 @@ impl Tensor {
 
     /// The addresses from the lowest byte of an element to one past the highest; equal where there is no element.
     pub(crate) fn addresses(&self) -> (usize, usize) {
+        if self.is_row_major() {
+            let start = self.data() as usize;
+            return (start, start + self.nbytes());
+        }
         let extent = layout::measure(self.shape(), Some(self.strides()), dtype::item_bits(self.dtype()));
         let (low, high) = extent.map_or((0, 0), |extent| (extent.low, extent.high));
         let at = |offset: i64| (self.data() as usize).wrapping_add_signed(offset as isize);

@@ -32,10 +32,12 @@ pub(crate) fn measure(shape: &[i64], strides: Option<&[i64]>, item_bits: u32) ->
     if empty {
         return Ok(Extent { size: 0, nbytes: 0, low: 0, high: 0 });
     }
-    let Some(strides) = strides else {
-        return Ok(Extent { size, nbytes, low: 0, high: nbytes });
+    let (low, high) = match strides {
+        Some(strides) if !is_row_major(shape, strides) => {
+            span(shape, strides, item_bits).ok_or_else(|| overflow(shape, strides, item_bits))?
+        }
+        _ => (0, nbytes),
     };
-    let (low, high) = span(shape, strides, item_bits).ok_or_else(|| overflow(shape, strides, item_bits))?;
     Ok(Extent { size, nbytes, low, high })
 }
 
@@ -140,7 +142,8 @@ pub(crate) fn canonicalise(shape: &[i64], strides: &mut [i64]) {
 /// Exact for everything that slicing, permuting, reshaping and broadcasting make. An exotic interleaving that no
 /// nesting order explains counts as overlapping, which errs to the safe side.
 pub(crate) fn may_overlap(shape: &[i64], strides: &[i64]) -> bool {
-    if shape.contains(&0) {
+    // Most layouts; also those without elements.
+    if is_row_major(shape, strides) {
         return false;
     }
     // Walk the steps from the smallest up: each must clear everything the smaller ones reach.

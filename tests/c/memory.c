@@ -339,8 +339,17 @@ static void a_pool_keeps_its_limit(void) {
     refused(options, DLB_ERROR_OUT_OF_MEMORY, "of the pool's limit of 8388608, 4194304 are in use");
     dlb_tensor_release(first);
     CHECK_EQUAL(stats_of(pool).cached, 4 * MIB);
+    CHECK_EQUAL(stats_of(pool).cached_limit, 4 * MIB);
     CHECK_OK(dlb_allocator_limit(pool, MIB));
     CHECK_EQUAL(stats_of(pool).cached, 0);
+    CHECK_EQUAL(stats_of(pool).limit, 8 * MIB);
+    CHECK_EQUAL(stats_of(pool).cached_limit, MIB);
+    /* Who knows the first version alone is told no more than that. */
+    dlb_pool_stats old = {.struct_size = offsetof(dlb_pool_stats, limit), .limit = 7, .cached_limit = 7};
+    CHECK_OK(dlb_allocator_stats(pool, &old));
+    CHECK_EQUAL(old.allocations, 1);
+    CHECK_EQUAL(old.struct_size, offsetof(dlb_pool_stats, limit));
+    CHECK_EQUAL(old.limit + old.cached_limit, 14);
     dlb_allocator_release(pool);
     limits.struct_size = 1;
     CHECK_FAILS(dlb_allocator_pool(NULL, &limits, &pool), DLB_ERROR_INVALID_ARGUMENT, "dlb_pool_options is 1");

@@ -200,7 +200,11 @@ static void streams_wait_for_events_and_for_memory(void) {
     dlb_stream *third_stream = new_stream();
     CHECK_OK(dlb_stream_wait_event(third_stream, last));
     CHECK_FAILS(dlb_event_wait(done, SECOND / 100), DLB_ERROR_TIMEOUT, "");
+    CHECK_FAILS(dlb_stream_synchronize_for(third_stream, 0), DLB_ERROR_TIMEOUT, "within 0 ms");
+    CHECK_FAILS(dlb_stream_synchronize_for(third_stream, SECOND / 100), DLB_ERROR_TIMEOUT, "within 10 ms");
     sem_post(&gate.open);
+    CHECK_OK(dlb_stream_synchronize_for(third_stream, DLB_WAIT_FOREVER));
+    CHECK_OK(dlb_stream_synchronize_for(third_stream, 600 * SECOND));
     CHECK_OK(dlb_stream_synchronize(third_stream));
     CHECK_EQUAL(there[5], 6);
     CHECK_OK(dlb_event_wait(done, DLB_WAIT_FOREVER));
@@ -263,6 +267,7 @@ static void what_cannot_be_copied_is_refused(void) {
     CHECK_FAILS(dlb_stream_record(stream, NULL), DLB_ERROR_INVALID_ARGUMENT, "out is NULL");
     CHECK_FAILS(dlb_stream_wait_event(stream, NULL), DLB_ERROR_INVALID_ARGUMENT, "event is NULL");
     CHECK_FAILS(dlb_stream_synchronize(NULL), DLB_ERROR_INVALID_ARGUMENT, "stream is NULL");
+    CHECK_FAILS(dlb_stream_synchronize_for(NULL, 0), DLB_ERROR_INVALID_ARGUMENT, "stream is NULL");
     CHECK_FAILS(dlb_event_wait(NULL, 0), DLB_ERROR_INVALID_ARGUMENT, "event is NULL");
     CHECK(none == NULL && dlb_event_done(NULL) && dlb_stream_retain(NULL) == NULL && dlb_event_retain(NULL) == NULL);
     dlb_stream_release(NULL);

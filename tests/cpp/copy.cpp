@@ -30,10 +30,10 @@ TEST(a_copy_arrives_and_says_how) {
 
 TEST(a_tensor_makes_one_of_its_own) {
   const tensor source = counting({2, 3}, 6);
-  const tensor rows = source.permute({1, 0}).copy(), columns = source.copy(DLB_ORDER_F);
+  const tensor rows = source.permute({1, 0}).copy(), columns = source.copy(dlbridge::order::f);
   EXPECT(rows.data<std::int32_t>()[1] == 3 && columns.data<std::int32_t>()[1] == 3);
   EXPECT(rows.mutable_data<std::int32_t>() != source.data<std::int32_t>());
-  THROWS(DLB_ERROR_INVALID_ARGUMENT, "order is 9; pass DLB_ORDER_C", source.copy(9));
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "order is 9; pass DLB_ORDER_C", source.copy(static_cast<dlbridge::order>(9)));
 }
 
 TEST(what_does_not_fit_is_refused) {

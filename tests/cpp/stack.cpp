@@ -25,7 +25,7 @@ TEST(pictures_become_a_batch) {
   const std::vector<tensor> from = pictures(3);
   const tensor batch = dlbridge::empty<float>({3, 3, 2, 4});
   dlbridge::stack_options options;
-  options.layout = DLB_LAYOUT_CHW;
+  options.layout = dlbridge::layout::chw;
   options.scale = {0.5, 1, 2};
   options.bias = {-1};
   dlbridge::stack(from, batch, options);
@@ -34,6 +34,17 @@ TEST(pictures_become_a_batch) {
     const float value = from[picture].data<std::uint8_t>()[3 * pixel + channel];
     EXPECT(batch.data<float>()[at] == value * static_cast<float>(options.scale[channel]) - 1);
   }
+}
+
+TEST(values_out_of_range_are_cast_as_they_are_asked_to_be) {
+  const std::vector<tensor> from{tensor::from_vector(std::vector<float>{-1, 300}, {2})};
+  const tensor batch = dlbridge::empty<std::uint8_t>({1, 2});
+  dlbridge::stack_options options;
+  options.casting = dlbridge::casting::saturate;
+  dlbridge::stack(from, batch, options);
+  EXPECT(batch.data<std::uint8_t>()[0] == 0 && batch.data<std::uint8_t>()[1] == 255);
+  options.casting = dlbridge::casting::same_kind;
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "", dlbridge::stack(from, batch, options));
 }
 
 TEST(what_is_refused_is_named) {

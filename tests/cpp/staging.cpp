@@ -61,6 +61,16 @@ TEST(what_was_copied_in_comes_out_on_a_stream) {
   EXPECT(!next);
 }
 
+TEST(batches_come_out_as_they_were_submitted_on_request) {
+  for (const dlbridge::staging_order order : {dlbridge::staging_order::first_come, dlbridge::staging_order::in_order}) {
+    staging ring(2, 0, order);
+    slot first = ring.acquire({{"", {1}, dtype_of<float>::get()}});
+    put(ring, 1, 0);
+    std::move(first).submit();
+    EXPECT(ring.next().number() == (order == dlbridge::staging_order::first_come ? 1 : 0));
+  }
+}
+
 TEST(errors_are_thrown) {
   staging ring(1, 0);
   THROWS(DLB_ERROR_TIMEOUT, "", ring.next(0));
@@ -80,7 +90,7 @@ TEST(errors_are_thrown) {
   ring.abort("enough");
   THROWS(DLB_ERROR_CLOSED, "", ring.next());
   THROWS(DLB_ERROR_CLOSED, "", put(ring, 1, 0));
-  THROWS(DLB_ERROR_INVALID_ARGUMENT, "", staging(2, 0, 7));
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "", staging(2, 0, static_cast<dlbridge::staging_order>(7)));
 }
 
 }  // namespace

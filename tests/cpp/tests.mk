@@ -34,6 +34,9 @@ test-cpp-headers: | $(CPP_OUT)
 	    $(CPP_HEADER) -std=$$std /dev/null && $(CPP_HEADER) -std=$$std -DDLB_NO_SYSTEM_DLPACK /dev/null || exit 1; \
 	    echo "dlbridge.hpp compiles as $$std"; \
 	done
+	@for header in $(filter-out %/torch.hpp,$(wildcard bindings/cpp/include/dlbridge/*.hpp)); do \
+	    $(CXX) -x c++ -fsyntax-only $(CPP_FLAGS) -std=c++20 -include $$header /dev/null || exit 1; \
+	done; echo "each header of dlbridge/ compiles alone"
 	@echo 'int main() { dlbridge::dtype_of<bool>::get(); }' | $(CPP_HEADER) -std=c++11 - 2>&1 | \
 	    grep -q 'for bool reinterpret the tensor' && echo "dtype_of<bool> is refused in words"
 	@for owner in samples std::free; do \

@@ -19,12 +19,15 @@ struct Failure {
 }
 
 /// What is called again and again; what is called once in a process is in `failures.rs`.
-const ALL: [&str; 21] = [
+const ALL: [&str; 24] = [
     "cuCtxPushCurrent",
     "cuCtxPopCurrent",
     "cuStreamCreate",
     "cuStreamDestroy",
     "cuStreamGetFlags",
+    "cuStreamGetCtx",
+    "cuStreamIsCapturing",
+    "cuThreadExchangeStreamCaptureMode",
     "cuStreamWaitEvent",
     "cuLaunchHostFunc",
     "cuEventRecord",
@@ -45,15 +48,17 @@ const ALL: [&str; 21] = [
 
 /// What may fail without anybody noticing, since it is made up for: the host waits where the stream cannot, the event is
 /// asked again, what was to be freed is freed.
-const MADE_UP_FOR: [&str; 8] = [
+const MADE_UP_FOR: [&str; 10] = [
     "cuCtxPushCurrent",
     "cuCtxPopCurrent",
     "cuStreamDestroy",
     "cuStreamWaitEvent",
+    "cuStreamIsCapturing",
     "cuEventQuery",
     "cuMemFree",
     "cuMemFreeHost",
     "cuMemHostUnregister",
+    "cuThreadExchangeStreamCaptureMode",
 ];
 
 fn with_out_of_memory() {

@@ -19,6 +19,7 @@ crate::tests!(
     a_failure_is_reported_once_while_others_record,
     a_failure_is_told_when_the_work_is_over,
     own_streams_carry_on,
+    a_time_limit_that_passes_takes_no_report_away,
 );
 
 /// What is called once in a process.
@@ -179,4 +180,19 @@ fn own_streams_carry_on() {
             stream.synchronize().unwrap();
         }
     });
+}
+
+fn a_time_limit_that_passes_takes_no_report_away() {
+    let stream = stream();
+    let gate = Gate::on(0, stream.native().unwrap());
+    fail("cuMemcpyHtoDAsync", 1, CODE, false);
+    copy(&pinned(&[4]), &on(FIRST, &[4]), &stream).unwrap();
+    for _ in 0..2 {
+        let error = stream.synchronize_timeout(Duration::from_millis(5)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout, "{error}");
+    }
+    gate.open();
+    let error = stream.synchronize_timeout(Duration::from_secs(600)).unwrap_err();
+    assert!(error.to_string().contains(NAME), "{error}");
+    stream.synchronize_timeout(Duration::from_secs(600)).unwrap();
 }

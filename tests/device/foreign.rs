@@ -11,6 +11,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 /// Runs `body` with the context of a device current.
 pub fn with_context<T>(device: i32, body: impl FnOnce() -> T) -> T {
+    // The library has them for good, from its first call on.
+    dlbridge::device::device_allocator(DLDevice::cuda(device)).unwrap();
     // SAFETY: the functions have these arguments.
     let (retain, push, pop, release) = unsafe {
         (
@@ -56,7 +58,7 @@ impl ForeignStream {
                 ))(&mut handle, flags)
             }
         });
-        (code == 0).then_some(ForeignStream { device, handle })
+        (code == 0).then(|| ForeignStream { device, handle })
     }
 
     pub fn handle(&self) -> *mut c_void {
@@ -75,6 +77,88 @@ impl Drop for ForeignStream {
             }
         });
         assert_eq!(code, 0);
+    }
+}
+
+/// A context beside the primary one, with a stream in it.
+pub struct OtherContext {
+    context: *mut c_void,
+    pub stream: *mut c_void,
+}
+
+impl OtherContext {
+    pub fn of(device: i32) -> Self {
+        let (mut context, mut stream) = (null_mut(), null_mut());
+        // SAFETY: the functions have these arguments.
+        let codes = unsafe {
+            let create: extern "C" fn(*mut *mut c_void, u32, i32) -> i32 =
+                transmute::<*mut c_void, _>(function("cuCtxCreate_v2"));
+            let push: extern "C" fn(*mut c_void) -> i32 =
+                transmute::<*mut c_void, _>(function("cuCtxPushCurrent_v2"));
+            let make: extern "C" fn(*mut *mut c_void, u32) -> i32 =
+                transmute::<*mut c_void, _>(function("cuStreamCreate"));
+            let pop: extern "C" fn(*mut *mut c_void) -> i32 =
+                transmute::<*mut c_void, _>(function("cuCtxPopCurrent_v2"));
+            [create(&mut context, 0, device), push(context), make(&mut stream, 1), pop(&mut null_mut())]
+        };
+        assert_eq!(codes, [0; 4]);
+        OtherContext { context, stream }
+    }
+}
+
+impl Drop for OtherContext {
+    fn drop(&mut self) {
+        let codes = with_context(0, || {
+            // SAFETY: the functions have this argument, and neither is used any more.
+            unsafe {
+                let call = |name| transmute::<*mut c_void, extern "C" fn(*mut c_void) -> i32>(function(name));
+                [call("cuStreamDestroy_v2")(self.stream), call("cuCtxDestroy_v2")(self.context)]
+            }
+        });
+        assert_eq!(codes, [0; 2]);
+    }
+}
+
+/// How the driver takes what else is done while a graph is captured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mode {
+    Global,
+    ThreadLocal,
+    Relaxed,
+}
+
+/// A graph that is captured of what is queued on a stream, until it is ended by the thread that began.
+pub struct Capture {
+    device: i32,
+    stream: *mut c_void,
+}
+
+impl Capture {
+    pub fn of(device: i32, stream: *mut c_void, mode: Mode) -> Self {
+        let code = with_context(device, || {
+            // SAFETY: the function has these arguments.
+            unsafe {
+                transmute::<*mut c_void, extern "C" fn(*mut c_void, u32) -> i32>(function(
+                    "cuStreamBeginCapture_v2",
+                ))(stream, mode as u32)
+            }
+        });
+        assert_eq!(code, 0);
+        Capture { device, stream }
+    }
+
+    /// How many parts the graph has; the driver's code where it was spoilt.
+    pub fn end(self) -> Result<usize, i32> {
+        let mut parts = null_mut();
+        let code = with_context(self.device, || {
+            // SAFETY: the function has these arguments.
+            unsafe {
+                transmute::<*mut c_void, extern "C" fn(*mut c_void, *mut *mut c_void) -> i32>(function(
+                    "cuStreamEndCapture",
+                ))(self.stream, &mut parts)
+            }
+        });
+        if code == 0 { Ok(parts as usize) } else { Err(code) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::foreign::{ForeignStream, Gate, finished};
 use crate::given::*;
-use crate::standin::{calls, fail, live, set_delay};
+use crate::standin::{calls, fail, live, set_delay, use_again};
 use dlbridge::device::{Event, Stream, own_stream};
 use dlbridge::dlpack::{DLDevice, DLManagedTensorVersioned};
 use dlbridge::{Error, Tensor, Transfer};
@@ -11,7 +11,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 crate::tests!(
     a_copy_within_the_host_holds_its_source,
@@ -178,20 +178,20 @@ fn a_handle_is_not_ours_once_its_stream_is_gone() {
     let work = Gate::on(0, handle);
     let event = gone.record().unwrap();
     drop(gone);
-    // The driver may give a new stream this handle, while the old one is at work; the stand-in only refuses it.
-    // SAFETY: the stand-in knows the handle.
+    // The driver may give a new stream this handle, while the old one is at work.
+    use_again(handle);
+    let theirs = ForeignStream::new(0).unwrap();
+    assert_eq!(theirs.handle(), handle);
+    // SAFETY: it is dropped first.
     let next = unsafe { Stream::from_native(FIRST, handle) }.unwrap();
     let before = calls("cuStreamWaitEvent");
-    thread::scope(|scope| {
-        // Refused, so the host waits.
-        scope.spawn(|| next.wait_event(&event).unwrap());
-        let start = Instant::now();
-        while calls("cuStreamWaitEvent") == before && start.elapsed() < Duration::from_secs(20) {
-            thread::yield_now();
-        }
-        work.open();
-    });
+    next.wait_event(&event).unwrap();
+    let behind = next.record().unwrap();
     assert_eq!(calls("cuStreamWaitEvent"), before + 1);
+    thread::sleep(Duration::from_millis(20));
+    assert!(!behind.done());
+    work.open();
+    behind.wait().unwrap();
     event.wait().unwrap();
 }
 

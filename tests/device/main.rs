@@ -5,6 +5,7 @@
 //! Arguments are parts of the names of the tests to run. `DLB_STRESS_SECONDS=60` makes the stress as long, and with
 //! `DLB_VERBOSE=1` each test says its name first.
 
+mod capture;
 mod copies;
 mod cost;
 mod every_call;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         failures::tests,
         every_call::tests,
         waits::tests,
+        capture::tests,
         letting_go::tests,
         stress::tests,
         staging::tests,

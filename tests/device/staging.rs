@@ -57,6 +57,7 @@ fn consume(ring: &Ring, random: &mut Random) -> (u64, u64) {
             Err(error) => panic!("{error}"),
         };
         seen += 1;
+        assert_eq!(batch.slice::<u32>(0).unwrap_err().kind(), Kind::Unsupported, "the host cannot read it");
         let out = pinned(batch.tensors()[0].shape());
         read(&batch, &out, &stream);
         if random.below(8) == 0 {

@@ -68,6 +68,7 @@ control! {
     fn standin_fail_late(nth: c_long, code: c_int);
     fn standin_reset();
     fn standin_ignore_waits(which: c_long);
+    fn standin_use_again(handle: *mut c_void);
     fn standin_set_delay(microseconds: c_uint);
     fn standin_calls(function: *const c_char) -> c_long;
     fn standin_live(what: *const c_char) -> c_long;
@@ -118,6 +119,11 @@ pub fn ignore_waits() {
 /// The same, for the `nth` time from now on that a stream is told to wait.
 pub fn ignore_wait(nth: i64) {
     standin_ignore_waits(-nth);
+}
+
+/// The next stream has the handle of this one, which is destroyed, as may happen.
+pub fn use_again(handle: *mut c_void) {
+    standin_use_again(handle);
 }
 
 /// How late streams are at most, most of the time.

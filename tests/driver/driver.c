@@ -55,8 +55,10 @@ CUresult enter(int site) {
         if (plan.lost) lose(code);
         return code;
     }
-    /* A context that is lost answers everything like that, but can be pushed and popped. */
-    return site == SITE_cuCtxPushCurrent || site == SITE_cuCtxPopCurrent ? SUCCESS : lost;
+    /* A context that is lost answers everything like that, but can be pushed and popped; a thread's mode is no business of
+     * its. */
+    bool is_the_threads = site == SITE_cuCtxPushCurrent || site == SITE_cuCtxPopCurrent;
+    return is_the_threads || site == SITE_cuThreadExchangeStreamCaptureMode ? SUCCESS : lost;
 }
 
 CUresult leave(CUresult result) {
@@ -65,6 +67,8 @@ CUresult leave(CUresult result) {
 }
 
 int current_device(void) { return depth > 0 ? stack[depth - 1]->device : -1; }
+
+void *current_context(void) { return depth > 0 ? stack[depth - 1] : NULL; }
 
 void violation(const char *what, uintptr_t address, size_t bytes) {
     fprintf(stderr, "stand-in driver: %s (%#lx, %zu bytes)\n", what, (unsigned long)address, bytes);
@@ -193,6 +197,11 @@ static const struct {
     {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
     {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {ALREADY_REGISTERED, "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED", "part or all of the memory is registered"},
+    {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
+    {CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "operation failed due to a previous error"},
+    {CAPTURE_ISOLATION, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION", "dependency created on uncaptured work"},
+    {CAPTURE_IMPLICIT, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT", "dependency on a capture through the default stream"},
+    {CAPTURED_EVENT, "CUDA_ERROR_CAPTURED_EVENT", "operation not permitted on a captured event"},
     {NOT_REGISTERED, "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED", "the memory is not registered"},
 };
 
@@ -235,6 +244,8 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
 EXPORT CUresult cuDevicePrimaryCtxRetain(void **result, int device) {
     ENTER(cuDevicePrimaryCtxRetain);
     if (device < 0 || device >= devices) return leave(INVALID_DEVICE);
+    told = contexts[device].retained == 0 ? unsafe_call() : SUCCESS; /* to make it */
+    if (told != SUCCESS) return leave(told);
     contexts[device].device = device;
     contexts[device].retained++;
     *result = &contexts[device];
@@ -242,7 +253,7 @@ EXPORT CUresult cuDevicePrimaryCtxRetain(void **result, int device) {
 }
 
 EXPORT CUresult cuDevicePrimaryCtxRelease_v2(int device) {
-    ENTER_TO_FREE(cuDevicePrimaryCtxRelease);
+    CUresult told = enter(SITE_cuDevicePrimaryCtxRelease);
     contexts[device].retained--;
     return leave(told);
 }
@@ -258,5 +269,28 @@ EXPORT CUresult cuCtxPopCurrent_v2(void **popped) {
     ENTER(cuCtxPopCurrent);
     NEED_CONTEXT;
     *popped = stack[--depth];
+    return leave(SUCCESS);
+}
+
+/* A context beside the primary one, which is not current afterwards as it is with the driver. */
+EXPORT CUresult cuCtxCreate_v2(void **result, unsigned flags, int device) {
+    ENTER_UNSAFE(cuCtxCreate);
+    if (flags != 0 || device < 0 || device >= devices) return leave(INVALID_VALUE);
+    context *made = calloc(1, sizeof *made);
+    made->device = device;
+    *result = made;
+    return leave(SUCCESS);
+}
+
+EXPORT CUresult cuCtxDestroy_v2(void *gone) {
+    ENTER_TO_FREE(cuCtxDestroy);
+    free(gone);
+    return leave(told);
+}
+
+EXPORT CUresult cuCtxGetDevice(int *device) {
+    ENTER(cuCtxGetDevice);
+    NEED_CONTEXT;
+    *device = current_device();
     return leave(SUCCESS);
 }

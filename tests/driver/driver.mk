@@ -4,15 +4,16 @@ STANDIN       ?= build/driver
 STANDIN_FLAGS := -std=gnu11 -O1 -g -Wall -Wextra -Wpedantic -Werror -fPIC -shared -fvisibility=hidden -pthread \
     -Wl,-soname,libcuda.so.1
 STANDIN_FROM  := $(wildcard tests/driver/*.c)
+STANDIN_HEADS := $(wildcard tests/driver/*.h)
 
 .PHONY: standin
 
 standin: $(STANDIN)/libcuda.so.1 $(STANDIN)/incomplete/libcuda.so.1
 
-$(STANDIN)/libcuda.so.1: $(STANDIN_FROM) tests/driver/standin.h
+$(STANDIN)/libcuda.so.1: $(STANDIN_FROM) $(STANDIN_HEADS)
 	@mkdir -p $(@D)
 	@$(CC) $(STANDIN_FLAGS) -o $@ $(STANDIN_FROM)
 
-$(STANDIN)/incomplete/libcuda.so.1: $(STANDIN_FROM) tests/driver/standin.h
+$(STANDIN)/incomplete/libcuda.so.1: $(STANDIN_FROM) $(STANDIN_HEADS)
 	@mkdir -p $(@D)
 	@$(CC) $(STANDIN_FLAGS) -DcuMemcpyPeerAsync=missing -o $@ $(STANDIN_FROM)

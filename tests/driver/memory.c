@@ -117,7 +117,7 @@ long live_memory(const char *what) {
 }
 
 EXPORT CUresult cuMemAlloc_v2(uint64_t *result, size_t bytes) {
-    ENTER(cuMemAlloc);
+    ENTER_UNSAFE(cuMemAlloc);
     NEED_CONTEXT;
     int device = current_device();
     size_t taken = 0, room = (bytes + CANARIES + STEP - 1) / STEP * STEP;
@@ -167,7 +167,7 @@ EXPORT CUresult cuMemFree_v2(uint64_t address) {
 }
 
 EXPORT CUresult cuMemHostAlloc(void **result, size_t bytes, unsigned flags) {
-    ENTER(cuMemHostAlloc);
+    ENTER_UNSAFE(cuMemHostAlloc);
     NEED_CONTEXT;
     if (flags != 1) return leave(INVALID_VALUE);
     void *data = aligned_alloc(PAGE, (bytes + PAGE - 1) / PAGE * PAGE);
@@ -189,7 +189,7 @@ EXPORT CUresult cuMemFreeHost(void *data) {
 }
 
 EXPORT CUresult cuMemHostRegister_v2(void *data, size_t bytes, unsigned flags) {
-    ENTER(cuMemHostRegister);
+    ENTER_UNSAFE(cuMemHostRegister);
     NEED_CONTEXT;
     uintptr_t start = (uintptr_t)data;
     if (flags != 1 || start % PAGE != 0 || bytes % PAGE != 0) return leave(INVALID_VALUE);

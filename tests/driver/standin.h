@@ -22,6 +22,13 @@ enum {
     NOT_READY = 600,
     ALREADY_REGISTERED = 712,
     NOT_REGISTERED = 713,
+    CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901,
+    CAPTURE_UNJOINED = 904,
+    CAPTURE_ISOLATION = 905,
+    CAPTURE_IMPLICIT = 906,
+    CAPTURED_EVENT = 907,
+    CAPTURE_WRONG_THREAD = 908,
 };
 
 enum { MOST_DEVICES = 8 };
@@ -38,6 +45,8 @@ EXPORT void standin_hold(const char *function, int on);
 EXPORT void standin_reset(void);
 /* Streams do not wait for events: 1 for all of them, 0 for none, -n for the nth wait from now on alone. */
 EXPORT void standin_ignore_waits(long which);
+/* The next stream has the handle of this one, which is destroyed, as may happen. */
+EXPORT void standin_use_again(void *handle);
 EXPORT void standin_set_delay(unsigned microseconds);
 EXPORT long standin_calls(const char *function);
 EXPORT long standin_live(const char *what);
@@ -52,8 +61,9 @@ extern pthread_cond_t changed;
 /* Counts a call with the lock taken; what it has to answer instead of doing its work. */
 CUresult enter(int site);
 CUresult leave(CUresult result);
-/* The device whose context is current, or -1. */
+/* The device whose context is current, or -1; the context, or NULL. */
 int current_device(void);
+void *current_context(void);
 void violation(const char *what, uintptr_t address, size_t bytes);
 unsigned dice(void);
 
@@ -68,6 +78,10 @@ long live_memory(const char *what);
 /* Takes back what could not be given back while the device was lost. */
 void reclaim(void);
 
+/* capture.c; the lock is held. */
+/* What a call has to answer that spoils a capture which is going on, unless the thread has said that it knows. */
+CUresult unsafe_call(void);
+
 /* stream.c; the lock is held. */
 void lose(CUresult code);
 void find_again(void);
@@ -80,7 +94,9 @@ extern unsigned delay;
 #define SITES(X)                                                                                                     \
     X(cuInit) X(cuDriverGetVersion) X(cuDeviceGetCount) X(cuDeviceGet) X(cuDeviceGetAttribute)                          \
     X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease) X(cuCtxPushCurrent) X(cuCtxPopCurrent)                     \
+    X(cuCtxCreate) X(cuCtxDestroy) X(cuCtxGetDevice)                                                                    \
     X(cuCtxSynchronize) X(cuThreadExchangeStreamCaptureMode) X(cuStreamCreate) X(cuStreamDestroy)                       \
+    X(cuStreamBeginCapture) X(cuStreamEndCapture) X(cuStreamIsCapturing) X(cuStreamGetCtx)                              \
     X(cuStreamGetFlags) X(cuStreamSynchronize) X(cuStreamWaitEvent) X(cuLaunchHostFunc)                                 \
     X(cuEventCreate) X(cuEventDestroy) X(cuEventRecord) X(cuEventQuery) X(cuEventSynchronize) X(cuMemAlloc)             \
     X(cuMemFree) X(cuMemHostAlloc) X(cuMemFreeHost) X(cuMemHostRegister) X(cuMemHostUnregister)                         \
@@ -94,8 +110,16 @@ enum { SITES(NUMBER) SITE_COUNT };
 #define ENTER(name)                                                                                                  \
     CUresult told = enter(SITE_##name);                                                                                \
     if (told != SUCCESS) return leave(told)
-/* The same for functions that free: like the driver's they do their work and report what failed before. */
-#define ENTER_TO_FREE(name) CUresult told = enter(SITE_##name)
+/* The same for what spoils a capture. */
+#define ENTER_UNSAFE(name)                                                                                           \
+    ENTER(name);                                                                                                       \
+    told = unsafe_call();                                                                                              \
+    if (told != SUCCESS) return leave(told)
+/* The same for functions that free: like the driver's they do their work and report what failed before. They
+ * spoil a capture as well. */
+#define ENTER_TO_FREE(name)                                                                                          \
+    CUresult told = enter(SITE_##name), forbidden = unsafe_call();                                                     \
+    if (forbidden != SUCCESS) return leave(forbidden)
 /* Most need a context. */
 #define NEED_CONTEXT                                                                                                 \
     if (current_device() < 0) return leave(INVALID_CONTEXT)

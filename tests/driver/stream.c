@@ -1,6 +1,6 @@
 /* The stand-in's streams: a thread each, which works off what is queued after a while of its own choosing. */
 #define _GNU_SOURCE
-#include "standin.h"
+#include "stream.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,44 +11,10 @@ CUresult lost = SUCCESS;
 long ignore_waits;
 unsigned delay = 200;
 
-typedef struct event {
-    uint64_t recorded, done;
-    bool live;
-    struct event *next;
-} event;
-
-typedef struct rows {
-    uintptr_t from, to;
-    size_t from_pitch, to_pitch, width, height;
-    int from_kind, to_kind;
-    void *snapshot; /* of a source that is not pinned: the driver has read it when the call returns */
-} rows;
-
-typedef struct op {
-    enum { COPY, WAIT, AFTER, RECORD, CALL } kind;
-    rows rows;
-    event *event;
-    struct stream *other; /* whose work up to `number` comes first */
-    uint64_t number;
-    void (*call)(void *);
-    void *argument;
-    struct op *next;
-} op;
-
-typedef struct stream {
-    op *first, **last;
-    uint64_t queued, completed;
-    int device;
-    bool live, own;
-    bool apart; /* it does not wait for the default stream, nor that for it */
-    pthread_cond_t work;
-    struct stream *next;
-} stream;
-
 /* How many streams are in the middle of a copy. */
 static int copying;
 
-static stream *streams, *legacy[MOST_DEVICES];
+stream *streams, *legacy[MOST_DEVICES];
 static long uses_of_gone_streams;
 static __thread stream *per_thread[MOST_DEVICES];
 static event *events;
@@ -59,6 +25,14 @@ void standin_fail_late(long nth, int code) {
     pthread_mutex_lock(&lock);
     late_left = nth;
     late_code = code;
+    pthread_mutex_unlock(&lock);
+}
+
+static void *used_again;
+
+void standin_use_again(void *handle) {
+    pthread_mutex_lock(&lock);
+    used_again = handle;
     pthread_mutex_unlock(&lock);
 }
 
@@ -74,7 +48,7 @@ long live_streams(const char *what) {
     return found;
 }
 
-static void finish(stream *on) {
+void finish(stream *on) {
     uint64_t until = on->queued;
     while (on->completed < until) pthread_cond_wait(&changed, &lock);
 }
@@ -160,7 +134,10 @@ static void *serve(void *argument) {
 static stream *open_stream(int device, bool own, bool apart) {
     stream *made = calloc(1, sizeof *made);
     made->last = &made->first;
+    made->handle = used_again != NULL ? used_again : made;
+    used_again = NULL;
     made->device = device;
+    made->context = current_context();
     made->live = true;
     made->own = own;
     made->apart = apart;
@@ -173,8 +150,7 @@ static stream *open_stream(int device, bool own, bool apart) {
     return made;
 }
 
-/* The stream of a handle, the default ones of the current context included, or NULL. */
-static stream *stream_of(void *handle) {
+stream *stream_of(void *handle) {
     int device = current_device();
     stream **place = (uintptr_t)handle == 2 ? per_thread : legacy;
     if ((uintptr_t)handle <= 2) {
@@ -182,8 +158,8 @@ static stream *stream_of(void *handle) {
         return place[device];
     }
     for (stream *each = streams; each != NULL; each = each->next) {
-        if (each == handle && each->live) return each;
-        if (each == handle) uses_of_gone_streams++;
+        if (each->handle == handle && each->live) return each;
+        if (each->handle == handle) uses_of_gone_streams++;
     }
     return NULL;
 }
@@ -199,29 +175,45 @@ static void push(stream *on, op what) {
 }
 
 /* What is queued on the default stream comes after all streams but those that stand apart, and they after it. */
-static void queue(stream *on, op what) {
+CUresult queue(stream *on, op what) {
+    bool taken = false;
+    CUresult refused = captured(on, &what, &taken);
+    if (refused != SUCCESS || taken) {
+        free(what.rows.snapshot);
+        return refused;
+    }
     for (stream *each = streams; !on->apart && each != NULL; each = each->next) {
         bool is_default = on == legacy[on->device] || each == legacy[on->device];
         if (each == on || each->apart || each->device != on->device || !is_default) continue;
         if (each->completed < each->queued) push(on, (op){.kind = AFTER, .other = each, .number = each->queued});
     }
     push(on, what);
+    return SUCCESS;
 }
 
 EXPORT CUresult cuStreamCreate(void **result, unsigned flags) {
-    ENTER(cuStreamCreate);
+    ENTER_UNSAFE(cuStreamCreate);
     NEED_CONTEXT;
     if (flags > 1) return leave(INVALID_VALUE);
-    *result = open_stream(current_device(), true, flags == 1);
+    *result = open_stream(current_device(), true, flags == 1)->handle;
     return leave(SUCCESS);
 }
 
 EXPORT CUresult cuStreamGetFlags(void *handle, unsigned *flags) {
-    ENTER(cuStreamGetFlags);
+    ENTER_UNSAFE(cuStreamGetFlags);
     NEED_CONTEXT;
     stream *on = stream_of(handle);
     if (on == NULL) return leave(INVALID_HANDLE);
     *flags = on->apart;
+    return leave(SUCCESS);
+}
+
+EXPORT CUresult cuStreamGetCtx(void *handle, void **context) {
+    ENTER_UNSAFE(cuStreamGetCtx);
+    NEED_CONTEXT;
+    stream *on = stream_of(handle);
+    if (on == NULL) return leave(INVALID_HANDLE);
+    *context = (uintptr_t)handle <= 2 ? current_context() : on->context;
     return leave(SUCCESS);
 }
 
@@ -239,25 +231,22 @@ EXPORT CUresult cuStreamDestroy_v2(void *handle) {
 }
 
 EXPORT CUresult cuStreamSynchronize(void *handle) {
-    ENTER(cuStreamSynchronize);
+    ENTER_UNSAFE(cuStreamSynchronize);
     NEED_CONTEXT;
     stream *on = stream_of(handle);
     if (on == NULL) return leave(INVALID_HANDLE);
+    CUresult refused = can_wait(on);
+    if (refused != SUCCESS) return leave(refused);
     finish(on);
     return leave(lost);
 }
 
-/* Nothing is captured here. */
-EXPORT CUresult cuThreadExchangeStreamCaptureMode(unsigned *mode) {
-    ENTER(cuThreadExchangeStreamCaptureMode);
-    *mode = 0;
-    return leave(SUCCESS);
-}
-
 EXPORT CUresult cuCtxSynchronize(void) {
-    ENTER(cuCtxSynchronize);
+    ENTER_UNSAFE(cuCtxSynchronize);
     NEED_CONTEXT;
     int device = current_device();
+    CUresult refused = can_wait_for_all(device);
+    if (refused != SUCCESS) return leave(refused);
     for (stream *each = streams; each != NULL; each = each->next) {
         if (each->device == device) finish(each);
     }
@@ -269,13 +258,12 @@ EXPORT CUresult cuLaunchHostFunc(void *handle, void (*call)(void *), void *argum
     NEED_CONTEXT;
     stream *on = stream_of(handle);
     if (on == NULL) return leave(INVALID_HANDLE);
-    queue(on, (op){.kind = CALL, .call = call, .argument = argument});
-    return leave(SUCCESS);
+    return leave(queue(on, (op){.kind = CALL, .call = call, .argument = argument}));
 }
 
 /* --- events --- */
 
-static event *event_of(void *handle) {
+event *event_of(void *handle) {
     for (event *each = events; each != NULL; each = each->next) {
         if (each == handle && each->live) return each;
     }
@@ -283,11 +271,12 @@ static event *event_of(void *handle) {
 }
 
 EXPORT CUresult cuEventCreate(void **result, unsigned flags) {
-    ENTER(cuEventCreate);
+    ENTER_UNSAFE(cuEventCreate);
     NEED_CONTEXT;
     (void)flags;
     event *made = calloc(1, sizeof *made);
     made->live = true;
+    made->context = current_context();
     made->next = events;
     events = made;
     *result = made;
@@ -311,9 +300,11 @@ EXPORT CUresult cuEventRecord(void *handle, void *on_handle) {
     NEED_CONTEXT;
     event *recorded = event_of(handle);
     stream *on = stream_of(on_handle);
-    if (recorded == NULL || on == NULL) return leave(INVALID_HANDLE);
-    queue(on, (op){.kind = RECORD, .event = recorded, .number = ++recorded->recorded});
-    return leave(SUCCESS);
+    if (recorded == NULL || on == NULL || recorded->context != on->context) return leave(INVALID_HANDLE);
+    CUresult queued = queue(on, (op){.kind = RECORD, .event = recorded, .number = recorded->recorded + 1});
+    if (queued == SUCCESS) recorded->captured = on->capture;
+    if (queued == SUCCESS && on->capture == NULL) recorded->recorded++;
+    return leave(queued);
 }
 
 EXPORT CUresult cuStreamWaitEvent(void *on_handle, void *handle, unsigned flags) {
@@ -324,109 +315,27 @@ EXPORT CUresult cuStreamWaitEvent(void *on_handle, void *handle, unsigned flags)
     stream *on = stream_of(on_handle);
     if (awaited == NULL || on == NULL) return leave(INVALID_HANDLE);
     bool ignored = ignore_waits == 1 || (ignore_waits < 0 && ++ignore_waits == 0);
-    if (!ignored) queue(on, (op){.kind = WAIT, .event = awaited, .number = awaited->recorded});
-    return leave(SUCCESS);
+    if (ignored) return leave(SUCCESS);
+    return leave(queue(on, (op){.kind = WAIT, .event = awaited, .number = awaited->recorded}));
 }
 
 EXPORT CUresult cuEventQuery(void *handle) {
-    ENTER(cuEventQuery); /* by any thread, whatever is current there */
+    ENTER_UNSAFE(cuEventQuery); /* by any thread, whatever is current there */
     event *asked = event_of(handle);
     if (asked == NULL) return leave(INVALID_HANDLE);
+    CUresult refused = can_ask(asked);
+    if (refused != SUCCESS) return leave(refused);
     return leave(asked->done < asked->recorded ? NOT_READY : lost);
 }
 
 EXPORT CUresult cuEventSynchronize(void *handle) {
-    ENTER(cuEventSynchronize);
+    ENTER_UNSAFE(cuEventSynchronize);
     NEED_CONTEXT;
     event *awaited = event_of(handle);
     if (awaited == NULL) return leave(INVALID_HANDLE);
+    CUresult refused = can_ask(awaited);
+    if (refused != SUCCESS) return leave(refused);
     uint64_t until = awaited->recorded;
     while (awaited->done < until) pthread_cond_wait(&changed, &lock);
     return leave(lost);
-}
-
-/* --- copies --- */
-
-/* Queues a copy. As with the driver, memory of the host that is not pinned is dealt with before the call returns. */
-static CUresult queue_copy(void *handle, rows rows) {
-    stream *on = stream_of(handle);
-    if (on == NULL) return INVALID_HANDLE;
-    if (rows.width == 0 || rows.height == 0) return SUCCESS;
-    if (rows.height > 1 && (rows.width > rows.from_pitch || rows.width > rows.to_pitch)) return INVALID_VALUE;
-    size_t from_bytes = rows.from_pitch * (rows.height - 1) + rows.width;
-    size_t to_bytes = rows.to_pitch * (rows.height - 1) + rows.width;
-    if (rows.from_kind == DEVICE_MEMORY && !is_memory(rows.from, from_bytes, DEVICE_MEMORY)) return INVALID_VALUE;
-    if (rows.to_kind == DEVICE_MEMORY && !is_memory(rows.to, to_bytes, DEVICE_MEMORY)) return INVALID_VALUE;
-    if (rows.from_kind == HOST_MEMORY && !is_memory(rows.from, from_bytes, HOST_MEMORY)) {
-        rows.from_kind = UNKNOWN_MEMORY;
-        rows.snapshot = malloc(rows.width * rows.height);
-        for (size_t row = 0; row < rows.height; row++) {
-            memcpy((char *)rows.snapshot + row * rows.width, (char *)rows.from + row * rows.from_pitch, rows.width);
-        }
-    }
-    bool pageable = rows.to_kind == HOST_MEMORY && !is_memory(rows.to, to_bytes, HOST_MEMORY);
-    if (pageable) rows.to_kind = UNKNOWN_MEMORY;
-    queue(on, (op){.kind = COPY, .rows = rows});
-    if (pageable) finish(on);
-    return SUCCESS;
-}
-
-static rows row(uintptr_t to, int to_kind, uintptr_t from, int from_kind, size_t bytes) {
-    return (rows){from, to, bytes, bytes, bytes, 1, from_kind, to_kind, NULL};
-}
-
-EXPORT CUresult cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *on) {
-    ENTER(cuMemcpyHtoDAsync);
-    NEED_CONTEXT;
-    return leave(queue_copy(on, row(to, DEVICE_MEMORY, (uintptr_t)from, HOST_MEMORY, bytes)));
-}
-
-EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *on) {
-    ENTER(cuMemcpyDtoHAsync);
-    NEED_CONTEXT;
-    return leave(queue_copy(on, row((uintptr_t)to, HOST_MEMORY, from, DEVICE_MEMORY, bytes)));
-}
-
-EXPORT CUresult cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *on) {
-    ENTER(cuMemcpyDtoDAsync);
-    NEED_CONTEXT;
-    return leave(queue_copy(on, row(to, DEVICE_MEMORY, from, DEVICE_MEMORY, bytes)));
-}
-
-EXPORT CUresult cuMemcpyPeerAsync(uint64_t to, void *to_context, uint64_t from, void *from_context, size_t bytes, void *on) {
-    ENTER(cuMemcpyPeerAsync);
-    NEED_CONTEXT;
-    int device;
-    uintptr_t start;
-    size_t room;
-    /* A context begins with the number of its device. */
-    if (kind_of(to, &device, &start, &room) != DEVICE_MEMORY || device != *(int *)to_context) return leave(INVALID_VALUE);
-    if (kind_of(from, &device, &start, &room) != DEVICE_MEMORY || device != *(int *)from_context) return leave(INVALID_VALUE);
-    return leave(queue_copy(on, row(to, DEVICE_MEMORY, from, DEVICE_MEMORY, bytes)));
-}
-
-/* As the driver has it. */
-typedef struct description {
-    size_t from_x, from_y;
-    unsigned from_kind;
-    const void *from_host;
-    uint64_t from_device;
-    void *from_array;
-    size_t from_pitch, to_x, to_y;
-    unsigned to_kind;
-    void *to_host;
-    uint64_t to_device;
-    void *to_array;
-    size_t to_pitch, width, height;
-} description;
-
-EXPORT CUresult cuMemcpy2DAsync_v2(const description *given, void *on) {
-    ENTER(cuMemcpy2DAsync);
-    NEED_CONTEXT;
-    bool from_host = given->from_kind == HOST_MEMORY, to_host = given->to_kind == HOST_MEMORY;
-    rows rows = {from_host ? (uintptr_t)given->from_host : given->from_device,
-                 to_host ? (uintptr_t)given->to_host : given->to_device,
-                 given->from_pitch, given->to_pitch, given->width, given->height,
-                 (int)given->from_kind, (int)given->to_kind, NULL};
-    return leave(queue_copy(on, rows));
 }

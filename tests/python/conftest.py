@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,19 +21,18 @@ ROOT = Path(__file__).resolve().parents[2]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quick_collections() -> None:
-    """What torch and the others bring in is never garbage, and looking through it took most of each test."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
     gc.collect()
+    # What torch brings in and pytest remembers is never garbage, and looking through it took most of each test.
+    gc.freeze()
     before = dlbridge.live_tensors(), dlbridge.live_exports()
     yield
     gc.collect()
+    # A copy under way that nobody waited for has its tensors until the thread of its stream is done with it.
+    end = time.monotonic() + 10
+    while (dlbridge.live_tensors(), dlbridge.live_exports()) != before and time.monotonic() < end:
+        time.sleep(0.001)
     assert (dlbridge.live_tensors(), dlbridge.live_exports()) == before, "tensors or exports leaked"
 
 

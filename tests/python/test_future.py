@@ -35,8 +35,9 @@ def test_the_result_waits_and_its_limit_is_kept(slow: Any) -> None:
     for ask in (future.result, future.exception):
         with pytest.raises(dlbridge.TimedOutError, match=r"within 0\.01 s"):
             ask(timeout=0.01)
-        with pytest.raises(TimeoutError):
-            ask(0)
+        for at_once in (0, -1):
+            with pytest.raises(TimeoutError, match=f"not done, and timeout={at_once} does not wait; pass seconds"):
+                ask(at_once)
     result = future.result(timeout=60)
     assert future.done()
     assert repr(future) == "<dlbridge.Future done>"
@@ -45,6 +46,14 @@ def test_the_result_waits_and_its_limit_is_kept(slow: Any) -> None:
     assert result.numpy()[1, 0] == 7
     assert future.result() is result
     assert not np.shares_memory(result.numpy(), slow)
+
+
+def test_a_copy_that_nobody_waits_for_has_its_tensors_until_it_is_done(slow: Any) -> None:
+    before = dlbridge.live_tensors()
+    dlbridge.download(slow)
+    dlbridge.upload(slow)
+    assert dlbridge.live_tensors() > before, "the stream is at it"
+    # That it lets go of them then is what every test asks when it is over.
 
 
 def test_nothing_but_the_result_leads_to_the_data(slow: Any) -> None:

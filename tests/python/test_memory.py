@@ -163,6 +163,9 @@ def test_what_is_cached_is_limited() -> None:
         del_me = [dlbridge.empty(2 * MIB, "uint8") for _ in range(3)]
         del del_me
         assert dlbridge.memory_stats().cached == stats.cached + 2 * MIB
+        assert dlbridge.memory_stats().cached_limit == 3 * MIB
+        assert dlbridge.memory_stats().limit is None
+        assert "any" in str(dlbridge.memory_stats())
     finally:
         dlbridge.memory_limit(1 << 30)
     for call in (dlbridge.trim, dlbridge.memory_limit):

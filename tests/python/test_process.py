@@ -157,7 +157,7 @@ thread.join()
 
 @pytest.mark.parametrize("name", ENDS)
 def test_exits_with_exports_alive_are_clean_and_silent(name: str) -> None:
-    turns = 20 if "thread" in name else 5  # what does not depend on timing ends the same way every time
+    turns = 20 if "daemon" in name else 2  # what does not depend on timing ends the same way every time
     code = MANY_ENDS + ENDS[name]
     if "torch" in ENDS[name] or "there" in ENDS[name]:
         code = "import torch\nthere = torch.arange(10.0)\n" + code

@@ -225,3 +225,44 @@ def test_a_process_ends_clean(program: str, wanted: str) -> None:
 def test_what_is_no_yes_or_no_is_refused(option: str) -> None:
     with pytest.raises(dlbridge.WrongTypeError, match=f"{option} is 'no'; pass True or False"):
         dlbridge.Stager([], **{option: "no"})  # type: ignore[arg-type]
+
+
+def test_a_ring_that_was_aborted_below_is_no_quiet_end() -> None:
+    going_on = threading.Event()
+
+    def source() -> Iterator[np.ndarray]:
+        yield np.zeros(3)
+        going_on.wait(20)
+        yield np.ones(3)
+
+    with dlbridge.Stager(source()) as stager:
+        next(stager)
+        # As a copy to the device does that fails, before its worker has told the error.
+        _work.native._staging_end(stager._ring.handle, "the device is gone")
+        threading.Timer(0.2, going_on.set).start()
+        with pytest.raises(dlbridge.ClosedError, match="^the ring was aborted: the device is gone$"):
+            next(stager)
+        assert list(stager) == []
+
+
+def test_a_loop_that_keeps_its_batches_and_ran_out_of_time_loses_no_batch() -> None:
+    going_on, asked = threading.Event(), threading.Event()
+
+    def source() -> Iterator[np.ndarray]:
+        yield np.zeros(3)
+        going_on.wait(20)
+        yield np.ones(3)
+        asked.set()
+
+    with dlbridge.Stager(source(), slots=1, keep=0, timeout=0.05, as_="numpy") as stager:
+        kept: Any = next(stager)
+        with pytest.raises(dlbridge.TimedOutError):
+            next(stager)
+        going_on.set()  # and nobody waits for the batch that there is no memory for
+        assert not asked.wait(0.2)
+        with pytest.raises(dlbridge.OutOfMemoryError, match=r"batches 0\)"):
+            next(stager)
+        assert not kept.any()
+        del kept
+        assert next(stager).all()
+        assert list(stager) == []

@@ -158,14 +158,28 @@ def test_streams_wait_for_each_others_events(slow: Any) -> None:
     other.synchronize()
 
 
+def test_synchronising_has_a_time_limit(slow: Any) -> None:
+    stream = dlbridge.Stream()
+    tensor = dlbridge.upload(slow, stream=stream)
+    for timeout in (0, 0.001):
+        with pytest.raises(dlbridge.TimedOutError, match=rf"not done within {timeout} s; wait again"):
+            stream.synchronize(timeout)
+    stream.synchronize(timeout=600)
+    stream.synchronize(0)
+    np.testing.assert_array_equal(tensor.numpy(), slow)
+    for timeout in ("1", float("nan")):
+        with pytest.raises(TypeError, match="pass seconds, or None"):
+            stream.synchronize(timeout)  # type: ignore[arg-type]
+
+
 def test_what_is_refused() -> None:
     array = np.zeros(3)
     assert dlbridge.devices() == ["cpu"]
     assert dlbridge.cuda_available() is False
     for device in ("cuda", "cuda:1", torch.device("cuda"), (2, 0)):
-        with pytest.raises(dlbridge.UnavailableError, match="no streams on cuda:"):
+        with pytest.raises(dlbridge.UnavailableError, match="cuda:[01] cannot be used here: "):
             dlbridge.upload(array, device)
-        with pytest.raises(dlbridge.UnavailableError, match="no streams on cuda:"):
+        with pytest.raises(dlbridge.UnavailableError, match="cuda:[01] cannot be used here: "):
             dlbridge.Stream(device)
     with pytest.raises(dlbridge.InvalidArgumentError, match=r"pass a dlbridge\.Stream"):
         dlbridge.upload(array, stream=1)  # type: ignore[arg-type]
@@ -181,7 +195,7 @@ def test_info_says_why_there_is_no_cuda() -> None:
     command = [sys.executable, "-m", "dlbridge", "info"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "devices" in said
-    assert "there are no streams on cuda:0 here: " in said
+    assert "cuda:0 cannot be used here: " in said
 
 
 # Every axis the wrong way round, so that no two bytes are together: about a second, for what happens meanwhile.

@@ -61,8 +61,8 @@ enum Pairs {
 const BLOCK: usize = 512;
 /// Bytes that are compared before somebody asks whether the answer is known.
 const UNASKED: usize = 64 << 10;
-/// Bytes of both sides that one thread looks at before others are woken, which takes longer.
-const AHEAD: usize = 64 << 10;
+/// Bytes of both sides that one thread looks at before others are woken: they come later than it is done.
+const AHEAD: usize = 256 << 10;
 
 /// Where blocks wait: room for elements of up to 16 bytes.
 struct Waiting {

@@ -11,6 +11,7 @@ use crate::tensor::Fence;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A stream of the CPU. Dropping it lets the thread end after what is queued.
 pub(in crate::device) struct Threaded(Arc<Shared>);
@@ -55,6 +56,17 @@ impl Threaded {
         }))
     }
 
+    /// Takes a job out of the queue again; false where the thread is at it, or through.
+    fn takes_back(&self, event: &Arc<dyn Fence>) -> bool {
+        let mut lock = Lock::take();
+        let jobs = &mut self.0.state.get(&mut lock).jobs;
+        let place =
+            jobs.iter().position(|job| std::ptr::addr_eq(Arc::as_ptr(&job.event), Arc::as_ptr(event)));
+        let job = place.and_then(|place| jobs.remove(place));
+        drop(lock);
+        job.is_some()
+    }
+
     /// Whether the thread of this stream would be in this process.
     fn is_ours(&self) -> bool {
         self.0.generation == fork::generation()
@@ -83,12 +95,18 @@ impl Queue for Threaded {
         submitted(event)
     }
 
-    fn synchronize(&self) -> Result<()> {
+    fn synchronize(&self, timeout: Option<Duration>) -> Result<()> {
         // A report that nobody can wait for would be lost.
         if SERVES.with(Cell::get) == self.0.id() {
             return Err(Error::Transfer(Transfer::OwnThread));
         }
         let report = self.submit(&mut Lock::take(), Vec::new(), Work::Report)?.fence;
+        if let Some(timeout) = timeout
+            && !report.wait_timeout(timeout)
+            && self.takes_back(&report)
+        {
+            return Err(Error::Transfer(Transfer::not_within(timeout)));
+        }
         report.wait();
         report.failure().map_or(Ok(()), Err)
     }

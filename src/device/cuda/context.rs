@@ -1,5 +1,6 @@
 //! Devices: their primary contexts, which PyTorch and CuPy use too, made current for the length of a call.
 
+use super::capture::Relaxed;
 use super::driver::{Driver, Handle, call, find};
 use crate::dlpack::DLDevice;
 use crate::error::{Driver as Failure, Error, Result, Transfer};
@@ -75,6 +76,7 @@ impl Device {
     fn open(ordinal: i32) -> Result<Device> {
         let driver = find().map_err(|what| Error::Unavailable { what })?;
         let (mut number, mut context, mut max_pitch) = (0, null_mut(), 0);
+        let _relaxed = Relaxed::with(driver);
         // SAFETY: each writes to one place.
         unsafe {
             call!(driver, cuDeviceGet(&mut number, ordinal))?;

@@ -18,6 +18,10 @@ pub(super) type HostFn = unsafe extern "C" fn(*mut c_void);
 pub(super) const SUCCESS: Code = 0;
 pub(super) const OUT_OF_MEMORY: Code = 2;
 pub(super) const ALREADY_REGISTERED: Code = 712;
+/// What is answered to what cannot be done while a graph is captured.
+pub(super) const CAPTURES: std::ops::RangeInclusive<Code> = 900..=908;
+/// A default stream would come after one that is captured.
+pub(super) const CAPTURE_IMPLICIT: Code = 906;
 const NOT_READY: Code = 600;
 
 /// The oldest version of CUDA whose drivers have all that is called here.
@@ -98,11 +102,14 @@ functions! {
     cuDevicePrimaryCtxRelease = "cuDevicePrimaryCtxRelease_v2" (c_int);
     cuCtxPushCurrent = "cuCtxPushCurrent_v2" (Handle);
     cuCtxPopCurrent = "cuCtxPopCurrent_v2" (*mut Handle);
+    cuCtxGetDevice = "cuCtxGetDevice" (*mut c_int);
     cuCtxSynchronize = "cuCtxSynchronize" ();
     cuThreadExchangeStreamCaptureMode = "cuThreadExchangeStreamCaptureMode" (*mut c_uint);
     cuStreamCreate = "cuStreamCreate" (*mut Handle, c_uint);
     cuStreamDestroy = "cuStreamDestroy_v2" (Handle);
     cuStreamGetFlags = "cuStreamGetFlags" (Handle, *mut c_uint);
+    cuStreamGetCtx = "cuStreamGetCtx" (Handle, *mut Handle);
+    cuStreamIsCapturing = "cuStreamIsCapturing" (Handle, *mut c_int);
     cuStreamSynchronize = "cuStreamSynchronize" (Handle);
     cuStreamWaitEvent = "cuStreamWaitEvent" (Handle, Handle, c_uint);
     cuLaunchHostFunc = "cuLaunchHostFunc" (Handle, HostFn, *mut c_void);
@@ -157,17 +164,6 @@ pub(super) fn find() -> std::result::Result<&'static Driver, String> {
     match driver.is_ours() {
         true => Ok(driver),
         false => Err("CUDA was in use when this process forked, and does not survive that; start processes with the spawn method (multiprocessing.get_context(\"spawn\"))".to_owned()),
-    }
-}
-
-/// For threads of the library: that they ask about events does not spoil the graph that another thread captures. Waiting for
-/// a whole device may, whoever does it.
-pub(super) fn ignore_captures() {
-    const RELAXED: c_uint = 2;
-    if let Ok(driver) = find() {
-        let mut mode = RELAXED;
-        // SAFETY: reads the mode, and writes the one before.
-        unsafe { (driver.cuThreadExchangeStreamCaptureMode)(&mut mode) };
     }
 }
 

@@ -1,5 +1,6 @@
 //! Events of the driver, used again and again.
 
+use super::capture::Relaxed;
 use super::context::{Current, Device};
 use super::driver::{Handle, call};
 use crate::error::{Driver as Failure, Error, Result};
@@ -37,6 +38,7 @@ impl Event {
         let idle = device.events.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut handle = idle.map_or(null_mut(), |idle| idle.0);
         if handle.is_null() {
+            let _relaxed = Relaxed::with(device.driver);
             // SAFETY: writes a handle.
             unsafe { call!(current.device.driver, cuEventCreate(&mut handle, FLAGS)) }?;
         }
@@ -58,18 +60,21 @@ impl Event {
         unsafe { call!(current.device.driver, cuEventRecord(self.handle, stream)) }
     }
 
-    /// An event can be asked about without a context.
+    /// An event can be asked about whatever context is current, if any: other than of what records events or waits for them,
+    /// the driver's documentation says of this function that no context can be wrong, and PyTorch asks from any device too.
     pub fn is_done(&self) -> Result<bool> {
         let driver = self.device.driver;
         if !driver.is_ours() {
             return Err(Error::Driver(Failure::BeforeFork { what: "the event" }));
         }
-        // SAFETY: it is alive.
+        let _relaxed = Relaxed::with(driver);
+        // SAFETY: it is alive, and was not recorded on a stream that was captured.
         driver.check_ready("cuEventQuery", unsafe { (driver.cuEventQuery)(self.handle) })
     }
 
     /// Waits until it is done. Where the driver fails to say it is asked once more: that is no proof that it is.
     pub fn wait(&self) -> Result<()> {
+        let _relaxed = self.device.driver.is_ours().then(|| Relaxed::with(self.device.driver));
         let wait = || {
             let mut answer = Ok(false);
             let mut is_answered = || {
@@ -122,6 +127,7 @@ impl Drop for Event {
         }
         drop(idle);
         if let Some(current) = self.device.enter_to_free() {
+            let _relaxed = Relaxed::with(self.device.driver);
             // SAFETY: nobody has it any more. There is nobody to tell of a failure.
             unsafe { (current.device.driver.cuEventDestroy)(self.handle) };
         }

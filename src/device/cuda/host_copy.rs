@@ -97,20 +97,35 @@ mod tests {
     use crate::fork::Lock;
     use crate::tensor::Fence;
 
-    /// What became of the work at three places of a stream, where the host makes this copy for the middle one.
-    fn outcomes(make: Make, carries_on: bool) -> [Result<()>; 3] {
-        let lane = Arc::new(Lane::new(64, false, carries_on));
-        let marks = [0, 1, 2].map(|place| Arc::new(Mark::reserved(lane.clone(), place, None)));
-        marks.iter().for_each(|mark| under_way::add(mark.clone(), &mut Lock::take()));
-        let job = Arc::new(Job { make, lane, place: 1, state: AtomicU8::new(WAITING) });
+    /// Work at the next place of a stream, which waits for this.
+    fn work(lane: &Arc<Lane>, place: u64, after: &[&Arc<Mark>]) -> Arc<Mark> {
+        let after: Vec<Arc<dyn Fence>> = after.iter().map(|&mark| mark.clone() as _).collect();
+        let mark = Arc::new(Mark::reserved(lane.clone(), place, None, &after));
+        under_way::add(mark.clone(), &mut Lock::take());
+        mark
+    }
+
+    /// Has the host make this copy at a place of a stream.
+    fn make(make: Make, lane: &Arc<Lane>, place: u64) {
+        let job = Arc::new(Job { make, lane: lane.clone(), place, state: AtomicU8::new(WAITING) });
         // SAFETY: as the driver calls it, with a reference of its own.
         unsafe { run(Arc::into_raw(job.clone()).cast_mut().cast()) };
         assert_eq!(job.state.load(Ordering::Acquire), OVER);
-        marks.map(|mark| {
-            mark.bind(None, Kept::default(), None);
-            mark.settle();
-            mark.wait_for_work()
-        })
+    }
+
+    /// What is told to whoever waits.
+    fn outcome(mark: Arc<Mark>) -> Result<()> {
+        mark.bind(None, Kept::default(), None);
+        mark.settle();
+        mark.wait_for_work()
+    }
+
+    /// What became of the work at three places of a stream, where the host makes this copy for the middle one.
+    fn outcomes(copy: Make, carries_on: bool) -> [Result<()>; 3] {
+        let lane = Arc::new(Lane::new(64, false, carries_on));
+        let marks = [0, 1, 2].map(|place| work(&lane, place, &[]));
+        make(copy, &lane, 1);
+        marks.map(outcome)
     }
 
     #[test]
@@ -124,5 +139,27 @@ mod tests {
         let outcome = outcomes(Box::new(move || Err(failing.clone())), false);
         assert_eq!(outcome, [Ok(()), Err(refused.clone()), Err(refused)]);
         assert_eq!(outcomes(Box::new(|| Ok(())), false), [Ok(()), Ok(()), Ok(())]);
+    }
+
+    /// One stream fails when others have been told to wait for it, and others still for those.
+    #[test]
+    fn what_fails_late_is_told_on_streams_that_wait_already() {
+        let streams = [(64, false), (65, false), (66, true)]
+            .map(|(handle, carries_on)| Arc::new(Lane::new(handle, false, carries_on)));
+        let [one, other, shared] = &streams;
+        let fails = work(one, 0, &[]);
+        let before = work(other, 0, &[]);
+        let waits = work(other, 1, &[&before, &fails]);
+        let behind = work(other, 2, &[]);
+        let waits_for_that = work(shared, 0, &[&behind]);
+        let beside = work(shared, 1, &[]);
+        make(Box::new(|| Err(Error::OutOfMemory { bytes: 1 })), one, 0);
+        let fine = [before, beside].map(outcome);
+        assert_eq!(fine, [Ok(()), Ok(())]);
+        let told = [fails, waits, behind, waits_for_that].map(outcome);
+        assert_eq!(told, [const { Err(Error::OutOfMemory { bytes: 1 }) }; 4]);
+        // And when the streams are synchronised.
+        let reported = streams.map(|lane| lane.take_failure(&mut Lock::take()));
+        assert_eq!(reported, [const { Some(Error::OutOfMemory { bytes: 1 }) }; 3]);
     }
 }

@@ -2,12 +2,18 @@
 //!
 //! A handle is worth nothing once its stream is destroyed, and nobody says when that is, so nothing can be recorded on it.
 //! What was queued there is over when all is that the device was given, for which a thread waits that does nothing else.
+//!
+//! To wait for a whole device spoils every graph that is captured of a stream there. So it is not done while a stream is
+//! captured that is known: those that a tensor is kept for, and all that wait for the default stream. Of others the driver
+//! says nothing, whoever asks; the README tells what to do.
 
+use super::capture::{self, Relaxed};
 use super::context::Device;
-use super::driver::{call, ignore_captures};
+use super::driver::{CAPTURES, Code, SUCCESS, find};
+use super::stream::LEGACY;
 use crate::device::signal::Signal;
-use crate::device::{cpu, thread};
-use crate::error::Result;
+use crate::device::{Stream, cpu, thread};
+use crate::error::{Driver as Failure, Error, Result};
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::guard_silent;
 use crate::tensor::Tensor;
@@ -17,13 +23,15 @@ static KEPT: Guarded<Kept> = Guarded::new(Kept { tensors: Vec::new(), served: No
 static CHANGED: Signal = Signal::new();
 
 struct Kept {
-    tensors: Vec<Tensor>,
+    /// Each with the stream that it is kept for, where that is there still.
+    tensors: Vec<(Tensor, Option<Stream>)>,
     /// The process that has the thread.
     served: Option<u64>,
 }
 
-/// Keeps a tensor of a device until that has done all it was given so far. Nobody waits here.
-pub(in crate::device) fn keep_until_idle(tensor: &Tensor) -> Result<()> {
+/// Keeps a tensor of a device until that has done all it was given so far, `stream` among it, which may be captured at the
+/// moment. Nobody waits here.
+pub(in crate::device) fn keep_until_idle(tensor: &Tensor, stream: Option<Stream>) -> Result<()> {
     let mut lock = Lock::take();
     let kept = KEPT.get(&mut lock);
     if kept.served != Some(fork::generation()) {
@@ -32,14 +40,16 @@ pub(in crate::device) fn keep_until_idle(tensor: &Tensor) -> Result<()> {
         thread::start("dlbridge idle", serve)?;
         kept.served = Some(fork::generation());
     }
-    kept.tensors.push(tensor.clone());
+    kept.tensors.push((tensor.clone(), stream));
     CHANGED.notify_one();
     Ok(())
 }
 
 fn serve() {
     cpu::serve_others();
-    ignore_captures();
+    if let Ok(driver) = find() {
+        Relaxed::for_good(driver);
+    }
     loop {
         let mut lock = Lock::take();
         while KEPT.get(&mut lock).tensors.is_empty() {
@@ -47,10 +57,11 @@ fn serve() {
         }
         let tensors = std::mem::take(&mut KEPT.get(&mut lock).tensors);
         drop(lock);
-        let mut ordinals: Vec<i32> = tensors.iter().map(|tensor| tensor.device().device_id).collect();
+        let mut ordinals: Vec<i32> = tensors.iter().map(|(tensor, _)| tensor.device().device_id).collect();
         ordinals.sort_unstable();
         ordinals.dedup();
-        match ordinals.into_iter().all(is_idle) {
+        let streams: Vec<&Stream> = tensors.iter().filter_map(|(_, stream)| stream.as_ref()).collect();
+        match ordinals.into_iter().all(|ordinal| is_idle(ordinal, &streams)) {
             true => guard_silent(|| drop(tensors)),
             // Nobody knows what is still at work: better lost than used again.
             false => std::mem::forget(tensors),
@@ -59,18 +70,34 @@ fn serve() {
 }
 
 /// Waits until a device has done all that it was given; false where the driver refuses to say again and again, as where the
-/// device is lost. While a graph is captured it refuses for that long.
-fn is_idle(ordinal: i32) -> bool {
-    let mut attempts = (0..1000).map(|attempt| {
-        std::thread::sleep(Duration::from_millis(if attempt == 0 { 0 } else { 10 }));
-        wait_for(ordinal)
-    });
-    attempts.any(|outcome| outcome.is_ok())
+/// device is lost. While a graph is captured it waits for that, for as long as it takes.
+fn is_idle(ordinal: i32, streams: &[&Stream]) -> bool {
+    let Ok(device) = Device::get(ordinal) else { return false };
+    let mut refused = 0;
+    while refused < 1000 {
+        if !is_captured(device, streams) {
+            match wait_for(device) {
+                SUCCESS => return true,
+                code => refused += u32::from(!CAPTURES.contains(&code)),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+/// Whether a stream is captured, as far as is known.
+fn is_captured(device: &Device, streams: &[&Stream]) -> bool {
+    // SAFETY: the default stream always lives.
+    let default = unsafe { capture::check(device, LEGACY as _) };
+    let mut asked = streams.iter().map(|stream| stream.queue().ready()).chain([default]);
+    asked.any(|answer| matches!(answer, Err(Error::Driver(Failure::Captured { .. }))))
 }
 
 /// Waits until a device has done all that it was given.
-fn wait_for(ordinal: i32) -> Result<()> {
-    let current = Device::get(ordinal)?.enter()?;
+fn wait_for(device: &Device) -> Code {
+    const NO_CONTEXT: Code = 201;
+    let Ok(current) = device.enter() else { return NO_CONTEXT };
     // SAFETY: a context is current.
-    unsafe { call!(current.device.driver, cuCtxSynchronize()) }
+    unsafe { (current.device.driver.cuCtxSynchronize)() }
 }

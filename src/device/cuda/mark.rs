@@ -13,14 +13,14 @@ use super::under_way;
 use crate::device::signal::Signal;
 use crate::dlpack::DLDevice;
 use crate::error::{Driver as Failure, Error, Result};
-use crate::fork::{self, Lock};
+use crate::fork;
 use crate::guard::guard_silent;
 use crate::memory::Block;
 use crate::tensor::{Fence, Tensor};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// It has its place, and its work is not with the driver yet.
@@ -53,6 +53,8 @@ pub(super) struct Mark {
     pub place: u64,
     /// The host's memory that the driver itself reads or writes.
     pub direct: Option<(usize, usize)>,
+    /// What the work waits for, to be told of what fails there later; their memory, and nothing that they hold, stays.
+    after: Vec<Weak<dyn Fence>>,
     state: AtomicU8,
     /// Stands for the thread that settles it.
     settler: AtomicUsize,
@@ -78,12 +80,18 @@ fn settles_here() -> bool {
 }
 
 impl Mark {
-    pub fn reserved(lane: Arc<Lane>, place: u64, direct: Option<(usize, usize)>) -> Self {
+    pub fn reserved(
+        lane: Arc<Lane>,
+        place: u64,
+        direct: Option<(usize, usize)>,
+        after: &[Arc<dyn Fence>],
+    ) -> Self {
         Mark {
             generation: fork::generation(),
             lane,
             place,
             direct,
+            after: after.iter().map(Arc::downgrade).collect(),
             state: AtomicU8::new(RESERVED),
             settler: AtomicUsize::new(0),
             alone: AtomicBool::new(false),
@@ -170,10 +178,17 @@ impl Mark {
         let _ = self.failure.set(failure.clone());
     }
 
-    /// Notes what the driver found later, for what is behind it as well.
-    fn note(&self, failure: Error) {
+    /// Whether the work comes after that of `other`: behind it where all fails as one, or because it waits for it.
+    pub fn fails_with(&self, other: &Mark) -> bool {
+        let is_behind = Arc::ptr_eq(&self.lane, &other.lane) && self.place > other.place;
+        let waits = |fence: &Weak<dyn Fence>| std::ptr::addr_eq(fence.as_ptr(), other);
+        (is_behind && self.lane.fails_as_one()) || self.after.iter().any(waits)
+    }
+
+    /// Notes what the driver found later, for what comes after it as well.
+    fn note(&self, failure: &Error) {
         if self.failure.set(failure.clone()).is_ok() {
-            self.lane.failed(failure, &mut Lock::take());
+            under_way::failed(&self.lane, self.place, failure);
         }
     }
 
@@ -191,7 +206,7 @@ impl Mark {
                 // It is no proof that it is over: if waiting fails as well the device is lost, and nothing goes on.
                 Err(error) => {
                     let _ = event.wait();
-                    self.note(error);
+                    self.note(&error);
                 }
             }
         }
@@ -203,7 +218,7 @@ impl Mark {
     fn reach(&self) {
         let Some(event) = self.event() else { return };
         if let Err(error) = event.wait() {
-            self.note(error);
+            self.note(&error);
         }
     }
 
@@ -342,7 +357,8 @@ mod tests {
             pool,
         });
         let lane = Arc::new(Lane::new(64, false, false));
-        let marks: Vec<Mark> = (0..20_000).map(|place| Mark::reserved(lane.clone(), place, None)).collect();
+        let marks: Vec<Mark> =
+            (0..20_000).map(|place| Mark::reserved(lane.clone(), place, None, &[])).collect();
         let looked_at = AtomicUsize::new(0);
         let early = thread::scope(|scope| {
             scope.spawn(|| {

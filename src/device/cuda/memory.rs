@@ -1,5 +1,6 @@
 //! Memory of a device, and page-locked memory of the host: allocators under a pool each.
 
+use super::capture::Relaxed;
 use super::context::Device;
 use super::driver::call;
 use super::given;
@@ -45,6 +46,7 @@ unsafe impl Allocator for DeviceMemory {
         // The driver honours 256, and is asked for more where that is not enough.
         let room = if alignment > ALIGNMENT { bytes.saturating_add(alignment) } else { bytes.max(1) };
         let mut address = 0;
+        let _relaxed = Relaxed::with(driver);
         // SAFETY: writes an address.
         let code = unsafe { (driver.cuMemAlloc)(&mut address, room) };
         driver.check_memory("cuMemAlloc", code, bytes, self.0.name())?;
@@ -62,6 +64,7 @@ unsafe impl Allocator for DeviceMemory {
         let Some(current) = self.0.enter_to_free() else { return };
         let address = piece.data.addr().get() - piece.skipped;
         given::forget(address);
+        let _relaxed = Relaxed::with(current.device.driver);
         // SAFETY: allocated above, and nobody uses it, says the caller.
         let _ = unsafe { call!(current.device.driver, cuMemFree(address as u64)) };
     }
@@ -83,6 +86,7 @@ unsafe impl Allocator for PinnedMemory {
         let current = Device::get(0)?.enter()?;
         let driver = current.device.driver;
         let mut data = null_mut();
+        let _relaxed = Relaxed::with(driver);
         // SAFETY: writes an address.
         let code = unsafe { (driver.cuMemHostAlloc)(&mut data, bytes.max(1), PORTABLE) };
         driver.check_memory("cuMemHostAlloc", code, bytes, "cuda_host".to_owned())?;
@@ -95,6 +99,7 @@ unsafe impl Allocator for PinnedMemory {
     unsafe fn deallocate(&self, piece: Piece) {
         let Some(current) = Device::get(0).ok().and_then(Device::enter_to_free) else { return };
         given::forget(piece.data.addr().get());
+        let _relaxed = Relaxed::with(current.device.driver);
         // SAFETY: allocated above, and nobody uses it, says the caller.
         let _ = unsafe { call!(current.device.driver, cuMemFreeHost(piece.data.as_ptr())) };
     }

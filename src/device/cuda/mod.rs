@@ -3,6 +3,7 @@
 //! The entry points are declared by hand (`driver.rs`). Nothing of CUDA survives a fork: everything is `Unavailable` in
 //! the child.
 
+mod capture;
 mod context;
 mod copy;
 mod driver;
@@ -22,7 +23,7 @@ pub(super) use idle::keep_until_idle;
 pub(super) use memory::{device_pool, pinned_pool, unavailable};
 pub(super) use pin::{pin, unpin};
 pub(super) use pointer::check_pointer;
-pub(super) use stream::{PER_THREAD, Queued, stands_apart};
+pub(super) use stream::{PER_THREAD, Queued, check_capture, stands_apart};
 
 /// How many devices there are.
 pub(super) fn count() -> Option<i32> {

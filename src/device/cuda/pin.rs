@@ -1,5 +1,6 @@
 //! Page-locking memory where it is, and what is locked so far.
 
+use super::capture::Relaxed;
 use super::context::Device;
 use super::driver::{ALREADY_REGISTERED, OUT_OF_MEMORY};
 use super::memory::pinned_by_the_pool;
@@ -81,6 +82,7 @@ pub(in crate::device) unsafe fn pin(start: usize, bytes: usize) -> Result<(usize
 unsafe fn lock(device: &Device, first: usize, end: usize, bytes: usize) -> Result<()> {
     let current = device.enter()?;
     let driver = current.device.driver;
+    let _relaxed = Relaxed::with(driver);
     // SAFETY: promised by the caller.
     let code = unsafe { (driver.cuMemHostRegister)(first as *mut c_void, end - first, PORTABLE) };
     driver.check("cuMemHostRegister", code).map_err(|error| match code {
@@ -150,6 +152,7 @@ pub(in crate::device) fn unpin(asked: (usize, usize)) {
     }
     let current = device.enter_to_free();
     if let Some(current) = &current {
+        let _relaxed = Relaxed::with(current.device.driver);
         // SAFETY: registered by `pin`, and no copy uses it. There is nobody to tell of a failure.
         unsafe { (current.device.driver.cuMemHostUnregister)(begin as *mut c_void) };
     }

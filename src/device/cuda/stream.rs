@@ -3,7 +3,8 @@
 //! The thread that reserved a place hands its work over itself, when its turn on the stream comes. It waits only for
 //! threads whose places were reserved before its own, so no two wait for each other.
 
-use super::context::Device;
+use super::capture::{self, Relaxed};
+use super::context::{Current, Device};
 use super::driver::{Handle, call};
 use super::event::Event;
 use super::mark::{Kept, Mark, SourceRead};
@@ -12,6 +13,7 @@ use super::{copy, under_way};
 use crate::device::nest::{Nest, Side};
 use crate::device::signal::Signal;
 use crate::device::{Queue, Submitted, Work};
+use crate::dlpack::DLDevice;
 use crate::error::{Driver as Failure, Error, Result};
 use crate::fork::{Guarded, Lock};
 use crate::guard::guard;
@@ -20,10 +22,11 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// It does not wait for the legacy default stream, nor that for it.
 const NON_BLOCKING: u32 = 1;
-const LEGACY: usize = 1;
+pub(super) const LEGACY: usize = 1;
 /// The default stream of whichever thread calls.
 pub(in crate::device) const PER_THREAD: usize = 2;
 
@@ -32,6 +35,8 @@ pub(super) struct Lane {
     handle: usize,
     /// Whether the stream is ours and there: a handle is used again once its stream was destroyed.
     ours: AtomicBool,
+    /// Whether others have the handle, who may have it captured.
+    shown: AtomicBool,
     /// Whether what is queued behind a failure is carried out all the same.
     carries_on: bool,
     state: Guarded<State>,
@@ -50,12 +55,18 @@ struct State {
 impl Lane {
     pub fn new(handle: usize, ours: bool, carries_on: bool) -> Lane {
         let (state, turn, next) = (Guarded::default(), Mutex::new(0), Signal::new());
-        Lane { handle, ours: AtomicBool::new(ours), carries_on, state, turn, next }
+        let (ours, shown) = (AtomicBool::new(ours), AtomicBool::new(!ours));
+        Lane { handle, ours, shown, carries_on, state, turn, next }
     }
 
     /// Notes what failed, for what is queued behind it.
     pub fn failed(&self, error: Error, lock: &mut Lock) {
         self.state.get(lock).failure.get_or_insert(error);
+    }
+
+    /// What failed since this was asked last.
+    pub fn take_failure(&self, lock: &mut Lock) -> Option<Error> {
+        self.state.get(lock).failure.take()
     }
 
     /// Whether a native handle is this stream, so that what is on it is in order anyway. Of a stream of somebody else's we
@@ -110,11 +121,11 @@ pub(in crate::device) struct Queued {
     lane: Arc<Lane>,
 }
 
-/// Whether a stream does not wait for the legacy default stream, nor that for it.
+/// Whether a stream does not wait for the legacy default stream, nor that for it. One that is not of the device is refused.
 ///
 /// # Safety
 ///
-/// `handle` is a stream of the device.
+/// `handle` is a stream.
 pub(in crate::device) unsafe fn stands_apart(ordinal: i32, handle: *mut c_void) -> Result<bool> {
     if handle as usize <= PER_THREAD {
         return Ok(false);
@@ -122,8 +133,50 @@ pub(in crate::device) unsafe fn stands_apart(ordinal: i32, handle: *mut c_void) 
     let current = Device::get(ordinal)?.enter()?;
     let mut flags = 0;
     // SAFETY: the stream is alive, says the caller; writes a number.
-    unsafe { call!(current.device.driver, cuStreamGetFlags(handle, &mut flags)) }?;
+    unsafe {
+        check_context(&current, handle)?;
+        let _relaxed = Relaxed::with(current.device.driver);
+        call!(current.device.driver, cuStreamGetFlags(handle, &mut flags))?;
+    }
     Ok(flags & NON_BLOCKING != 0)
+}
+
+/// Refuses work on a stream that is captured into a graph.
+///
+/// # Safety
+///
+/// `handle` is a stream of the device.
+pub(in crate::device) unsafe fn check_capture(ordinal: i32, handle: *mut c_void) -> Result<()> {
+    // SAFETY: promised by the caller.
+    unsafe { capture::check(Device::get(ordinal)?, handle) }
+}
+
+/// Refuses a stream of another context than the device's primary one: events can be recorded on streams of their own context
+/// alone.
+///
+/// # Safety
+///
+/// `handle` is a stream.
+unsafe fn check_context(current: &Current<'_>, handle: Handle) -> Result<()> {
+    let (device, driver) = (current.device, current.device.driver);
+    let (mut context, mut found) = (null_mut(), -1);
+    let _relaxed = Relaxed::with(driver);
+    // SAFETY: the stream is alive, says the caller, so its context is; each writes to one place, and what is pushed is popped.
+    unsafe {
+        call!(driver, cuStreamGetCtx(handle, &mut context))?;
+        if context == device.context {
+            return Ok(());
+        }
+        call!(driver, cuCtxPushCurrent(context))?;
+        let asked = call!(driver, cuCtxGetDevice(&mut found));
+        call!(driver, cuCtxPopCurrent(&mut context))?;
+        asked?;
+    }
+    let found = match found == device.ordinal {
+        true => format!("another context of {}", device.name()),
+        false => device::Name(DLDevice::cuda(found)).to_string(),
+    };
+    Err(Error::Driver(Failure::OtherContext { stream: handle as usize, device: device.name(), found }))
 }
 
 impl Queued {
@@ -133,15 +186,30 @@ impl Queued {
         under_way::watch()?;
         let current = device.enter()?;
         let mut handle = null_mut();
+        let _relaxed = Relaxed::with(device.driver);
         // SAFETY: writes a handle.
         unsafe { call!(current.device.driver, cuStreamCreate(&mut handle, NON_BLOCKING)) }?;
         Ok(Self::on(device, handle as usize, true, carries_on))
     }
 
+    /// Refused where it is not of the device.
+    ///
+    /// # Safety
+    ///
+    /// `handle` is a stream, and lives as long as the result.
+    pub unsafe fn from_native(ordinal: i32, handle: *mut c_void) -> Result<Self> {
+        if handle as usize > PER_THREAD {
+            // SAFETY: promised by the caller.
+            unsafe { check_context(&Device::get(ordinal)?.enter()?, handle) }?;
+        }
+        // SAFETY: as above, and it was asked for.
+        unsafe { Self::from_known(ordinal, handle) }
+    }
+
     /// # Safety
     ///
     /// `handle` is a stream of the device, and lives as long as the result.
-    pub unsafe fn from_native(ordinal: i32, handle: *mut c_void) -> Result<Self> {
+    pub unsafe fn from_known(ordinal: i32, handle: *mut c_void) -> Result<Self> {
         let device = Device::get(ordinal)?;
         under_way::watch()?;
         Ok(Self::on(device, (handle as usize).max(LEGACY), false, false))
@@ -225,6 +293,7 @@ impl Queued {
     /// Waits for the stream, where no event could be recorded. If even that fails nothing goes on any more.
     fn drain(&self) {
         if let Some(current) = self.device.enter_to_free() {
+            let _relaxed = Relaxed::with(current.device.driver);
             // SAFETY: the stream lives as long as this.
             let _ = unsafe { call!(current.device.driver, cuStreamSynchronize(self.lane.handle())) };
         }
@@ -232,8 +301,18 @@ impl Queued {
 }
 
 impl Queue for Queued {
-    fn inspect(&self, source: &Tensor, destination: &Tensor) -> Result<bool> {
+    fn ready(&self) -> Result<()> {
         self.check_process()?;
+        match self.lane.shown.load(Ordering::Relaxed) {
+            // SAFETY: the stream lives as long as this.
+            true => unsafe { capture::check(self.device, self.lane.handle()) },
+            // Nobody could have it captured.
+            false => Ok(()),
+        }
+    }
+
+    fn inspect(&self, source: &Tensor, destination: &Tensor) -> Result<bool> {
+        self.ready()?;
         let inquiry = Inquiry::by(self.device);
         for tensor in [source, destination] {
             let on = tensor.device();
@@ -269,7 +348,7 @@ impl Queue for Queued {
         let state = self.lane.state.get(lock);
         let place = state.places;
         state.places += 1;
-        let mark = Arc::new(Mark::reserved(self.lane.clone(), place, direct));
+        let mark = Arc::new(Mark::reserved(self.lane.clone(), place, direct, &after));
         under_way::add(mark.clone(), lock);
         let source_read: Option<Arc<dyn Fence>> = match staged {
             true => Some(Arc::new(SourceRead(mark.clone()))),
@@ -280,16 +359,24 @@ impl Queue for Queued {
         Ok(Submitted { fence, source_read, rest: Some(rest) })
     }
 
-    fn synchronize(&self) -> Result<()> {
+    fn synchronize(&self, timeout: Option<Duration>) -> Result<()> {
+        self.ready()?;
         let submitted = self.submit(&mut Lock::take(), Vec::new(), Work::Report)?;
         let event = submitted.carried_out();
-        let _ = event.wait();
+        let answer = timeout.map_or_else(|| event.wait(), |timeout| event.wait_timeout(timeout));
+        if timeout.is_some() && !event.done() {
+            return answer;
+        }
         // What comes before is done as well, so this says what became of it.
-        self.lane.state.get(&mut Lock::take()).failure.take().map_or(Ok(()), Err)
+        self.lane.take_failure(&mut Lock::take()).map_or(Ok(()), Err)
     }
 
     fn native(&self) -> Option<*mut c_void> {
         Some(self.lane.handle())
+    }
+
+    fn show(&self) {
+        self.lane.shown.store(true, Ordering::Relaxed);
     }
 }
 
@@ -299,6 +386,7 @@ impl Drop for Queued {
             return;
         }
         if let Some(current) = self.device.enter_to_free() {
+            let _relaxed = Relaxed::with(current.device.driver);
             // SAFETY: our own, and nobody uses it any more; the driver carries out what is queued. There is nobody to tell
             // of a failure.
             unsafe { (current.device.driver.cuStreamDestroy)(self.lane.handle()) };

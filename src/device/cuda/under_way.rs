@@ -3,6 +3,7 @@
 //! Whoever waits for a mark settles it. A copy that nobody waits for would hold its tensors for ever, and who only asks
 //! lets go of nothing, so one thread of the library looks at what is left now and then, as long as there is something.
 
+use super::capture::Relaxed;
 use super::driver;
 use super::mark::Mark;
 use super::stream::Lane;
@@ -57,16 +58,22 @@ fn select(which: impl Fn(&Mark) -> bool) -> Vec<Arc<Mark>> {
     UNDER_WAY.get(&mut lock).marks.iter().filter(|mark| which(mark)).cloned().collect()
 }
 
-/// Notes that the work at a place of a stream failed, for whoever waits for it or for what is behind it, before the stream
-/// goes on. No driver is called.
+/// Notes that the work at a place of a stream failed, for whoever waits for it, for what is behind it or for what waits for it
+/// on other streams, before any of them goes on. No driver is called.
 pub(super) fn failed(lane: &Arc<Lane>, place: u64, failure: &Error) {
+    let mut concerned: Vec<Arc<Mark>> = Vec::new();
     let mut lock = Lock::take();
-    let concerned = |mark: &&Arc<Mark>| {
-        let is_behind = mark.place > place && lane.fails_as_one();
-        Arc::ptr_eq(&mark.lane, lane) && (mark.place == place || is_behind)
-    };
-    UNDER_WAY.get(&mut lock).marks.iter().filter(concerned).for_each(|mark| mark.has_failed(failure));
+    // What comes after something was reserved after it.
+    for mark in &UNDER_WAY.get(&mut lock).marks {
+        let is_it = Arc::ptr_eq(&mark.lane, lane) && mark.place == place;
+        if is_it || concerned.iter().any(|other| mark.fails_with(other)) {
+            mark.has_failed(failure);
+            concerned.push(mark.clone());
+        }
+    }
     lane.failed(failure.clone(), &mut lock);
+    concerned.iter().for_each(|mark| mark.lane.failed(failure.clone(), &mut lock));
+    drop(lock);
 }
 
 /// What comes before a mark on its stream, and has not let go of everything yet.
@@ -97,7 +104,9 @@ pub(super) fn is_used(bytes: (usize, usize)) -> bool {
 
 fn look_after() {
     cpu::serve_others();
-    driver::ignore_captures();
+    if let Ok(driver) = driver::find() {
+        Relaxed::for_good(driver);
+    }
     let (shortest, longest) = (Duration::from_micros(200), Duration::from_millis(4));
     let mut pause = shortest;
     loop {

@@ -124,3 +124,19 @@ fn each_failure_is_reported_once_whoever_synchronises() {
     assert_eq!((first.join().unwrap(), second.join().unwrap()), ("the first".into(), "the second".into()));
     stream.synchronize().unwrap();
 }
+
+#[test]
+fn a_time_limit_that_passes_takes_no_report_away() {
+    let stream = stream();
+    let gate = held_up(&stream);
+    stream.call(|| Err(Error::Unavailable { what: "no luck".into() })).unwrap();
+    for _ in 0..2 {
+        let error = stream.synchronize_timeout(Duration::from_millis(5)).unwrap_err();
+        assert_eq!(error, Error::Transfer(Transfer::Timeout { nanoseconds: 5_000_000 }));
+    }
+    gate.open();
+    let error = stream.synchronize_timeout(Duration::from_secs(600)).unwrap_err();
+    assert_eq!(error.to_string(), "no luck");
+    stream.synchronize_timeout(Duration::from_secs(600)).unwrap();
+    stream.synchronize_timeout(Duration::ZERO).unwrap();
+}

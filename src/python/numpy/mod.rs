@@ -18,6 +18,7 @@ use crate::tensor::Tensor;
 use crate::tensor::dtype::{I16, item_bytes};
 use dlpark::DlpackFlags;
 use std::ffi::{c_char, c_int, c_void};
+use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -226,16 +227,15 @@ impl Numpy {
         if ndim > MAX_NDIM {
             return Err(Error::Ndim { ndim: ndim as i64, limit: MAX_NDIM });
         }
-        let mut strides = [0_i64; MAX_NDIM];
+        // The first `ndim` are read; to write them all costs as much as all the rest here.
+        let mut strides = [MaybeUninit::<i64>::uninit(); MAX_NDIM];
         for (axis, slot) in strides.iter_mut().enumerate().take(ndim) {
             // SAFETY: an array has `ndim` sizes and strides.
             let (stride, extent) = unsafe { (*fields.strides.add(axis), *fields.shape.add(axis)) };
-            *slot = if item & (item - 1) == 0 {
-                (stride >> item.trailing_zeros()) as i64
-            } else {
-                (stride / item) as i64
-            };
-            if *slot as isize * item != stride && extent > 1 {
+            let elements =
+                if item & (item - 1) == 0 { stride >> item.trailing_zeros() } else { stride / item };
+            slot.write(elements as i64);
+            if elements * item != stride && extent > 1 {
                 return Err(Error::Refused(Refusal::ByteStride {
                     axis,
                     stride: stride as i64,
@@ -249,7 +249,7 @@ impl Numpy {
             ndim: fields.ndim,
             dtype,
             shape: fields.shape.cast::<i64>().cast_mut(),
-            strides: strides.as_mut_ptr(),
+            strides: strides.as_mut_ptr().cast(),
             byte_offset: 0,
         };
         let flags = if fields.flags & WRITEABLE == 0 { DlpackFlags::READ_ONLY } else { DlpackFlags::empty() };

@@ -106,3 +106,25 @@ fn of_two_producers_the_one_that_has_a_batch_is_told_so() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
+
+#[test]
+fn a_patient_producer_leaves_it_to_a_consumer_to_be_told() {
+    check(|| {
+        let model = Model::new(1, 0, Order::Kept);
+        assert_eq!(model.produce(1), Ok(0));
+        assert_eq!(model.next(2, false), Ok(0));
+        let producer = model.clone();
+        let thread = thread::spawn(move || {
+            let slot = producer.acquire_for(1, true).unwrap();
+            assert_eq!(producer.fill(slot), Ok(1));
+        });
+        // It is done with the batch, which it keeps, and gives up; the producer may come before or after.
+        let asked = model.next_within(2, true, false);
+        assert!(matches!(asked, Ok(None) | Err(Over::Held(_))), "{asked:?}");
+        assert_eq!(model.next(2, true), Err(Over::Held(vec![0])));
+        model.give_back(0);
+        assert_eq!(model.next(2, true), Ok(1));
+        model.give_back(1);
+        thread.join().unwrap();
+    });
+}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,19 +15,6 @@ import dlbridge
 @pytest.fixture(scope="session", autouse=True)
 def the_device_is_there() -> None:
     assert DEVICE in dlbridge.devices(), f"{DEVICE} is not among {dlbridge.devices()}"
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
-    """As for all tests, but what nobody waited for is let go of a little later."""
-    gc.collect()
-    before = dlbridge.live_tensors(), dlbridge.live_exports()
-    yield
-    gc.collect()
-    end = time.monotonic() + 10
-    while (dlbridge.live_tensors(), dlbridge.live_exports()) != before and time.monotonic() < end:
-        time.sleep(0.001)
-    assert (dlbridge.live_tensors(), dlbridge.live_exports()) == before, "tensors or exports leaked"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@
 #ifndef DLBRIDGE_CAST_HPP
 #define DLBRIDGE_CAST_HPP
 
-#include "../dlbridge.hpp"
+#include "tensor.hpp"
 
 namespace dlbridge {
 

@@ -12,7 +12,7 @@
 #ifndef DLBRIDGE_COMPARE_HPP
 #define DLBRIDGE_COMPARE_HPP
 
-#include "../dlbridge.hpp"
+#include "tensor.hpp"
 
 namespace dlbridge {
 

@@ -13,7 +13,7 @@
 #ifndef DLBRIDGE_MEMORY_HPP
 #define DLBRIDGE_MEMORY_HPP
 
-#include "../dlbridge.hpp"
+#include "tensor.hpp"
 
 namespace dlbridge {
 

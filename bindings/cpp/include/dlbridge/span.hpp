@@ -16,7 +16,7 @@
 
 #include <version>
 
-#include "../dlbridge.hpp"
+#include "tensor.hpp"
 
 #if defined(__cpp_lib_span)
 

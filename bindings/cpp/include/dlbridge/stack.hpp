@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  *   dlbridge::stack_options options;
- *   options.layout = DLB_LAYOUT_CHW;
+ *   options.layout = dlbridge::layout::chw;
  *   options.scale = {1 / 255.0};
  *   dlbridge::tensor batch = dlbridge::empty<float>({64, 3, 224, 224});
  *   dlbridge::stack(pictures, batch, options);   // pictures: 64 tensors of {224, 224, 3}, uint8
@@ -12,16 +12,17 @@
 #ifndef DLBRIDGE_STACK_HPP
 #define DLBRIDGE_STACK_HPP
 
-#include "../dlbridge.hpp"
+#include "cast.hpp"
 
 namespace dlbridge {
 
+/** What becomes of the layout of pictures: see DLB_LAYOUT_SAME and its neighbours. */
+enum class layout : std::int32_t { same = DLB_LAYOUT_SAME, chw = DLB_LAYOUT_CHW, hwc = DLB_LAYOUT_HWC };
+
 /** What is done on the way: see dlb_stack_options. */
 struct stack_options {
-  /** One of DLB_CASTING_*. */
-  std::int32_t casting = 0;
-  /** One of DLB_LAYOUT_*. */
-  std::int32_t layout = DLB_LAYOUT_SAME;
+  dlbridge::casting casting = dlbridge::casting::same_kind;
+  dlbridge::layout layout = dlbridge::layout::same;
   /** x * scale + bias: none, one number, or one for each channel. */
   std::vector<double> scale;
   std::vector<double> bias;
@@ -36,8 +37,8 @@ inline void stack(const std::vector<tensor> &tensors, const tensor &destination,
   for (const tensor &each : tensors) raw.push_back(each.get());
   dlb_stack_options given = {};
   given.struct_size = sizeof given;
-  given.casting = options.casting;
-  given.layout = options.layout;
+  given.casting = static_cast<std::int32_t>(options.casting);
+  given.layout = static_cast<std::int32_t>(options.layout);
   given.scale = options.scale.data();
   given.scale_count = options.scale.size();
   given.bias = options.bias.data();

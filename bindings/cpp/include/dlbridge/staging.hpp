@@ -101,12 +101,15 @@ class slot {
   std::unique_ptr<dlb_slot, releaser> raw_;
 };
 
+/** In which order batches come out: see DLB_STAGING_IN_ORDER and DLB_STAGING_FIRST_COME. */
+enum class staging_order : std::int32_t { in_order = DLB_STAGING_IN_ORDER, first_come = DLB_STAGING_FIRST_COME };
+
 /** A ring of slots. See dlb_staging. */
 class staging {
  public:
   /** On `device`, with `slots` batches on their way (0 for 3) and memory for `keep` more while consumers keep them (0 is
    * none). */
-  explicit staging(std::size_t slots = 3, std::size_t keep = 16, std::int32_t order = DLB_STAGING_IN_ORDER,
+  explicit staging(std::size_t slots = 3, std::size_t keep = 16, staging_order order = staging_order::in_order,
                    DLDevice device = DLDevice{kDLCPU, 0})
       : handle_(create(slots, keep, order, device)) {}
 
@@ -158,13 +161,13 @@ class staging {
  private:
   explicit staging(dlb_staging *owned) noexcept : handle_(owned) {}
 
-  static dlb_staging *create(std::size_t slots, std::size_t keep, std::int32_t order, DLDevice device) {
+  static dlb_staging *create(std::size_t slots, std::size_t keep, staging_order order, DLDevice device) {
     dlb_staging_options options = {};
     options.struct_size = sizeof options;
     options.device = device;
     options.slots = slots;
     options.keep = keep;
-    options.order = order;
+    options.order = static_cast<std::int32_t>(order);
     dlb_staging *raw = nullptr;
     detail::check(dlb_staging_create(&options, &raw));
     return raw;

@@ -17,7 +17,7 @@
 
 #include <chrono>
 
-#include "../dlbridge.hpp"
+#include "tensor.hpp"
 
 namespace dlbridge {
 namespace detail {
@@ -42,6 +42,20 @@ class counted {
   Raw *raw_;
 };
 
+/** As the C functions take it: in floating point, for the longest durations do not fit; what is too long is for ever. */
+template <class Number, class Period>
+std::uint64_t nanoseconds(std::chrono::duration<Number, Period> time) {
+  const double wanted = std::chrono::duration<double, std::nano>(time).count();
+  return !(wanted > 0) ? 0 : wanted < 1e19 ? static_cast<std::uint64_t>(wanted) : DLB_WAIT_FOREVER;
+}
+
+/** Whether a wait was over in time; throws what failed. */
+inline bool in_time(dlb_status status) {
+  if (status == DLB_ERROR_TIMEOUT) return false;
+  check(status);
+  return true;
+}
+
 }  // namespace detail
 
 /** A point in a stream: done once everything queued before it is. Empty if default-constructed or moved from; waiting
@@ -65,14 +79,7 @@ class event {
   /** Waits for at most `time`; whether it is done. Throws what failed before it. */
   template <class Number, class Period>
   bool wait_for(std::chrono::duration<Number, Period> time) const {
-    // In floating point, for the longest durations do not fit; what is too long for the C function is for ever.
-    const double wanted = std::chrono::duration<double, std::nano>(time).count();
-    const std::uint64_t nanoseconds =
-        !(wanted > 0) ? 0 : wanted < 1e19 ? static_cast<std::uint64_t>(wanted) : DLB_WAIT_FOREVER;
-    const dlb_status status = dlb_event_wait(get(), nanoseconds);
-    if (status == DLB_ERROR_TIMEOUT) return false;
-    detail::check(status);
-    return true;
+    return detail::in_time(dlb_event_wait(get(), detail::nanoseconds(time)));
   }
 
  private:
@@ -125,6 +132,12 @@ class stream {
   /** Waits until everything queued so far is done; throws what failed since the last time. */
   void synchronize() const { detail::check(dlb_stream_synchronize(get())); }
 
+  /** synchronize() for at most `time`; whether it is done. Where it is not, what failed is thrown by a later call. */
+  template <class Number, class Period>
+  bool synchronize_for(std::chrono::duration<Number, Period> time) const {
+    return detail::in_time(dlb_stream_synchronize_for(get(), detail::nanoseconds(time)));
+  }
+
  private:
   explicit stream(dlb_stream *owned) noexcept : handle_(owned) {}
 
@@ -158,22 +171,31 @@ class future {
   bool done() const noexcept { return done_.done(); }
 
   /** Waits until it is done; throws what failed. */
-  void wait() const { done_.wait(); }
+  void wait() const { started().wait(); }
 
   /** Waits for at most `time`; whether it is done. Throws what failed. */
   template <class Number, class Period>
   bool wait_for(std::chrono::duration<Number, Period> time) const {
-    return done_.wait_for(time);
+    return started().wait_for(time);
   }
 
   /** Waits, and gives the tensor away: once. */
   tensor get() {
-    done_.wait();
+    started().wait();
     done_ = event();
     return std::move(result_);
   }
 
  private:
+  const event &started() const {
+    if (!valid()) {
+      throw error(DLB_ERROR_INVALID_ARGUMENT,
+                  "the future is empty: it was made so, moved from, or get() has given its tensor away, which it does once; "
+                  "keep what get() returned");
+    }
+    return done_;
+  }
+
   tensor result_;
   event done_;
 };

@@ -142,6 +142,10 @@ class MemoryStats(NamedTuple):
     """Requests that were granted."""
     hits: int
     """Those of them that a cached block served."""
+    limit: int | None
+    """What it may have at most, in use and cached; None for any amount."""
+    cached_limit: int | None
+    """What it may cache at most, as `memory_limit` set it last; None for any amount."""
     copies: int
     """Copies within the host's memory, which all copies on the CPU device are."""
     copied_bytes: int
@@ -161,7 +165,7 @@ class MemoryStats(NamedTuple):
         return self.uploads + self.downloads
 
     def __str__(self) -> str:
-        rows = [(name, f"{value:,}") for name, value in self._asdict().items()]
+        rows = [(name, "any" if value is None else f"{value:,}") for name, value in self._asdict().items()]
         names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
         return "\n".join(f"{name:<{names}}  {value:>{values}}" for name, value in rows)
 
@@ -180,8 +184,12 @@ def memory_stats(*, device: Any = "cpu", pinned: bool = False) -> MemoryStats:
     >>> dlbridge.memory_stats().transfers - before.transfers
     2
     """
-    pool = _numbers(_c.dlb_allocator_stats, 7, _pool(device, pinned))
-    return MemoryStats(*pool, *_numbers(_c.dlb_transfer_stats, 8))
+    *pool, limit, cached = _numbers(_c.dlb_allocator_stats, 9, _pool(device, pinned))
+    limits = (None if most == _ANY else most for most in (limit, cached))
+    return MemoryStats(*pool, *limits, *_numbers(_c.dlb_transfer_stats, 8))
+
+
+_ANY = ctypes.c_size_t(-1).value
 
 
 def _numbers(ask: Any, count: int, *arguments: int | None) -> list[int]:
@@ -204,7 +212,7 @@ def memory_limit(cached: int, *, device: Any = "cpu", pinned: bool = False) -> N
     """How many bytes a pool may cache from now on.
 
     At first the host's and the pinned one cache an eighth of the machine's or container's memory each, and a
-    device's any amount.
+    device's any amount. `memory_stats().cached_limit` tells.
     """
     _c.dlb_allocator_limit(_pool(device, pinned), _bytes("cached", cached))
 

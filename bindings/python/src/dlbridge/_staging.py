@@ -184,8 +184,7 @@ class Stager:
         except ClosedError:
             got = None
         if got is None or work.is_behind(got[0]):
-            with work.lock:
-                error, work.error = work.error, None
+            error = work.ending()
             with self._starting:
                 if work is self._work:  # and no other thread has begun another pass
                     self.close()

@@ -17,10 +17,11 @@ _c.dlb_event_done.restype = ctypes.c_bool
 _c.dlb_event_done.argtypes = _c.dlb_event_release.argtypes = _c.dlb_stream_release.argtypes = (ctypes.c_void_p,)
 _c.dlb_event_release.restype = _c.dlb_stream_release.restype = None
 _c.dlb_event_wait.argtypes = (ctypes.c_void_p, ctypes.c_uint64)
-_c.dlb_stream_synchronize.argtypes = (ctypes.c_void_p,)
+_c.dlb_stream_synchronize_for.argtypes = (ctypes.c_void_p, ctypes.c_uint64)
 _c.dlb_stream_wait_event.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
 _c.dlb_stream_record.argtypes = (ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
 _TIMEOUT = 10
+_FOREVER = (1 << 64) - 1
 # Python looks for signals between the slices of a wait.
 _SLICE = 0.02
 
@@ -111,6 +112,31 @@ def _check_timeout(timeout: float) -> None:
         raise WrongTypeError(f"timeout is {timeout!r}; pass seconds, or None to wait for as long as it takes")
 
 
+def _end_of(timeout: float | None) -> float | None:
+    """When a wait ends that begins now."""
+    if timeout is None:
+        return None
+    _check_timeout(timeout)
+    return time.monotonic() + timeout
+
+
+def _left_until(end: float) -> int:
+    """Nanoseconds, as the C functions take them."""
+    return int(min(max(end - time.monotonic(), 0.0) * 1e9, 1e18))
+
+
+def _slice_until(end: float | None) -> int:
+    slice_ = int(_SLICE * 1e9)
+    return slice_ if end is None else min(_left_until(end), slice_)
+
+
+def _timed_out(timeout: float | None) -> Exception:
+    if timeout is not None and timeout > 0:
+        return BY_NUMBER[_TIMEOUT](f"it was not done within {timeout} s; wait again, or longer")
+    advice = "pass seconds above 0, or None to wait for as long as it takes"
+    return BY_NUMBER[_TIMEOUT](f"it is not done, and timeout={timeout} does not wait; {advice}")
+
+
 class Event:
     """A point in a stream: done once everything queued before it is. Made by `Stream.record()`. Thread-safe."""
 
@@ -134,16 +160,13 @@ class Event:
 
         The GIL is released, and Ctrl-C ends the wait.
         """
-        if timeout is not None:
-            _check_timeout(timeout)
-        end = None if timeout is None else time.monotonic() + timeout
+        end = _end_of(timeout)
         while True:
-            left = _SLICE if end is None else max(min(end - time.monotonic(), _SLICE), 0.0)
-            status = _c.dlb_event_wait(self._handle, int(left * 1e9))
+            status = _c.dlb_event_wait(self._handle, _slice_until(end))
             if status != _TIMEOUT:
                 return _check(status)
             if end is not None and time.monotonic() >= end:
-                raise BY_NUMBER[_TIMEOUT](f"it was not done within {timeout} s; wait again, or longer")
+                raise _timed_out(timeout)
 
     # At hand when the interpreter has emptied this module already.
     _release = _c.dlb_event_release
@@ -223,12 +246,22 @@ class Stream:
             raise InvalidArgumentError(f"event is of type {type(event).__name__}; pass what stream.record() gave")
         _check(_c.dlb_stream_wait_event(self._handle, event._handle))
 
-    def synchronize(self) -> None:
-        """Waits until everything queued so far is done, and raises what failed since the last time."""
+    def synchronize(self, timeout: float | None = None) -> None:
+        """Waits until everything queued so far is done, and raises what failed since the last time.
+
+        `TimedOutError` after `timeout` seconds: what failed is raised by a later call then. The GIL is released, and
+        Ctrl-C ends the wait.
+        """
+        end = _end_of(timeout)
         event = self.record()
-        while not event.done():  # in slices, which the call below is not
-            _c.dlb_event_wait(event._handle, int(_SLICE * 1e9))
-        _check(_c.dlb_stream_synchronize(self._handle))
+        while not event.done():  # in slices, so that signals are seen to
+            _c.dlb_event_wait(event._handle, _slice_until(end))
+            if end is not None and time.monotonic() >= end:
+                break
+        status = _c.dlb_stream_synchronize_for(self._handle, _FOREVER if end is None else _left_until(end))
+        if status == _TIMEOUT:
+            raise _timed_out(timeout)
+        _check(status)
 
     def __enter__(self) -> Stream:
         return self

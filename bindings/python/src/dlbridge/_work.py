@@ -178,6 +178,17 @@ class Work:
         """Whether a batch before this one failed, and order is kept."""
         return self.kept and self.failed is not None and number > self.failed
 
+    def ending(self) -> BaseException | None:
+        """What the loop is to raise instead of ending quietly."""
+        with self.lock:
+            error, self.error = self.error, None
+        if error is None:
+            try:
+                native._staging_check(self.ring.handle)
+            except Error as failed:  # whose worker is about to tell it, or nobody
+                error = None if self.shut else failed
+        return error
+
     def fail(self, number: int, error: BaseException) -> None:
         """The loop gets what was loaded before, then this. Of several errors the one of the first batch counts."""
         with self.lock:

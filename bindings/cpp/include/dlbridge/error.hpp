@@ -1,0 +1,37 @@
+/* dlbridge/error.hpp: what is thrown. Included by dlbridge.hpp.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef DLBRIDGE_ERROR_HPP
+#define DLBRIDGE_ERROR_HPP
+
+#include <stdexcept>
+#include <string>
+
+#include "dlbridge.h"
+
+namespace dlbridge {
+
+/** What every failure throws: the status code, and in what() what was wrong, with the values, and what to do. */
+class error : public std::runtime_error {
+ public:
+  error(dlb_status status, const std::string &words) : std::runtime_error(words), status_(status) {}
+
+  /** One of the DLB_ERROR_ codes. */
+  dlb_status status() const noexcept { return status_; }
+
+ private:
+  dlb_status status_;
+};
+
+namespace detail {
+
+inline void check(dlb_status status) {
+  if (status != DLB_OK) throw error(status, dlb_error_message());
+}
+
+}  // namespace detail
+
+}  // namespace dlbridge
+
+#endif  /* DLBRIDGE_ERROR_HPP */

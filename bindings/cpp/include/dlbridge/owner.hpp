@@ -1,0 +1,72 @@
+/* dlbridge/owner.hpp: whoever keeps a buffer alive, until it is let go. Included by dlbridge.hpp.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef DLBRIDGE_OWNER_HPP
+#define DLBRIDGE_OWNER_HPP
+
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace dlbridge {
+
+namespace detail {
+
+/** Whether an owner can be called, without arguments. */
+template <class Owner>
+auto callable(int) -> decltype(static_cast<void>(std::declval<Owner &>()()), std::true_type());
+template <class Owner>
+std::false_type callable(long);
+
+template <class Owner>
+void let_go(Owner &owner, std::true_type) {
+  owner();
+}
+template <class Owner>
+void let_go(Owner &, std::false_type) {}
+
+/** Where an owner stays until the last user of its buffer is gone. It is filled once the tensor is made, so that the
+ * caller keeps the owner where that fails. */
+template <class Owner>
+class slot {
+  using calls = decltype(callable<Owner>(0));
+  static_assert(!std::is_pointer<Owner>::value || calls::value,
+                "a raw pointer owns nothing, and a function is called without arguments; pass a callable, a smart "
+                "pointer, or use borrow()");
+
+ public:
+  slot() noexcept : full_(false) {}
+  slot(const slot &) = delete;
+  slot &operator=(const slot &) = delete;
+  ~slot() {
+    if (!full_) return;
+    let_go(owner_, calls());
+    owner_.~Owner();
+  }
+
+  template <class Source>
+  void fill(Source &&owner) {
+    ::new (static_cast<void *>(std::addressof(owner_))) Owner(std::forward<Source>(owner));
+    full_ = true;
+  }
+
+  /** Once it is filled. */
+  Owner &owner() noexcept { return owner_; }
+
+  /** A dlb_release_fn. */
+  static void release(void *context) noexcept { delete static_cast<slot *>(context); }
+
+ private:
+  union {
+    Owner owner_;
+  };
+  bool full_;
+};
+
+}  // namespace detail
+
+}  // namespace dlbridge
+
+#endif  /* DLBRIDGE_OWNER_HPP */
