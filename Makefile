@@ -59,7 +59,7 @@ lib: ## the shared and static library, optimised, in target/release
 	@$(call soname_link,$(LIB_RELEASE))
 	@{ $(static_libs); } >$(LIB_RELEASE)/libdlbridge.libs
 
-# The next two have every feature, as the Rust suites have: cargo keeps one library in a folder, and would build it again.
+# The next two have the features of the Rust suites in their folders: cargo keeps one library in each, and would build it again.
 lib-debug: ## the same with debug assertions, in target/debug
 	@$(call need,$(CARGO),a Rust toolchain)
 	@$(CARGO) build --quiet --all-features --lib
@@ -71,7 +71,7 @@ CARGO_ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=ta
 
 lib-asan: ## the same with the Rust side under AddressSanitizer, in target/asan
 	@$(call need,$(CARGO),a Rust toolchain)
-	@$(CARGO_ASAN) build --quiet --all-features --lib --target x86_64-unknown-linux-gnu
+	@$(CARGO_ASAN) build --quiet --features half,ndarray --lib --target x86_64-unknown-linux-gnu
 	@$(call soname_link,$(LIB_ASAN))
 
 header: lib-debug ## include/dlbridge.h from src/capi

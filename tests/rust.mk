@@ -22,14 +22,14 @@ lint-rust:
 
 # Without the model of the ring: what checks it, loom, keeps some memory of its own; and without its longest run.
 test-rust-asan: ## owners, borrows, ndarray arrays and streams, under AddressSanitizer
-	$(CARGO_ASAN) test --quiet --all-features --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray --test streams \
+	$(CARGO_ASAN) test --quiet --features half,ndarray --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray --test streams \
     -- --skip staging::model --skip a_hundred_thousand
 
 test-device: standin ## the CUDA half of the device layer, against a stand-in for the driver, in build/driver
 	STANDIN_FOLDER=$(ROOT)/$(STANDIN) $(CARGO) test --quiet --all-features --test device
 
 test-device-asan: standin ## the same under AddressSanitizer
-	STANDIN_FOLDER=$(ROOT)/$(STANDIN) $(CARGO_ASAN) test --quiet --all-features --target x86_64-unknown-linux-gnu --test device
+	STANDIN_FOLDER=$(ROOT)/$(STANDIN) $(CARGO_ASAN) test --quiet --features half,ndarray --target x86_64-unknown-linux-gnu --test device
 
 stress-device: standin ## the stress of the device layer for a minute each, on the stand-in and on the CPU; 100,000 batches
 	STANDIN_FOLDER=$(ROOT)/$(STANDIN) DLB_STRESS_SECONDS=60 DLB_STRESS_BATCHES=100000 $(CARGO) test --quiet --all-features --test device \
