@@ -240,7 +240,7 @@ def test_a_ring_that_was_aborted_below_is_no_quiet_end() -> None:
         # As a copy to the device does that fails, before its worker has told the error.
         _work.native._staging_end(stager._ring.handle, "the device is gone")
         threading.Timer(0.2, going_on.set).start()
-        with pytest.raises(dlbridge.ClosedError, match="^the ring was aborted: the device is gone$"):
+        with pytest.raises(dlbridge.ClosedError, match="the ring was aborted: the device is gone"):
             next(stager)
         assert list(stager) == []
 

@@ -64,7 +64,8 @@ class Stager:
     seconds, then warns (`RuntimeWarning`) and leaves its thread, which ends with the next batch of the source and
     drops that; so let a source that waits for others give up by itself. After the end, `for` begins another
     pass if the source can be iterated again.
-    Several threads may iterate: each batch goes to one of them.
+    Several threads may iterate: each batch goes to one of them, which is done with it when it asks for another, or
+    when all on its memory is gone. One that keeps a batch and never asks again holds a slot, and nobody is told.
 
     >>> with dlbridge.Stager(batches) as stager:
     ...     for images, labels in stager:
