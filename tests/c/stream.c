@@ -204,7 +204,7 @@ static void streams_wait_for_events_and_for_memory(void) {
     CHECK_FAILS(dlb_stream_synchronize_for(third_stream, SECOND / 100), DLB_ERROR_TIMEOUT, "within 10 ms");
     sem_post(&gate.open);
     CHECK_OK(dlb_stream_synchronize_for(third_stream, DLB_WAIT_FOREVER));
-    CHECK_OK(dlb_stream_synchronize_for(third_stream, 600 * SECOND));
+    CHECK_OK(dlb_stream_synchronize_for(third_stream, 600ull * SECOND));
     CHECK_OK(dlb_stream_synchronize(third_stream));
     CHECK_EQUAL(there[5], 6);
     CHECK_OK(dlb_event_wait(done, DLB_WAIT_FOREVER));

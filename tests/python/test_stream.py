@@ -177,9 +177,9 @@ def test_what_is_refused() -> None:
     assert dlbridge.devices() == ["cpu"]
     assert dlbridge.cuda_available() is False
     for device in ("cuda", "cuda:1", torch.device("cuda"), (2, 0)):
-        with pytest.raises(dlbridge.UnavailableError, match="cuda:[01] cannot be used here: "):
+        with pytest.raises(dlbridge.UnavailableError, match=r"cuda:[01] cannot be used here: "):
             dlbridge.upload(array, device)
-        with pytest.raises(dlbridge.UnavailableError, match="cuda:[01] cannot be used here: "):
+        with pytest.raises(dlbridge.UnavailableError, match=r"cuda:[01] cannot be used here: "):
             dlbridge.Stream(device)
     with pytest.raises(dlbridge.InvalidArgumentError, match=r"pass a dlbridge\.Stream"):
         dlbridge.upload(array, stream=1)  # type: ignore[arg-type]

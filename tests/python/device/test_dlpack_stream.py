@@ -153,6 +153,43 @@ def test_these_tests_see_what_was_not_waited_for(device: str, standin: Any) -> N
 
 
 @needs_cuda
+def test_a_stream_of_another_device_is_refused(device: str, standin: Any) -> None:
+    number = number_of(device)
+    other = dlbridge.Stream(f"cuda:{1 - number}")
+    handle = other.__cuda_stream__()[1]
+    said = f"stream {handle:#x} is said to be on {device} and the driver says it is on cuda:{1 - number}"
+    _, there = upload_of(device)
+    with pytest.raises(dlbridge.InvalidArgumentError, match=said):
+        there.__dlpack__(stream=handle)
+    with pytest.raises(dlbridge.InvalidArgumentError, match=said):
+        dlbridge.Stream.from_native(handle, device)
+    dlbridge.Stream.from_native(handle, other.device).synchronize(timeout=600)
+
+
+@needs_cuda
+def test_a_stream_that_is_captured_waits_for_nothing(device: str, standin: Any) -> None:
+    consumer = Consumer(standin, device)
+    stream = dlbridge.Stream(device)
+    gate = Consumer(standin, device, stream.__cuda_stream__()[1])
+    with gate.held_up():
+        _, there = upload_of(device, stream)
+        with consumer.current():
+            consumer.call("cuStreamBeginCapture_v2", ctypes.c_void_p(consumer.handle), 0)
+        with pytest.raises(dlbridge.UnsupportedError, match="captured into a CUDA graph"):
+            there.__dlpack__(stream=consumer.handle)
+        with pytest.raises(dlbridge.UnsupportedError, match="before the capture begins"):
+            consumer.stream.record()
+        # Of what is there already the graph may make use.
+        delete(exported(dlbridge.empty(3, "float32", device=device), stream=consumer.handle))
+        with consumer.current():
+            parts = ctypes.c_void_p()
+            consumer.call("cuStreamEndCapture", ctypes.c_void_p(consumer.handle), ctypes.byref(parts))
+        assert parts.value is None, "something became part of the graph"
+    consumer.close()
+    gate.close()
+
+
+@needs_cuda
 def test_p26_minus_one_waits_for_nothing(device: str, standin: Any) -> None:
     producer = Consumer(standin, device)
     names = (b"cuStreamWaitEvent", b"cuEventRecord")

@@ -249,8 +249,8 @@ class Stream:
     def synchronize(self, timeout: float | None = None) -> None:
         """Waits until everything queued so far is done, and raises what failed since the last time.
 
-        `TimedOutError` after `timeout` seconds: what failed is raised by a later call then. The GIL is released, and
-        Ctrl-C ends the wait.
+        `TimedOutError` after `timeout` seconds: what failed is raised by a later call then. The GIL is released,
+        and Ctrl-C ends the wait.
         """
         end = _end_of(timeout)
         event = self.record()
