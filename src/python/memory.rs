@@ -12,7 +12,7 @@ use crate::tensor::{MAX_NDIM, device};
 /// `empty(shape, dtype, *, device="cpu", pinned=False)`
 pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([shape, dtype], [device, pinned]) =
-        arguments.parse_by_name(gil, "empty", ["shape", "dtype"], ["device", "pinned"])?;
+        arguments.parse_by_name(gil, "empty(shape, dtype)", ["shape", "dtype"], ["device", "pinned"])?;
     if shape.is_null() || dtype.is_null() {
         let missing = if shape.is_null() { "shape" } else { "dtype" };
         return Err(refused(format!("empty() needs a {missing}; call empty((480, 640), \"float32\")")));

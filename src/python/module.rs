@@ -30,7 +30,9 @@ const LOSS_REPORT: isize = 17;
 /// The class that stands for an error.
 pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
     let index = match error.of_one_array() {
-        Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => WRONG_TYPE,
+        Error::Refused(Refusal::Signature { .. } | Refusal::WrongType { .. } | Refusal::NoConstructor) => {
+            WRONG_TYPE
+        }
         Error::NotAnArray { .. } | Error::Refused(Refusal::NotOurs { .. }) => NOT_AN_ARRAY,
         Error::IndexOutOfRange { .. } | Error::AxisOutOfRange { .. } => OUT_OF_RANGE,
         error => error.kind() as isize,
