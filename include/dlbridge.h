@@ -1270,7 +1270,7 @@ typedef struct {
  * `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes, dtypes that this casting does not allow, no casting, a struct size that
  * is none), `DLB_ERROR_READ_ONLY`, `DLB_ERROR_UNSUPPORTED` (other dtypes; indices of the destination may share an
  * element; both share memory; memory that the host cannot reach), and the error of an earlier copy into either that
- * failed. Thread-safe.
+ * failed. Only after `DLB_ERROR_INTERNAL`, a bug of this library's, it may be half written. Thread-safe.
  */
 dlb_status dlb_cast(const dlb_tensor *source,
                     dlb_tensor *destination,

@@ -1,7 +1,7 @@
 //! Why a Python object is not handed over, in the words of the one who has it: what is wrong, then the Python call, also
 //! where C code asked. What C code itself can get wrong, a device or an order, is said in its names.
 
-use super::{Face, Kind};
+use super::{Error, Face, Kind};
 use std::fmt;
 
 /// What Python callers are told beyond what DLPack itself can get wrong.
@@ -10,40 +10,111 @@ use std::fmt;
 #[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Refusal {
     // Arguments
-    NotOurs { type_name: String },
+    NotOurs {
+        type_name: String,
+    },
     NoConstructor,
-    Signature { words: String },
-    UnknownReadOnly { given: String },
-    UnknownDevice { given: String },
-    UnclearDtype { given: String, why: &'static str },
-    Stream { stream: String, why: &'static str },
+    Signature {
+        words: String,
+    },
+    /// What the cause says of an argument's value is so whatever value of that type it has.
+    WrongType {
+        cause: Box<Error>,
+    },
+    UnknownReadOnly {
+        given: String,
+    },
+    UnknownDevice {
+        given: String,
+    },
+    UnclearDtype {
+        given: String,
+        why: &'static str,
+    },
+    Stream {
+        stream: String,
+        why: &'static str,
+    },
     NothingToPin,
     // Arrays whose memory does not show what they mean
-    Torch { what: &'static str, call: &'static str },
-    TorchSubclass { type_name: String },
-    TorchStandIn { type_name: String },
-    TorchStorage { what: &'static str, call: &'static str },
-    PastStorage { reach: i64, nbytes: i64 },
-    Masked { count: String },
-    Missing { what: String, call: &'static str },
+    Torch {
+        what: &'static str,
+        call: &'static str,
+    },
+    TorchSubclass {
+        type_name: String,
+    },
+    TorchStandIn {
+        type_name: String,
+    },
+    TorchStorage {
+        what: &'static str,
+        call: &'static str,
+    },
+    PastStorage {
+        reach: i64,
+        nbytes: i64,
+    },
+    Masked {
+        count: String,
+    },
+    Missing {
+        what: String,
+        call: &'static str,
+    },
     // Layouts and dtypes that the other side has no way to say
-    NegativeStride { axis: usize, stride: i64 },
+    NegativeStride {
+        axis: usize,
+        stride: i64,
+    },
     ReadOnlyTorch,
     ReadOnlyLegacy,
-    TooManyAxes { ndim: usize, framework: &'static str },
-    ByteStride { axis: usize, stride: i64, item: usize },
-    ByteOrder { dtype: String },
-    PaddedNumpy { dtype: String },
-    NumpyDtype { dtype: String },
-    NoNumpyDtype { dtype: String, bits: u32, in_ml_dtypes: bool },
-    NoTorchDtype { dtype: String },
-    BufferFormat { format: String },
+    TooManyAxes {
+        ndim: usize,
+        framework: &'static str,
+    },
+    ByteStride {
+        axis: usize,
+        stride: i64,
+        item: usize,
+    },
+    ByteOrder {
+        dtype: String,
+    },
+    PaddedNumpy {
+        dtype: String,
+    },
+    NumpyDtype {
+        dtype: String,
+    },
+    NoNumpyDtype {
+        dtype: String,
+        bits: u32,
+        in_ml_dtypes: bool,
+    },
+    NoTorchDtype {
+        dtype: String,
+    },
+    BufferFormat {
+        format: String,
+    },
     // What would need work that was not asked for
-    NotHostNumpy { device: String },
-    OtherDevice { have: String, wanted: String },
+    NotHostNumpy {
+        device: String,
+    },
+    /// Where there is a name, a copy can be made on the device of that name.
+    OtherDevice {
+        have: String,
+        wanted: (i64, i64),
+        name: Option<String>,
+    },
     CopyForbidden,
-    UnknownOrder { given: String },
-    TransferForbidden { device: String },
+    UnknownOrder {
+        given: String,
+    },
+    TransferForbidden {
+        device: String,
+    },
 }
 
 impl Refusal {
@@ -54,6 +125,7 @@ impl Refusal {
             NotOurs { .. }
             | NoConstructor
             | Signature { .. }
+            | WrongType { .. }
             | UnknownReadOnly { .. }
             | UnknownOrder { .. }
             | UnknownDevice { .. }
@@ -74,14 +146,15 @@ impl Refusal {
             NotOurs { type_name } => write!(f, "a {type_name} is no dlbridge.Tensor; call dlbridge.from_dlpack(x)"),
             NoConstructor => f.write_str("Tensor() makes nothing; call dlbridge.from_dlpack(x), or dlbridge.empty(shape, dtype)"),
             Signature { words } => f.write_str(words),
-            UnknownReadOnly { given } => write!(f, "readonly is {given:?}; pass \"error\", \"copy\" or \"alias\""),
-            UnknownDevice { given } if FRAMEWORKS.contains(&given.as_str()) => write!(
+            WrongType { cause } => write!(f, "{}", cause.words(face)),
+            UnknownReadOnly { given } => write!(f, "readonly is {given}; pass \"error\", \"copy\" or \"alias\""),
+            UnknownDevice { given } if FRAMEWORKS.contains(&given.trim_matches('"')) => write!(
                 f,
-                "device is {given:?}, which is a framework; call dlbridge.to(x, {given:?}), or pass a device such as \"cpu\" or \"cuda:0\""
+                "device is {given}, which is a framework; call dlbridge.to(x, {given}), or pass a device such as \"cpu\" or \"cuda:0\""
             ),
             UnknownDevice { given } if face == Face::Python => write!(
                 f,
-                "device is {given:?}, and dlbridge moves to the CPU and to CUDA devices only; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
+                "device is {given}, and dlbridge moves to the CPU and to CUDA devices only; pass a name such as \"cpu\" or \"cuda:0\", or DLPack's pair, such as (1, 0)"
             ),
             UnknownDevice { given } => write!(
                 f,
@@ -157,15 +230,19 @@ impl Refusal {
             NotHostNumpy { device } => {
                 write!(f, "the data is on {device} and NumPy reads host memory; call dlbridge.download(x).result() first")
             }
-            OtherDevice { have, wanted } => write!(
+            OtherDevice { have, wanted, name: Some(name) } => write!(
                 f,
-                "the data is on device {have}, not on {wanted}; move it with the framework it came from"
+                "the data is on {have}, and dl_device={wanted:?} asks for it on {name}; give the consumer x.to({name:?}), which is a copy there"
+            ),
+            OtherDevice { have, wanted, name: None } => write!(
+                f,
+                "the data is on {have}, and dl_device={wanted:?} asks for it elsewhere; leave dl_device out, and move it with the framework it came from"
             ),
             CopyForbidden => f.write_str(
                 "readonly=\"copy\" would copy this read-only source, which copy=False forbids; drop one of the two",
             ),
             UnknownOrder { given } if face == Face::Python => {
-                write!(f, "order is {given:?}; pass \"C\", \"F\", \"A\" or \"K\"")
+                write!(f, "order is {given}; pass \"C\", \"F\", \"A\" or \"K\"")
             }
             UnknownOrder { given } => write!(
                 f,

@@ -261,8 +261,17 @@ impl Error {
                 "shape {shape:?} with strides {strides:?} cannot be viewed as {target:?}; copy the elements to row-major order first, and reshape that"
             ),
             NotExclusive { action, why, remedy } => write!(f, "{why}, so {action} is refused; {remedy}"),
+            OutOfMemory { bytes } if *bytes >> 47 != 0 => {
+                write!(
+                    f,
+                    "{bytes} bytes could not be allocated: no process can have so many; check the shape"
+                )
+            }
             OutOfMemory { bytes } => {
-                write!(f, "{bytes} bytes could not be allocated; release tensors that are no longer used")
+                write!(
+                    f,
+                    "{bytes} bytes could not be allocated; release tensors that are no longer used, or ask for less"
+                )
             }
             Allocation(allocation) => fmt::Display::fmt(allocation, f),
             Unavailable { what } => f.write_str(what),
@@ -346,6 +355,9 @@ mod tests {
             Error::Driver(Driver::BeforeFork { what: "it" }),
             Error::Driver(Driver::NoZeros { device: "cuda:0".into() }),
             Error::Refused(Refusal::UnknownOrder { given: "9".into() }),
+            Error::Refused(Refusal::WrongType {
+                cause: Box::new(Error::Refused(Refusal::UnknownOrder { given: "9".into() })),
+            }),
             Error::Refused(Refusal::UnknownDevice { given: "9".into() }),
             Error::Staging(Staging::Aborted {
                 reason: Reason::Failed(Box::new(Error::NotHost { device: "cuda:0".into() })),

@@ -44,20 +44,21 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Exactly `N` positional arguments, and the keywords that were passed (NULL where not), borrowed.
+    /// Exactly `N` positional arguments, and the keywords that were passed (NULL where not), borrowed. `call` is how one
+    /// writes it, for messages: `equal(a, b)`.
     #[inline]
     pub fn parse<const N: usize, const K: usize>(
         &self,
         gil: &Gil,
-        function: &'static str,
+        call: &'static str,
         keywords: [&'static str; K],
     ) -> Result<([Object; N], [Object; K])> {
         if self.count != N as isize {
-            return Err(wrong_count(function, N, "positional-only ", self.count));
+            return Err(wrong_count(call, N, self.count, &keywords));
         }
         let mut positional = std::array::from_fn(|index| self.value(index));
         let mut named = [null_mut(); K];
-        self.read_names(gil, function, ([""; N], &mut positional), (keywords, &mut named))?;
+        self.read_names(gil, call, ([""; N], &mut positional), (keywords, &mut named))?;
         Ok((positional, named))
     }
 
@@ -67,18 +68,18 @@ impl Arguments {
     pub fn parse_by_name<const N: usize, const K: usize>(
         &self,
         gil: &Gil,
-        function: &'static str,
+        call: &'static str,
         names: [&'static str; N],
         keywords: [&'static str; K],
     ) -> Result<([Object; N], [Object; K])> {
         let count = self.count as usize;
         if count > N {
-            return Err(wrong_count(function, N, "", self.count));
+            return Err(wrong_count(call, N, self.count, &keywords));
         }
         let given = |index| if index < count { self.value(index) } else { null_mut() };
         let mut positional = std::array::from_fn(given);
         let mut named = [null_mut(); K];
-        self.read_names(gil, function, (names, &mut positional), (keywords, &mut named))?;
+        self.read_names(gil, call, (names, &mut positional), (keywords, &mut named))?;
         Ok((positional, named))
     }
 
@@ -94,7 +95,7 @@ impl Arguments {
     fn read_names<const N: usize, const K: usize>(
         &self,
         gil: &Gil,
-        function: &'static str,
+        call: &'static str,
         (names, positional): ([&'static str; N], &mut [Object; N]),
         (keywords, named): ([&'static str; K], &mut [Object; K]),
     ) -> Result<()> {
@@ -114,12 +115,8 @@ impl Arguments {
             let name = gil.text(name);
             match names.iter().position(|&known| known == name && !known.is_empty()) {
                 Some(place) if positional[place].is_null() => positional[place] = value,
-                Some(_) => {
-                    return Err(refused(format!("{function}() got multiple values for argument '{name}'")));
-                }
-                None => {
-                    return Err(refused(format!("{function}() got an unexpected keyword argument '{name}'")));
-                }
+                Some(_) => return Err(given_twice(call, &name)),
+                None => return Err(unexpected(call, &name, &keywords)),
             }
         }
         Ok(())
@@ -131,10 +128,62 @@ pub(super) fn refused(words: String) -> Error {
     Error::Refused(Refusal::Signature { words })
 }
 
+/// An argument that is refused for its value if it is a `str`, and else for its type.
+pub(super) fn unknown_name(gil: &Gil, argument: Object, error: impl FnOnce(String) -> Error) -> Error {
+    let cause = error(gil.shown(argument));
+    if gil.utf8(argument).is_some() { cause } else { wrong_type(cause) }
+}
+
+/// The same error, of an argument whose type is what is wrong.
+pub(super) fn wrong_type(cause: Error) -> Error {
+    Error::Refused(Refusal::WrongType { cause: Box::new(cause) })
+}
+
+/// The function that a call is of, and the names of its positional arguments; those of the package's own are not told.
+fn parts(call: &str) -> (&str, Vec<&str>) {
+    let (function, names) = call.split_once('(').unwrap_or((call, ""));
+    (function, names.trim_end_matches(')').split(", ").filter(|name| !name.is_empty()).collect())
+}
+
+/// Keywords as one writes them.
+fn written(keywords: &[&str]) -> String {
+    keywords.iter().map(|keyword| format!("{keyword}=")).collect::<Vec<_>>().join(", ")
+}
+
 #[cold]
-fn wrong_count(function: &str, takes: usize, kind: &str, count: isize) -> Error {
-    let (plural, verb) = (if takes == 1 { "" } else { "s" }, if count == 1 { "was" } else { "were" });
-    refused(format!("{function}() takes {takes} {kind}argument{plural} but {count} {verb} given"))
+fn wrong_count(call: &str, takes: usize, count: isize, keywords: &[&str]) -> Error {
+    let (function, names) = parts(call);
+    let verb = if count == 1 { "was" } else { "were" };
+    if names.len() != takes {
+        return refused(format!("{function}() takes {takes} arguments and {count} {verb} given"));
+    }
+    if let Some(missing) = names.get(count as usize..).filter(|missing| !missing.is_empty()) {
+        let missing = missing.join(" and ");
+        return refused(format!("{function}() needs {missing}, by position; call {call}"));
+    }
+    let takes = if names.is_empty() { "nothing".to_owned() } else { names.join(" and ") };
+    let rest = match keywords {
+        [] => String::new(),
+        keywords => format!(", and name the rest: {}", written(keywords)),
+    };
+    refused(format!("{function}() takes {takes} by position, and {count} {verb} given; call {call}{rest}"))
+}
+
+#[cold]
+fn given_twice(call: &str, name: &str) -> Error {
+    let (function, _) = parts(call);
+    refused(format!("{function}() got multiple values for argument '{name}'; pass it once: {call}"))
+}
+
+#[cold]
+fn unexpected(call: &str, name: &str, keywords: &[&str]) -> Error {
+    let (function, names) = parts(call);
+    let remedy = match keywords {
+        _ if names.contains(&name) => format!("it goes by position: {call}"),
+        [] => format!("call {call}"),
+        keywords => format!("there are {}", written(keywords)),
+    };
+    refused(format!("{function}() got an unexpected keyword argument '{name}'; {remedy}"))
 }
 
 impl Gil {
@@ -204,7 +253,8 @@ impl Gil {
             let (first, second) =
                 ((self.api.PyTuple_GetItem)(value, 0), (self.api.PyTuple_GetItem)(value, 1));
             if integer(first) && integer(second) {
-                return Ok((self.index(first)?, self.index(second)?));
+                let index = |object| self.index(object).map_err(|_| refuse());
+                return Ok((index(first)?, index(second)?));
             }
         }
         Err(refuse())

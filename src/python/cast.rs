@@ -1,7 +1,7 @@
 //! `cast`, and `dtype=` of the functions that convert: another dtype where it is asked for, with what was lost.
 
 use super::api::Object;
-use super::builtin::{Arguments, refused};
+use super::builtin::{Arguments, refused, unknown_name};
 use super::copy::long;
 use super::gil::{Gil, Owned};
 use super::import::tensor_from;
@@ -36,7 +36,9 @@ impl Request {
             None => Casting::default(),
             Some(casting) => match gil.utf8(casting) {
                 Some(name) => Casting::parse(&name)?,
-                None => return Err(Error::Cast(Cast::Casting { given: gil.text(casting) })),
+                None => {
+                    return Err(unknown_name(gil, casting, |given| Error::Cast(Cast::Casting { given })));
+                }
             },
         };
         Ok(Request { casting, report: !report.is_null() && gil.truth(report)? })
@@ -105,7 +107,7 @@ fn elements(gil: &Gil, made: Object) -> Result<usize> {
 /// `cast(x, /, dtype=None, *, casting="same_kind", out=None, report=False)`.
 pub(super) fn cast(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([source, dtype], [casting, out, report]) =
-        arguments.parse_by_name(gil, "cast", ["", "dtype"], ["casting", "out", "report"])?;
+        arguments.parse_by_name(gil, "cast(x, dtype)", ["", "dtype"], ["casting", "out", "report"])?;
     let (dtype, out) = (gil.given(dtype), gil.given(out));
     if source.is_null() || (dtype.is_none() && out.is_none()) {
         return Err(refused("cast() needs an array and a dtype; call cast(x, \"float32\")".into()));
@@ -131,7 +133,7 @@ pub(super) fn cast(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 /// `Tensor.astype(dtype, *, casting="same_kind", report=False)`.
 pub(super) fn astype(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
     let ([dtype], [casting, report]) =
-        arguments.parse_by_name(gil, "astype", ["dtype"], ["casting", "report"])?;
+        arguments.parse_by_name(gil, "astype(dtype)", ["dtype"], ["casting", "report"])?;
     let request = Request::read(gil, casting, report)?;
     let (made, report) =
         request.cast(gil, tensor, needed_dtype(gil, "astype", dtype)?, Target::New(Order::C))?;

@@ -16,7 +16,7 @@ pub(super) const LONG: usize = 1 << 20;
 /// `equal(a, b, /, *, equal_nan=False, strict=False, report=False)`
 pub(super) fn equal(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([a, b], [equal_nan, strict, report]) =
-        arguments.parse(gil, "equal", ["equal_nan", "strict", "report"])?;
+        arguments.parse(gil, "equal(a, b)", ["equal_nan", "strict", "report"])?;
     let options =
         CompareOptions { rule: Rule::Equal, equal_nan: flag(gil, equal_nan)?, strict: flag(gil, strict)? };
     compare(gil, [a, b], options, flag(gil, report)?)
@@ -25,7 +25,7 @@ pub(super) fn equal(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 /// `allclose(a, b, /, *, rtol=1e-5, atol=1e-8, equal_nan=False, report=False)`
 pub(super) fn allclose(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([a, b], [rtol, atol, equal_nan, report]) =
-        arguments.parse(gil, "allclose", ["rtol", "atol", "equal_nan", "report"])?;
+        arguments.parse(gil, "allclose(a, b)", ["rtol", "atol", "equal_nan", "report"])?;
     let default = Tolerance::default();
     let tolerance = Tolerance {
         rtol: gil.float_or(rtol, "rtol", default.rtol)?,
@@ -79,7 +79,7 @@ impl Gil {
         // SAFETY: as above.
         if value == -1.0 && !unsafe { (self.api.PyErr_Occurred)() }.is_null() {
             if self.catch(self.api.PyExc_TypeError) || self.catch(self.api.PyExc_OverflowError) {
-                let text = self.utf8(given).map_or_else(|| self.text(given), |text| format!("{text:?}"));
+                let text = self.shown(given);
                 return Err(refused(format!(
                     "{name} is {text}, no number that a float holds; pass a number, such as 0.1"
                 )));

@@ -1,7 +1,7 @@
 //! `from_dlpack`, `to_numpy`, `to_torch`: the functions that users call.
 
 use super::api::Object;
-use super::builtin::Arguments;
+use super::builtin::{Arguments, refused, unknown_name};
 use super::cast::{Request, Target};
 use super::clone::torch_copy;
 use super::copy::{copied, copied_tensor};
@@ -20,7 +20,8 @@ use crate::tensor::{Tensor, device, dtype};
 
 pub(super) fn from_dlpack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["device", "copy", "dtype", "casting", "report"];
-    let ([source], [wanted, copy, dtype, casting, report]) = arguments.parse(gil, "from_dlpack", keywords)?;
+    let ([source], [wanted, copy, dtype, casting, report]) =
+        arguments.parse(gil, "from_dlpack(x)", keywords)?;
     let request = Request::read(gil, casting, report)?;
     let (kind, wanted, always) = (kind::of(gil, source), device_given(gil, wanted)?, is_true(gil, copy)?);
     let (tensor, report) = match cast_first(gil, &request, Order::C, source, dtype, copy, wanted)? {
@@ -59,7 +60,7 @@ fn copied_to(
 
 pub(super) fn to_numpy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["copy", "dtype", "casting", "report"];
-    let ([source], [copy, dtype, casting, report]) = arguments.parse(gil, "to_numpy", keywords)?;
+    let ([source], [copy, dtype, casting, report]) = arguments.parse(gil, "to_numpy(x)", keywords)?;
     let (numpy, request) = (Numpy::get(gil)?, Request::read(gil, casting, report)?);
     let always = is_true(gil, copy)?;
     let read = match cast_first(gil, &request, Order::K, source, dtype, copy, None)? {
@@ -205,7 +206,7 @@ fn check_host(tensor: &Tensor) -> Result<()> {
 pub(super) fn to_torch(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let keywords = ["copy", "readonly", "dtype", "device", "casting", "report"];
     let ([source], [copy, readonly, dtype, wanted, casting, report]) =
-        arguments.parse(gil, "to_torch", keywords)?;
+        arguments.parse(gil, "to_torch(x)", keywords)?;
     let request = Request::read(gil, casting, report)?;
     let (always, read_only) = (is_true(gil, copy)?, ReadOnly::from(gil, readonly)?);
     let never = !always && gil.given(copy).is_some();
@@ -269,21 +270,20 @@ impl ReadOnly {
         if argument.is_null() {
             return Ok(ReadOnly::Error);
         }
-        match gil.text(argument).as_str() {
-            "error" => Ok(ReadOnly::Error),
-            "copy" => Ok(ReadOnly::Copy),
-            "alias" => Ok(ReadOnly::Alias),
-            other => Err(Error::Refused(Refusal::UnknownReadOnly { given: other.to_owned() })),
+        match gil.utf8(argument).as_deref() {
+            Some("error") => Ok(ReadOnly::Error),
+            Some("copy") => Ok(ReadOnly::Copy),
+            Some("alias") => Ok(ReadOnly::Alias),
+            _ => Err(unknown_name(gil, argument, |given| Error::Refused(Refusal::UnknownReadOnly { given }))),
         }
     }
 }
 
 /// Whether `copy` was passed and is true. What is no bool, Python's or NumPy's, may mean anything.
-fn is_true(gil: &Gil, copy: Object) -> Result<bool> {
+pub(super) fn is_true(gil: &Gil, copy: Object) -> Result<bool> {
     let Some(copy) = gil.given(copy) else { return Ok(false) };
     if !matches!(gil.type_name(copy).as_str(), "bool" | "bool_") {
-        let words = format!("copy is {:?}; pass True, False or None", gil.text(copy));
-        return Err(Error::Refused(Refusal::Signature { words }));
+        return Err(refused(format!("copy is {}; pass True, False or None", gil.shown(copy))));
     }
     gil.truth(copy)
 }

@@ -1,7 +1,7 @@
 //! `copy`, and the copies that conversions are asked for.
 
 use super::api::Object;
-use super::builtin::Arguments;
+use super::builtin::{Arguments, unknown_name};
 use super::cast::Request;
 use super::convert::{Wanted, wanted_cast};
 use super::gil::Gil;
@@ -22,7 +22,7 @@ pub(super) const LONG: usize = 256 << 10;
 
 /// `copy(x, *, out=None, order="C")`.
 pub(super) fn copy(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    let ([source], [out, order]) = arguments.parse(gil, "copy", ["out", "order"])?;
+    let ([source], [out, order]) = arguments.parse(gil, "copy(x)", ["out", "order"])?;
     let Some(out) = gil.given(out) else {
         return object::wrap(gil, copied(gil, source, order_of(gil, order)?)?);
     };
@@ -76,12 +76,12 @@ pub(super) fn order_of(gil: &Gil, argument: Object) -> Result<Order> {
     if argument.is_null() {
         return Ok(Order::C);
     }
-    match gil.text(argument).as_str() {
-        "C" => Ok(Order::C),
-        "F" => Ok(Order::F),
-        "A" => Ok(Order::A),
-        "K" => Ok(Order::K),
-        other => Err(Error::Refused(Refusal::UnknownOrder { given: other.to_owned() })),
+    match gil.utf8(argument).as_deref() {
+        Some("C") => Ok(Order::C),
+        Some("F") => Ok(Order::F),
+        Some("A") => Ok(Order::A),
+        Some("K") => Ok(Order::K),
+        _ => Err(unknown_name(gil, argument, |given| Error::Refused(Refusal::UnknownOrder { given }))),
     }
 }
 

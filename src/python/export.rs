@@ -3,6 +3,7 @@
 use super::api::Object;
 use super::builtin::Arguments;
 use super::capsule;
+use super::convert::is_true;
 use super::copy::copied_tensor;
 use super::gil::Gil;
 use super::transfer::moved;
@@ -26,8 +27,8 @@ const PER_THREAD_STREAM: i64 = 2;
 /// `Tensor.__dlpack__`.
 pub(super) fn dlpack(gil: &Gil, tensor: &Tensor, arguments: &Arguments) -> Result<Object> {
     let keywords = ["stream", "max_version", "dl_device", "copy"];
-    let ([], [stream, max_version, dl_device, copy]) = arguments.parse(gil, "__dlpack__", keywords)?;
-    let copy = gil.given(copy).map(|copy| gil.truth(copy)).transpose()?;
+    let ([], [stream, max_version, dl_device, copy]) = arguments.parse(gil, "__dlpack__()", keywords)?;
+    let copy = gil.given(copy).map(|copy| is_true(gil, copy)).transpose()?;
     let to = match gil.given(dl_device) {
         Some(wanted) => target(gil, tensor, wanted)?,
         None => tensor.device(),
@@ -64,10 +65,14 @@ fn target(gil: &Gil, tensor: &Tensor, wanted: Object) -> Result<DLDevice> {
     match () {
         _ if wanted == (own.device_type.0.into(), own.device_id.into()) => Ok(own),
         _ if host && (device::is_pinned(own) || own.device_type == DLDeviceType::CUDA) => Ok(DLDevice::CPU),
-        _ => Err(Error::Refused(Refusal::OtherDevice {
-            have: device::Name(own).to_string(),
-            wanted: format!("{wanted:?}"),
-        })),
+        _ => {
+            let have = device::Name(own).to_string();
+            // Where a copy can be made that is there.
+            let driven = device::is_host(own) || own.device_type == DLDeviceType::CUDA;
+            let cuda = wanted.0 == DLDeviceType::CUDA.0.into() && (0..=i32::MAX.into()).contains(&wanted.1);
+            let name = (driven && cuda).then(|| format!("cuda:{}", wanted.1));
+            Err(Error::Refused(Refusal::OtherDevice { have, wanted, name }))
+        }
     }
 }
 

@@ -13,26 +13,27 @@ use crate::tensor::{MAX_NDIM, Tensor, device, packed_bytes};
 /// `empty(shape, dtype, *, device="cpu", pinned=False)`
 pub(super) fn empty(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     // A driver may take its time; the host's allocator does not, and is not worth letting go of the GIL.
-    make(gil, arguments, "empty", crate::device::empty, |_| false)
+    make(gil, arguments, "empty(shape, dtype)", crate::device::empty, |_| false)
 }
 
 /// `zeros(shape, dtype, *, device="cpu", pinned=False)`
 pub(super) fn zeros(gil: &Gil, arguments: &Arguments) -> Result<Object> {
-    make(gil, arguments, "zeros", crate::device::zeros, |bytes| bytes >= LONG)
+    make(gil, arguments, "zeros(shape, dtype)", crate::device::zeros, |bytes| bytes >= LONG)
 }
 
 /// A new tensor; where the bytes of one on the host take long, others may run meanwhile.
 fn make(
     gil: &Gil,
     arguments: &Arguments,
-    name: &'static str,
+    call: &'static str,
     make: fn(&[i64], DLDataType, DLDevice, bool) -> Result<Tensor>,
     takes_long: fn(usize) -> bool,
 ) -> Result<Object> {
     let ([shape, dtype], [device, pinned]) =
-        arguments.parse_by_name(gil, name, ["shape", "dtype"], ["device", "pinned"])?;
+        arguments.parse_by_name(gil, call, ["shape", "dtype"], ["device", "pinned"])?;
     if shape.is_null() || dtype.is_null() {
         let missing = if shape.is_null() { "shape" } else { "dtype" };
+        let name = call.split('(').next().unwrap_or_default();
         return Err(refused(format!("{name}() needs a {missing}; call {name}((480, 640), \"float32\")")));
     }
     let place = match gil.given(device) {

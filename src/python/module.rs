@@ -30,7 +30,9 @@ const LOSS_REPORT: isize = 17;
 /// The class that stands for an error.
 pub(super) fn exception_class(gil: &Gil, error: &Error) -> Object {
     let index = match error.of_one_array() {
-        Error::Refused(Refusal::Signature { .. } | Refusal::NoConstructor) => WRONG_TYPE,
+        Error::Refused(Refusal::Signature { .. } | Refusal::WrongType { .. } | Refusal::NoConstructor) => {
+            WRONG_TYPE
+        }
         Error::NotAnArray { .. } | Error::Refused(Refusal::NotOurs { .. }) => NOT_AN_ARRAY,
         Error::IndexOutOfRange { .. } | Error::AxisOutOfRange { .. } => OUT_OF_RANGE,
         error => error.kind() as isize,
@@ -100,7 +102,8 @@ float8_e4m3fn, float8_e5m2, complex64, complex128.\n\n\
 casting='same_kind' keeps to NumPy's kinds; it rounds, and refuses values out of range. 'same_value' takes any dtypes\n\
 and refuses every value that would change. 'unsafe' gives NumPy's results. 'saturate' clamps, and makes NaN the\n\
 integer 0. What is refused is a LossyError; its `report` is a LossReport. Then `out` is filled with NaN, with the\n\
-smallest of the signed or the largest of the unsigned integers, or with True; after any other error it is as before.\n\n\
+smallest of the signed or the largest of the unsigned integers, or with True; after any other error it is as before, but for\n\
+an InternalError, which is a bug of dlbridge's.\n\n\
 report=True gives a pair, with the LossReport of what changed. The check costs no second pass: about nothing beyond the\n\
 cache. `out` must not share memory with `x`; nobody may write to `x` or use `out` meanwhile.\n\n\
 >>> print(dlbridge.cast(numpy.array([1.5, 16777217.0]), 'float32', report=True)[1].inexact)\n\

@@ -231,7 +231,7 @@ Pinned memory is exported as such, (3, 0), and with dl_device=(1, 0) as the plai
         |gil, tensor, arguments| export::dlpack(gil, tensor, &arguments);
     c"__dlpack_device__", c"__dlpack_device__($self, /)\n--\n\nDLPack's device type and id." =>
         |gil, tensor, arguments| {
-            let ([], []) = arguments.parse(gil, "__dlpack_device__", [])?;
+            let ([], []) = arguments.parse(gil, "__dlpack_device__()", [])?;
             if tensor.device() == DLDevice::CPU {
                 return Ok(gil.share(CPU_PAIR.load(Ordering::Relaxed)).into_raw());
             }
@@ -239,7 +239,7 @@ Pinned memory is exported as such, (3, 0), and with dl_device=(1, 0) as the plai
         };
     c"copy", c"copy($self, /, *, order='C')\n--\n\nA tensor of its own with the same elements: dlbridge.copy(self)." =>
         |gil, tensor, arguments| {
-            let ([], [order]) = arguments.parse(gil, "copy", ["order"])?;
+            let ([], [order]) = arguments.parse(gil, "copy()", ["order"])?;
             wrap(gil, copied_tensor(gil, tensor, order_of(gil, order)?, Options::default())?)
         };
     c"_slice", c"_slice($self, axis, start, stop, step, /)\n--\n\nOne axis sliced; None for an open end." =>
@@ -263,7 +263,7 @@ The elements as another dtype, in a new row-major tensor: dlbridge.cast(self, dt
         |gil, tensor, arguments| cast::astype(gil, tensor, &arguments);
     c"view", c"view($self, /, dtype)\n--\n\nThe same bytes as another dtype (spelled as for to_numpy): t.view('uint16') shows bfloat16 to who does not know it. No copy." =>
         |gil, tensor, arguments| {
-            let ([dtype], []) = arguments.parse_by_name(gil, "view", ["dtype"], [])?;
+            let ([dtype], []) = arguments.parse_by_name(gil, "view(dtype)", ["dtype"], [])?;
             wrap(gil, tensor.reinterpret(needed_dtype(gil, "view", dtype)?)?)
         };
 };

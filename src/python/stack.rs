@@ -1,7 +1,7 @@
 //! `stack`.
 
 use super::api::Object;
-use super::builtin::{Arguments, refused};
+use super::builtin::{Arguments, refused, unknown_name};
 use super::cast::Request;
 use super::convert::{array_of, make_torch};
 use super::gil::{Gil, Owned};
@@ -22,7 +22,7 @@ const KEYWORDS: [&str; 7] = ["out", "dtype", "casting", "layout", "scale", "bias
 /// `stack(arrays, /, *, out=None, dtype=None, casting="same_kind", layout=None, scale=None, bias=None, as_=None)`
 pub(super) fn stack(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([arrays], [out, dtype, casting, layout, scale, bias, framework]) =
-        arguments.parse(gil, "stack", KEYWORDS)?;
+        arguments.parse(gil, "stack(arrays)", KEYWORDS)?;
     let casting = Request::read(gil, casting, null_mut())?.casting;
     let framework = Framework::read(gil, framework)?;
     let dtype = gil.given(dtype).map(|dtype| read_dtype(gil, dtype)).transpose()?;
@@ -129,10 +129,10 @@ fn numbers(gil: &Gil, argument: Object, name: &str) -> Result<Vec<f64>> {
 
 fn read_layout(gil: &Gil, argument: Object) -> Result<Layout> {
     let Some(given) = gil.given(argument) else { return Ok(Layout::Same) };
-    match gil.text(given).as_str() {
-        "CHW" => Ok(Layout::Chw),
-        "HWC" => Ok(Layout::Hwc),
-        other => Err(Error::Stack(Stack::UnknownLayout { given: format!("{other:?}") })),
+    match gil.utf8(given).as_deref() {
+        Some("CHW") => Ok(Layout::Chw),
+        Some("HWC") => Ok(Layout::Hwc),
+        _ => Err(unknown_name(gil, given, |given| Error::Stack(Stack::UnknownLayout { given }))),
     }
 }
 

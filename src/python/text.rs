@@ -116,6 +116,11 @@ impl Gil {
         Some(String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// A value as a message shows it: a `str` in quotes.
+    pub(super) fn shown(&self, object: Object) -> String {
+        self.utf8(object).map_or_else(|| self.text(object), |text| format!("{text:?}"))
+    }
+
     /// A new `str`.
     pub(super) fn string(&self, text: &str) -> Object {
         // SAFETY: the GIL is held, and the bytes are valid UTF-8 of this length.

@@ -1,7 +1,7 @@
 //! `dtype=` and `device=`: read in every spelling that Python users write.
 
 use super::api::Object;
-use super::builtin::refused;
+use super::builtin::{refused, wrong_type};
 use super::gil::Gil;
 use super::numpy::{self, Numpy};
 use crate::dlpack::{DLDataType, DLDevice, DLDeviceType};
@@ -39,7 +39,9 @@ pub(super) fn read_dtype(gil: &Gil, spelling: Object) -> Result<DLDataType> {
     }
     // Functions have names too: torch.complex, or x.double where x.dtype was meant.
     if !gil.is_type(spelling) {
-        return parse_dtype(&gil.text(spelling));
+        let is_dtype = gil.type_name(spelling).to_lowercase().ends_with("dtype");
+        return parse_dtype(&gil.text(spelling))
+            .map_err(|error| if is_dtype { error } else { wrong_type(error) });
     }
     let name = gil.name(spelling);
     match (gil.attribute_text(spelling, c"__module__").as_str(), name.as_str()) {
@@ -74,10 +76,8 @@ fn parse_dtype(text: &str) -> Result<DLDataType> {
 
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
 pub(super) fn device_of(gil: &Gil, spelling: Object) -> Result<DLDevice> {
-    let text = match gil.type_name(spelling).as_str() {
-        "module" => gil.name(spelling),
-        _ => gil.text(spelling),
-    };
+    let type_name = gil.type_name(spelling);
+    let text = if type_name == "module" { gil.name(spelling) } else { gil.text(spelling) };
     let read = if gil.type_of(spelling) == gil.api.PyTuple_Type {
         let (kind, id) = gil.pair(spelling, "device")?;
         let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());
@@ -86,6 +86,11 @@ pub(super) fn device_of(gil: &Gil, spelling: Object) -> Result<DLDevice> {
         device::parse(&text)
     };
     // The host is one device, whatever number a framework gives it.
-    read.and_then(|device| device::check(device).ok())
-        .ok_or(Error::Refused(Refusal::UnknownDevice { given: text }))
+    read.and_then(|device| device::check(device).ok()).ok_or_else(|| {
+        let means = ["str", "tuple", "module", "device"].contains(&type_name.to_lowercase().as_str());
+        let quoted = matches!(type_name.as_str(), "str" | "module" | "device");
+        let given = if quoted { format!("{text:?}") } else { text };
+        let unknown = Error::Refused(Refusal::UnknownDevice { given });
+        if means { unknown } else { wrong_type(unknown) }
+    })
 }

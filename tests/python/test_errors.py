@@ -36,10 +36,10 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "empty(foo=)": (lambda: dlbridge.empty(2, "f4", foo=1), "unexpected keyword argument 'foo'"),
     "to_numpy(copy='x')": (lambda: dlbridge.to_numpy(array, copy="x"), 'copy is "x"; pass True, False or None'),
-    "to_torch(copy=1)": (lambda: dlbridge.to_torch(array, copy=1), 'copy is "1"; pass True, False or None'),
+    "to_torch(copy=1)": (lambda: dlbridge.to_torch(array, copy=1), 'copy is 1; pass True, False or None'),
     "from_dlpack(copy='')": (lambda: dlbridge.from_dlpack(array, copy=""), 'copy is ""; pass True, False or None'),
     "from_dlpack([1])": (lambda: dlbridge.from_dlpack([1]), "list"),
-    "t['x']": (lambda: tensor["x"], "an index is a str; pass integers, slices"),
+    "t['x']": (lambda: tensor["x"], "^index 'x' is of type str; pass integers, slices"),
     "t[1.5:]": (lambda: tensor[1.5:], "slice.* cannot be used .*; pass integers or None"),
     "len": (lambda: len(tensor[0]), "0-d tensor has no len"),
     "iter": (lambda: iter(tensor[0]), "0-d tensor cannot be iterated"),
@@ -62,6 +62,47 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "scale='0.1'": (lambda: dlbridge.stack([array], scale="0.1"), 'scale is "0.1", no number .*; pass a number'),
     "bias=['a']": (lambda: dlbridge.stack([array], bias=["a"]), 'bias is "a", no number .*; pass a number'),
     "rtol='x'": (lambda: dlbridge.allclose(array, array, rtol="x"), 'rtol is "x", no number .*; pass a number'),
+    "equal(x)": (lambda: dlbridge.equal(array), r"^equal\(\) needs b, by position; call equal\(a, b\)$"),
+    "equal()": (lambda: dlbridge.equal(), r"^equal\(\) needs a and b, by position; call equal\(a, b\)$"),
+    "equal(x, x, True)": (
+        lambda: dlbridge.equal(array, array, True),
+        r"^equal\(\) takes a and b by position, and 3 were given; call equal\(a, b\), "
+        "and name the rest: equal_nan=, strict=, report=$",
+    ),
+    "t.copy('F')": (
+        lambda: tensor.copy("F"),
+        r"^copy\(\) takes nothing by position, and 1 was given; call copy\(\), and name the rest: order=$",
+    ),
+    "t.view('u1', 'u1')": (
+        lambda: tensor.view("u1", "u1"),
+        r"^view\(\) takes dtype by position, and 2 were given; call view\(dtype\)$",
+    ),
+    "view(order=)": (lambda: tensor.view("u1", order=1), r"argument 'order'; call view\(dtype\)$"),
+    "cast(x=)": (lambda: dlbridge.cast(x=array, dtype="f4"), r"argument 'x'; it goes by position: cast\(x, dtype\)$"),
+    "empty(2, 'u1', dtype=)": (
+        lambda: dlbridge.empty(2, "u1", dtype="u1"),
+        r"multiple values for argument 'dtype'; pass it once: empty\(shape, dtype\)$",
+    ),
+    "readonly=3": (lambda: dlbridge.to_torch(array, readonly=3), '^readonly is 3; pass "error", "copy" or "alias"'),
+    "order=3": (lambda: dlbridge.copy(array, order=3), '^order is 3; pass "C"'),
+    "t.copy(order=None)": (lambda: tensor.copy(order=None), '^order is None; pass "C"'),
+    "casting=3": (lambda: dlbridge.cast(array, "f4", casting=3), '^casting is 3; pass "same_kind"'),
+    "layout=3": (lambda: dlbridge.stack([array], layout=3), '^layout 3 is none that is known; pass "CHW"'),
+    "as_=[]": (lambda: dlbridge.stack([array], as_=[]), '^as_ is of type list; pass "numpy"'),
+    "framework=3": (lambda: dlbridge.to(array, 3), '^framework is 3; pass "numpy"'),
+    "dtype=3": (lambda: dlbridge.cast(array, 3), "names no dtype; write it as NumPy does"),
+    "dtype=None": (lambda: dlbridge.empty(2, None), "names no dtype; write it as NumPy does"),
+    "device=3": (lambda: dlbridge.empty(2, "f4", device=3), '^device is 3, .*; pass a name such as "cpu"'),
+    "__dlpack__(copy=)": (lambda: tensor.__dlpack__(copy="no"), '^copy is "no"; pass True, False or None'),
+    "__dlpack__(max_version=)": (
+        lambda: tensor.__dlpack__(max_version=(1 << 70, 0)),
+        r"^max_version is \(1180591620717411303424, 0\); pass a tuple of two integers",
+    ),
+    "stream=3": (lambda: dlbridge.upload(array, stream=3), "^stream is 3, of type int; pass a dlbridge.Stream"),
+    "from_native([])": (
+        lambda: dlbridge.Stream.from_native([]),
+        r"^stream is \[\], of type list; pass a stream of torch or CuPy",
+    ),
     "t == x": (lambda: tensor == array, r"write dlbridge.equal\(a, b\)"),
 }
 
@@ -73,6 +114,25 @@ def test_an_argument_of_a_wrong_type_is_an_error_of_ours_and_a_type_error(name: 
         call()
     assert isinstance(caught.value, TypeError)
     assert isinstance(caught.value, dlbridge.InvalidArgumentError)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: dlbridge.to_torch(array, readonly="no"), 'readonly is "no"; pass'),
+        (lambda: dlbridge.copy(array, order="no"), 'order is "no"; pass'),
+        (lambda: dlbridge.cast(array, "f4", casting="no"), 'casting is "no"; pass'),
+        (lambda: dlbridge.stack([array], layout="no"), 'layout "no" is none'),
+        (lambda: dlbridge.cast(array, "no"), '"no" names no dtype'),
+        (lambda: dlbridge.cast(array, np.dtype("O")), "names no dtype"),
+        (lambda: dlbridge.empty(2, "f4", device="no"), 'device is "no", and'),
+        (lambda: dlbridge.to(array, "no,"), "framework is 'no,'; pass"),
+    ],
+)
+def test_a_value_that_means_nothing_is_no_type_error(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(dlbridge.InvalidArgumentError, match=words) as caught:
+        call()
+    assert not isinstance(caught.value, TypeError)
 
 
 def test_numbers_of_numpy_and_infinite_patience_are_arguments() -> None:

@@ -163,7 +163,7 @@ def test_the_result_is_whose_it_is_asked_to_be() -> None:
     films = types.ModuleType("films")
     films.from_dlpack = lambda x: ("film", x.shape)  # type: ignore[attr-defined]
     assert dlbridge.stack(arrays, as_=films) == ("film", (3, 3))
-    with pytest.raises(ValueError, match=r'^as_ is 3; pass "numpy", "torch", "jax"'):
+    with pytest.raises(dlbridge.WrongTypeError, match=r'^as_ is 3; pass "numpy", "torch", "jax"'):
         dlbridge.stack(arrays, as_=3)
 
 

@@ -94,7 +94,7 @@ pub(crate) unsafe fn cast_in(
 /// Refused besides: another shape, a read-only destination, one whose indices may share elements, or one that shares
 /// memory with the source. These errors leave the destination as it is. Where values are refused, every element of it is
 /// set to one value that nobody takes for a result: NaN, the smallest of the signed integers, the largest of the unsigned
-/// ones, true.
+/// ones, true. A panic within, a bug of this library's, leaves it half written.
 ///
 /// # Safety
 ///

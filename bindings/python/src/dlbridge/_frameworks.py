@@ -98,8 +98,10 @@ def name_of(framework: Framework, argument: str = "framework") -> str:
         raise InvalidArgumentError(f"{argument} is {device!r}, a device; {call}, or pass {_ACCEPTED}")
     if isinstance(framework, str) and all(part.isidentifier() for part in framework.split(".")):
         return _ALIASES.get(framework, framework)
-    given = repr(framework) if isinstance(framework, (str, int)) else f"a {type(framework).__name__}"
-    raise InvalidArgumentError(f"{argument} is {given}; pass {_ACCEPTED}")
+    if isinstance(framework, str):
+        raise InvalidArgumentError(f"{argument} is {framework!r}; pass {_ACCEPTED}")
+    given = repr(framework) if isinstance(framework, int) else f"of type {type(framework).__name__}"
+    raise WrongTypeError(f"{argument} is {given}; pass {_ACCEPTED}")
 
 
 def consumer(framework: Framework, argument: str = "framework") -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import reprlib
 import time
 from types import TracebackType
 from typing import Any
@@ -72,9 +73,9 @@ def _native_of(stream: Any) -> tuple[int, Any]:
     elif hasattr(stream, "ptr"):  # CuPy
         handle, where = stream.ptr, None
     else:
-        kind = type(stream).__name__
-        raise InvalidArgumentError(
-            f"stream is a {kind}; pass a stream of torch or CuPy, or a cudaStream_t as an integer"
+        raise WrongTypeError(
+            f"stream is {reprlib.repr(stream)}, of type {type(stream).__name__}; pass a stream of torch or CuPy, "
+            "or a cudaStream_t as an integer"
         )
     number = getattr(stream, "device_id", -1)  # CuPy's; -1 where it stands for any device
     if where is None:
@@ -243,7 +244,7 @@ class Stream:
         The caller does not wait, unless this is a stream of CUDA and the event one of the CPU.
         """
         if not isinstance(event, Event):
-            raise InvalidArgumentError(f"event is of type {type(event).__name__}; pass what stream.record() gave")
+            raise WrongTypeError(f"event is of type {type(event).__name__}; pass what stream.record() gave")
         _check(_c.dlb_stream_wait_event(self._handle, event._handle))
 
     def synchronize(self, timeout: float | None = None) -> None:
@@ -287,9 +288,9 @@ def handle_of(stream: Any) -> int:
     if stream is None:
         return 0
     if not isinstance(stream, Stream):
-        kind = type(stream).__name__
-        raise InvalidArgumentError(
-            f"stream is a {kind}; pass a dlbridge.Stream, as Stream.from_native makes of torch's or CuPy's, or None"
+        raise WrongTypeError(
+            f"stream is {reprlib.repr(stream)}, of type {type(stream).__name__}; pass a dlbridge.Stream, as "
+            "Stream.from_native makes of torch's or CuPy's, or None"
         )
     return stream._handle or 0
 

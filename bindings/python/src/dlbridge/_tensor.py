@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import reprlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,7 +69,8 @@ def _getitem(self: Any, index: Any) -> Any:
         else:
             position, extent = item.__index__(), result.shape[axis]
             if not -extent <= position < extent:
-                raise OutOfRangeError(f"index {position} is outside axis {axis} of size {extent}")
+                which = f"pass {-extent} to {extent - 1}" if extent else "slice it instead"
+                raise OutOfRangeError(f"index {position} is outside axis {axis} of size {extent}; {which}")
             result = result._select(axis, position)
     return result
 
@@ -108,7 +110,7 @@ def _kind(item: Any) -> str:
     if hasattr(type(item), "__index__") and not isinstance(item, bool) and getattr(item, "ndim", 0) == 0:
         return "integer"
     raise WrongTypeError(
-        f"an index is a {type(item).__name__}; pass integers, slices, '...' or None "
+        f"index {reprlib.repr(item)} is of type {type(item).__name__}; pass integers, slices, '...' or None "
         "(lists, masks and arrays of indices make copies: use tensor.numpy()[...])"
     )
 
