@@ -943,10 +943,12 @@ void dlb_stream_release(dlb_stream *stream);
 /**
  * Makes an event that is done when everything queued on the stream so far is.
  *
- * `*out` is owned by the caller: `dlb_event_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and
- * `DLB_ERROR_UNAVAILABLE` (a stream from before a fork; its thread could not be started). Thread-safe.
+ * `*out` is owned by the caller: `dlb_event_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+ * `DLB_ERROR_UNAVAILABLE` (a stream from before a fork; its thread could not be started) and `DLB_ERROR_UNSUPPORTED` (it is
+ * being captured into a CUDA graph). Thread-safe.
  */
-dlb_status dlb_stream_record(dlb_stream *stream, dlb_event **out);
+dlb_status dlb_stream_record(dlb_stream *stream,
+                             dlb_event **out);
 
 /**
  * Has everything queued on `stream` from now on wait until `event`, of any stream, is done. The caller does not wait, but

@@ -147,8 +147,9 @@ pub unsafe extern "C" fn dlb_stream_release(stream: *mut dlb_stream) {
 
 /// Makes an event that is done when everything queued on the stream so far is.
 ///
-/// `*out` is owned by the caller: `dlb_event_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL) and
-/// `DLB_ERROR_UNAVAILABLE` (a stream from before a fork; its thread could not be started). Thread-safe.
+/// `*out` is owned by the caller: `dlb_event_release()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
+/// `DLB_ERROR_UNAVAILABLE` (a stream from before a fork; its thread could not be started) and `DLB_ERROR_UNSUPPORTED` (it is
+/// being captured into a CUDA graph). Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_stream_record(stream: *mut dlb_stream, out: *mut *mut dlb_event) -> dlb_status {
     status(|| {

@@ -331,6 +331,7 @@ fn pointers_are_checked() {
         (there.data(), "it is on cuda:1"),
         (locked.data(), "pinned memory of the host"),
         (line.data(), "no such memory"),
+        (std::ptr::without_provenance_mut(usize::MAX), "no such memory"),
     ] {
         let error = check_pointer(data, FIRST).unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidArgument);

@@ -59,7 +59,7 @@ impl<'a> Inquiry<'a> {
 
     /// Refuses an address that is not on the device of this number.
     pub fn check(&self, address: usize, ordinal: i32) -> Result<()> {
-        if given::holds((address, address + 1), DLDevice::cuda(ordinal)) {
+        if given::holds((address, address.saturating_add(1)), DLDevice::cuda(ordinal)) {
             return Ok(());
         }
         let name = |ordinal| device::Name(DLDevice::cuda(ordinal)).to_string();
