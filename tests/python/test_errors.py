@@ -79,7 +79,10 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
         r"^view\(\) takes dtype by position, and 2 were given; call view\(dtype\)$",
     ),
     "view(order=)": (lambda: tensor.view("u1", order=1), r"argument 'order'; call view\(dtype\)$"),
-    "cast(x=)": (lambda: dlbridge.cast(x=array, dtype="f4"), r"argument 'x'; it goes by position: cast\(x, dtype\)$"),
+    "cast(x=)": (
+        lambda: dlbridge.cast(x=array, dtype="f4"),
+        r"argument 'x'; it goes by position: cast\(x, dtype\)$",
+    ),
     "empty(2, 'u1', dtype=)": (
         lambda: dlbridge.empty(2, "u1", dtype="u1"),
         r"multiple values for argument 'dtype'; pass it once: empty\(shape, dtype\)$",
