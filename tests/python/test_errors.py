@@ -36,7 +36,7 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "empty(foo=)": (lambda: dlbridge.empty(2, "f4", foo=1), "unexpected keyword argument 'foo'"),
     "to_numpy(copy='x')": (lambda: dlbridge.to_numpy(array, copy="x"), 'copy is "x"; pass True, False or None'),
-    "to_torch(copy=1)": (lambda: dlbridge.to_torch(array, copy=1), 'copy is 1; pass True, False or None'),
+    "to_torch(copy=1)": (lambda: dlbridge.to_torch(array, copy=1), "copy is 1; pass True, False or None"),
     "from_dlpack(copy='')": (lambda: dlbridge.from_dlpack(array, copy=""), 'copy is ""; pass True, False or None'),
     "from_dlpack([1])": (lambda: dlbridge.from_dlpack([1]), "list"),
     "t['x']": (lambda: tensor["x"], "^index 'x' is of type str; pass integers, slices"),
