@@ -399,6 +399,13 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_no_machine_has_is_a_shape_that_is_wrong() {
+        let said = |bytes| Error::OutOfMemory { bytes }.to_string();
+        assert!(said(1 << 46).ends_with("release tensors that are no longer used, or ask for less"));
+        assert!(said(1 << 62).ends_with("no process can have so many; check the shape"));
+    }
+
+    #[test]
     fn a_name_that_others_have_for_a_dtype_is_understood() {
         let said = |name: &str| Error::UnknownDtypeName { name: name.into() }.to_string();
         assert_eq!(said("f4"), "\"f4\" names no dtype; write float32");

@@ -138,16 +138,17 @@ impl Gil {
         let integers = values.iter().map(|&value| unsafe { (self.api.PyLong_FromLongLong)(value) });
         let items = text.into_iter().map(|text| self.string(text)).chain(integers);
         let count = values.len() + usize::from(text.is_some());
-        // SAFETY: the GIL is held; the tuple takes each new item over.
-        unsafe {
-            let tuple = (self.api.PyTuple_New)(count as isize);
-            for (item, index) in items.zip(0..) {
-                if tuple.is_null() || (self.api.PyTuple_SetItem)(tuple, index, item) != 0 {
-                    return std::ptr::null_mut();
-                }
+        // SAFETY: as above.
+        let Some(tuple) = self.own(unsafe { (self.api.PyTuple_New)(count as isize) }) else {
+            return std::ptr::null_mut();
+        };
+        for (item, index) in items.zip(0..) {
+            // SAFETY: the GIL is held; the tuple takes each new item over, also on failure.
+            if item.is_null() || unsafe { (self.api.PyTuple_SetItem)(tuple.object, index, item) } != 0 {
+                return std::ptr::null_mut();
             }
-            tuple
         }
+        tuple.into_raw()
     }
 
     /// How many elements of a masked array are masked, for a message.

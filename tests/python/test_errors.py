@@ -36,7 +36,7 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "empty(foo=)": (lambda: dlbridge.empty(2, "f4", foo=1), "unexpected keyword argument 'foo'"),
     "to_numpy(copy='x')": (lambda: dlbridge.to_numpy(array, copy="x"), 'copy is "x"; pass True, False or None'),
-    "to_torch(copy=1)": (lambda: dlbridge.to_torch(array, copy=1), 'copy is 1; pass True, False or None'),
+    "to_torch(copy=1)": (lambda: dlbridge.to_torch(array, copy=1), "copy is 1; pass True, False or None"),
     "from_dlpack(copy='')": (lambda: dlbridge.from_dlpack(array, copy=""), 'copy is ""; pass True, False or None'),
     "from_dlpack([1])": (lambda: dlbridge.from_dlpack([1]), "list"),
     "t['x']": (lambda: tensor["x"], "^index 'x' is of type str; pass integers, slices"),
@@ -78,7 +78,10 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
         r"^view\(\) takes dtype by position, and 2 were given; call view\(dtype\)$",
     ),
     "view(order=)": (lambda: tensor.view("u1", order=1), r"argument 'order'; call view\(dtype\)$"),
-    "cast(x=)": (lambda: dlbridge.cast(x=array, dtype="f4"), r"argument 'x'; it goes by position: cast\(x, dtype\)$"),
+    "cast(x=)": (
+        lambda: dlbridge.cast(x=array, dtype="f4"),
+        r"argument 'x'; it goes by position: cast\(x, dtype\)$",
+    ),
     "empty(2, 'u1', dtype=)": (
         lambda: dlbridge.empty(2, "u1", dtype="u1"),
         r"multiple values for argument 'dtype'; pass it once: empty\(shape, dtype\)$",

@@ -62,8 +62,7 @@ def test_a_tensor_without_elements_has_no_memory() -> None:
     [
         (((2, -1), "u1"), {}, ValueError, "dimension 1 of the shape is -1"),
         (((1 << 40, 1 << 40), "u1"), {}, ValueError, r"does not fit 63 bits of bytes"),
-        (((1 << 50,), "u1"), {}, MemoryError, "1125899906842624 bytes .* allocated: no process .*; check the shape$"),
-        (((1 << 46,), "u1"), {}, MemoryError, "70368744177664 bytes could not be allocated; release .*, or ask for less$"),
+        (((1 << 50,), "u1"), {}, MemoryError, "1125899906842624 bytes could not .*; check the shape$"),
         (((1,) * 129, "u1"), {}, ValueError, "129 dimensions"),
         (((2.5,), "u1"), {}, TypeError, "2.5 is no integer"),
         ((2.5, "u1"), {}, TypeError, "2.5 is no integer"),
@@ -72,7 +71,7 @@ def test_a_tensor_without_elements_has_no_memory() -> None:
         (((2,), "float"), {}, ValueError, "float64 in NumPy and float32 in torch"),
         (((2,),), {}, TypeError, "needs a dtype"),
         ((), {}, TypeError, "needs a shape; call empty"),
-        (((2,), "u1", 3), {}, TypeError, r"takes shape and dtype by position, and 3 were given; call empty\(shape, dtype\), and name"),
+        (((2,), "u1", 3), {}, TypeError, r"3 were given; call empty\(shape, dtype\), and name the rest: device="),
         (((2,), "u1"), {"dtype": "u1"}, TypeError, "multiple values for argument 'dtype'"),
         (((2,), "u1"), {"order": "F"}, TypeError, "unexpected keyword argument 'order'"),
         (((2,), "u1"), {"device": "gpu"}, ValueError, "gpu"),

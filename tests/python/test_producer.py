@@ -203,10 +203,10 @@ def test_p14_p29_other_devices_are_buffer_errors() -> None:
     with pytest.raises(BufferError, match="device"):
         tensor_of(2).__dlpack__(dl_device=(2, 0))
     assert tensor_of(2).__dlpack__(dl_device=(1, 0), copy=False) is not None
-    with pytest.raises(dlbridge.UnsupportedError, match=r"dl_device=\(2, 0\) .*; give the consumer x\.to\(\"cuda:0\"\)"):
+    with pytest.raises(dlbridge.UnsupportedError, match=r"dl_device=\(2, 0\) .*; give the consumer x\.to\(\"cuda"):
         tensor_of(2).__dlpack__(dl_device=(2, 0))
     for wanted in ((1, 1), (8, 0), (99, 0), (2, -1)):
-        with pytest.raises(dlbridge.UnsupportedError, match=r"; leave dl_device out, and move it with the framework"):
+        with pytest.raises(dlbridge.UnsupportedError, match=r"; leave dl_device out, and move it with"):
             tensor_of(2).__dlpack__(dl_device=wanted)
 
 
