@@ -28,8 +28,8 @@ import dlbridge
 # Long enough for the clock, in nanoseconds.
 LEAST = 100_000
 
-# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and would take
-# a core from whoever comes next.
+# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and
+# would take a core from whoever comes next.
 REST = 0.02
 
 # What the table of a document lies between.

@@ -83,8 +83,8 @@ def memcpy(nbytes: int) -> Contestant:
 
 
 def trim() -> None:
-    """Gives the system what was freed, by us and by the C library, which keeps blocks of up to 32 MiB: memory that comes
-    after that is fresh for everybody."""
+    """Gives the system what was freed, by us and by the C library, which keeps blocks of up to 32 MiB: memory that
+    comes after that is fresh for everybody."""
     dlbridge.trim()
     _libc.malloc_trim(0)
 

@@ -88,6 +88,11 @@ def options_of(framework: Framework, **options: Any) -> dict[str, Any]:
     return given
 
 
+def _given(value: object) -> str:
+    """In the words of an error."""
+    return repr(value) if isinstance(value, int) else f"of type {type(value).__name__}"
+
+
 def name_of(framework: Framework, argument: str = "framework") -> str:
     """The framework's name; refuses what cannot be one."""
     if isinstance(framework, ModuleType):
@@ -100,8 +105,7 @@ def name_of(framework: Framework, argument: str = "framework") -> str:
         return _ALIASES.get(framework, framework)
     if isinstance(framework, str):
         raise InvalidArgumentError(f"{argument} is {framework!r}; pass {_ACCEPTED}")
-    given = repr(framework) if isinstance(framework, int) else f"of type {type(framework).__name__}"
-    raise WrongTypeError(f"{argument} is {given}; pass {_ACCEPTED}")
+    raise WrongTypeError(f"{argument} is {_given(framework)}; pass {_ACCEPTED}")
 
 
 def consumer(framework: Framework, argument: str = "framework") -> Callable[..., Any]:
