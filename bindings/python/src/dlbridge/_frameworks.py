@@ -98,10 +98,9 @@ def name_of(framework: Framework, argument: str = "framework") -> str:
         raise InvalidArgumentError(f"{argument} is {device!r}, a device; {call}, or pass {_ACCEPTED}")
     if isinstance(framework, str) and all(part.isidentifier() for part in framework.split(".")):
         return _ALIASES.get(framework, framework)
-    if isinstance(framework, str):
-        raise InvalidArgumentError(f"{argument} is {framework!r}; pass {_ACCEPTED}")
-    given = repr(framework) if isinstance(framework, int) else f"of type {type(framework).__name__}"
-    raise WrongTypeError(f"{argument} is {given}; pass {_ACCEPTED}")
+    given = repr(framework) if isinstance(framework, (str, int)) else f"of type {type(framework).__name__}"
+    wrong = InvalidArgumentError if isinstance(framework, str) else WrongTypeError
+    raise wrong(f"{argument} is {given}; pass {_ACCEPTED}")
 
 
 def consumer(framework: Framework, argument: str = "framework") -> Callable[..., Any]:
