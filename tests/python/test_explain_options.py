@@ -155,7 +155,7 @@ def test_a_device_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         ("jax", {"readonly": "copy"}, "readonly= means nothing for jax; pass copy=, dtype=, casting=, device="),
         ("torch", {"casting": "kind"}, 'casting is "kind"; pass "same_kind"'),
         ("torch", {"readonly": "no"}, 'readonly is "no"; pass "error", "copy" or "alias"'),
-        ("torch", {"copy": 1}, 'copy is "1"; pass True, False or None'),
+        ("torch", {"copy": 1}, "copy is 1; pass True, False or None"),
         ("torch", {"dtype": "float7"}, '"float7" names no dtype'),
         ("torch", {"device": "moon"}, 'device is "moon"'),
     ],

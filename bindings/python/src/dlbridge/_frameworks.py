@@ -88,11 +88,6 @@ def options_of(framework: Framework, **options: Any) -> dict[str, Any]:
     return given
 
 
-def _given(value: object) -> str:
-    """In the words of an error."""
-    return repr(value) if isinstance(value, int) else f"of type {type(value).__name__}"
-
-
 def name_of(framework: Framework, argument: str = "framework") -> str:
     """The framework's name; refuses what cannot be one."""
     if isinstance(framework, ModuleType):
@@ -103,9 +98,9 @@ def name_of(framework: Framework, argument: str = "framework") -> str:
         raise InvalidArgumentError(f"{argument} is {device!r}, a device; {call}, or pass {_ACCEPTED}")
     if isinstance(framework, str) and all(part.isidentifier() for part in framework.split(".")):
         return _ALIASES.get(framework, framework)
-    if isinstance(framework, str):
-        raise InvalidArgumentError(f"{argument} is {framework!r}; pass {_ACCEPTED}")
-    raise WrongTypeError(f"{argument} is {_given(framework)}; pass {_ACCEPTED}")
+    given = repr(framework) if isinstance(framework, (str, int)) else f"of type {type(framework).__name__}"
+    wrong = InvalidArgumentError if isinstance(framework, str) else WrongTypeError
+    raise wrong(f"{argument} is {given}; pass {_ACCEPTED}")
 
 
 def consumer(framework: Framework, argument: str = "framework") -> Callable[..., Any]:
