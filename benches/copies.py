@@ -26,11 +26,15 @@ from copy_rows.row import Row
 import dlbridge
 
 # Long enough for the clock, in nanoseconds.
-LEAST = 100_000
+LEAST = 200_000
 
-# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and
-# would take a core from whoever comes next.
-REST = 0.02
+# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and would take
+# a core from whoever comes next.
+REST = 0.01
+
+# Nanoseconds of calls that nobody times, since a machine that rested is slow for some milliseconds: the caches have to be
+# filled again, and the processors woken.
+WARM = 5_000_000
 
 # What the table of a document lies between.
 TABLE = re.compile(r"(<!-- make bench-copy -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -47,21 +51,21 @@ def once(call: object, count: int) -> float:
 def measure(row: Row, rounds: int) -> dict[str, float]:
     """The median of each contestant, ours first, memcpy last."""
     contestants = row.contestants()
-    counts = {}
+    each = {}
     for name, contestant in contestants.items():
         contestant.prepare()
-        each = once(contestant.call, 1) * 1000
-        counts[name] = 1 if row.fresh else max(1, int(LEAST / max(each, 1)))
+        each[name] = max(1, min(once(contestant.call, 1) for _ in range(1 if row.fresh else 3)) * 1000)
     times: dict[str, list[float]] = {name: [] for name in contestants}
     order = list(contestants.items())
     for _ in range(rounds):
         order.reverse()  # memcpy, whose memory is its own, does not always come before the same one
         for name, contestant in order:
-            time.sleep(REST)
+            if not row.fresh:
+                time.sleep(REST)
             contestant.prepare()
             if not row.fresh:
-                once(contestant.call, counts[name])  # what the others left in the caches goes
-            times[name].append(once(contestant.call, counts[name]))
+                once(contestant.call, max(1, int(WARM / each[name])))
+            times[name].append(once(contestant.call, 1 if row.fresh else max(1, int(LEAST / each[name]))))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
