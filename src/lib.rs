@@ -40,7 +40,7 @@ pub use copy::copy;
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
 pub use error::{
-    Allocation, Cast, Compare, Driver, Error, Face, Kind, Refusal, Result, Stack, Staging, Transfer,
+    Allocation, Cast, Compare, Driver, Error, Face, Kind, Reason, Refusal, Result, Stack, Staging, Transfer,
 };
 pub use tensor::Tensor;
 

@@ -104,7 +104,8 @@ pub unsafe extern "C" fn dlb_stream_native(stream: *const dlb_stream, out: *mut 
 /// the tensor's memory, and this call does not, but for a copy on a stream of the CPU, as in `dlb_stream_wait_event()`.
 /// The memory is not used again before what was queued there when the deleter is called. Until then the export keeps
 /// `stream`; one of `dlb_stream_from_native()` that does not wait for the default stream (`cudaStreamNonBlocking`) has to
-/// live as long, and any other may be destroyed before.
+/// live as long, and where it is captured into a CUDA graph then, until what the device was given before the end of the
+/// capture has been done for 20 ms. Any other may be destroyed before.
 ///
 /// `*out` is owned by the caller, as that of `dlb_tensor_export()`. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL),
 /// `DLB_ERROR_OUT_OF_MEMORY`, with the error of a copy into the memory that failed, and as `dlb_stream_record()` does.

@@ -122,7 +122,9 @@ impl Stream {
     /// the copies into the memory, and the memory is not used again before what was queued here when the deleter is called.
     ///
     /// Until then the export keeps a stream of ours. One of somebody else's that does not wait for the default stream
-    /// (`cudaStreamNonBlocking`) has to live as long; any other may be destroyed before.
+    /// (`cudaStreamNonBlocking`) has to live as long, and where it is captured into a CUDA graph then, until what the device
+    /// was given before the end of the capture has been done for 20 ms: a thread asks whether that is over. Any other may be
+    /// destroyed before.
     pub fn export(&self, tensor: &Tensor) -> Result<NonNull<DLManagedTensorVersioned>> {
         self.wait_tensor(tensor)?;
         let let_go: Option<LetGo> = match self.queue().native() {

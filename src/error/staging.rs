@@ -27,6 +27,7 @@ pub enum Staging {
 
 /// Why a ring was aborted.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// Whoever did it said so.
     Said(String),

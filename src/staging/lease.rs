@@ -10,8 +10,7 @@ use crate::staging::Leaf;
 use crate::tensor::{Reach, Tensor, packed_bytes};
 use dlpark::DlpackFlags;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The buffers of one slot: one for each tensor, exactly as large as the largest it has had.
 #[derive(Default)]
@@ -57,8 +56,9 @@ impl Drop for Set {
 
 pub(super) struct Buffer {
     block: Block,
-    /// How many of its first bytes have a value, as a slice needs it, for all that this crate knows.
-    initialised: AtomicUsize,
+    /// How many of its first bytes have a value, as a slice needs it, for all that this crate knows. Several threads may look
+    /// at the tensors of one slot: nobody is given one while another thread writes values to it.
+    initialised: Mutex<usize>,
 }
 
 impl Buffer {
@@ -91,17 +91,22 @@ impl Buffer {
     ///
     /// Host memory of so many bytes at least, in a slot that nobody else has.
     pub unsafe fn initialise(&self, bytes: usize) {
-        let have = self.initialised.load(Ordering::Relaxed);
-        if have < bytes {
+        let mut have = self.initialised();
+        if *have < bytes {
             // SAFETY: promised by the caller.
-            unsafe { self.block.data().cast::<u8>().add(have).write_bytes(0, bytes - have) };
-            self.initialised.store(bytes, Ordering::Relaxed);
+            unsafe { self.block.data().cast::<u8>().add(*have).write_bytes(0, bytes - *have) };
+            *have = bytes;
         }
     }
 
     /// The first `bytes` were written.
     pub fn written(&self, bytes: usize) {
-        self.initialised.fetch_max(bytes, Ordering::Relaxed);
+        let mut have = self.initialised();
+        *have = bytes.max(*have);
+    }
+
+    fn initialised(&self) -> MutexGuard<'_, usize> {
+        self.initialised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,7 +130,7 @@ pub(super) fn grow(
         if buffers.get(index).is_some_and(|buffer| buffer.block.bytes() >= bytes) {
             continue;
         }
-        let buffer = Buffer { block: Block::new(allocator, bytes, 0)?, initialised: AtomicUsize::new(0) };
+        let buffer = Buffer { block: Block::new(allocator, bytes, 0)?, initialised: Mutex::default() };
         match buffers.get_mut(index) {
             Some(place) => {
                 let smaller = std::mem::replace(place, buffer);
@@ -222,8 +227,8 @@ impl Drop for Lease {
         set.used.append(self.used.get(&mut Lock::take()));
         let last = stream.map_or(Ok(None), |stream| stream.record_now().map(Some));
         if last.is_err() {
-            // A stream that takes no more work has lost its process or its device: nobody knows what it still does with the
-            // memory, which is better lost than used again.
+            // A stream that takes no more work has lost its process or its device, and nobody knows what it still does with the
+            // memory; or it is captured into a graph, which may use it again and again. Better lost than used by others.
             std::mem::forget(set);
             return self.shared.give_back(self.ticket, None);
         }

@@ -5,7 +5,8 @@ use crate::dlpack::DLDevice;
 use crate::error::{Error, Kind, Reason, Result, Staging};
 use crate::memory::{Host, Limits, Pool};
 use crate::tensor::{Tensor, dtype};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
 
 mod ahead;
@@ -298,4 +299,27 @@ fn what_was_copied_into_a_slot_is_there_for_who_goes_on_to_write_it() {
     assert_eq!(slot.tensor(0).unwrap().size(), 3);
     slot.submit().unwrap();
     assert_eq!(values(&ring.next(None, SOON).unwrap()), [7, 2, 3]);
+}
+
+/// Nobody says which thread is first: without care one goes on to write zeros when the other has its tensor.
+#[test]
+fn threads_that_share_a_slot_are_given_tensors_that_nobody_goes_on_to_write() {
+    const BYTES: usize = 8 << 20;
+    for _ in 0..8 {
+        let (ring, both) = (ring(1, 0), Barrier::new(2));
+        let slot = ring.acquire(&[Leaf::new("", &[BYTES as i64], dtype::U8)], SOON).unwrap();
+        let write = |place: usize| {
+            both.wait();
+            let data = slot.tensor(0).unwrap().data_mut_as(dtype::U8).unwrap().cast::<u8>();
+            // SAFETY: a byte of the slot, which no other thread writes.
+            unsafe { data.add(place).write(7) };
+        };
+        let write = &write;
+        thread::scope(|scope| {
+            [BYTES - 1, BYTES - 2].into_iter().for_each(|place| _ = scope.spawn(move || write(place)));
+        });
+        slot.submit().unwrap();
+        let batch = ring.next(None, SOON).unwrap();
+        assert_eq!(batch.slice::<u8>(0).unwrap()[BYTES - 2..], [7, 7]);
+    }
 }

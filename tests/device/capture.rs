@@ -3,7 +3,7 @@
 use crate::foreign::{Capture, ForeignStream, Gate, Mode, OtherContext, finished, with_context};
 use crate::given::*;
 use crate::scenarios::{SCENARIOS, Streams};
-use crate::standin::{calls, function, set_delay};
+use crate::standin::{calls, fail, function, set_delay};
 use dlbridge::device::{Stream, own_stream};
 use dlbridge::{Error, Kind, Result};
 use std::ffi::c_void;
@@ -20,6 +20,7 @@ crate::tests!(
     our_own_streams_are_captured_by_others_alone,
     the_default_stream_is_left_alone_while_one_that_waits_for_it_is_captured,
     memory_that_is_let_go_of_meanwhile_is_kept,
+    a_driver_that_does_not_say_is_asked_again,
     a_stream_of_another_context_is_refused,
 );
 
@@ -212,6 +213,18 @@ fn memory_that_is_let_go_of_meanwhile_is_kept() {
         }
         set_delay(200);
     });
+}
+
+/// What is taken for an answer becomes part of the graph.
+fn a_driver_that_does_not_say_is_asked_again() {
+    const INVALID_CONTEXT: i32 = 201;
+    let graph = ForeignStream::new(0).unwrap();
+    let named = theirs(&graph);
+    let capture = Capture::of(0, graph.handle(), Mode::Global);
+    fail("cuStreamIsCapturing", 1, INVALID_CONTEXT, false);
+    is_refused(named.record(), "an event");
+    assert_eq!(capture.end(), Ok(0));
+    named.synchronize().unwrap();
 }
 
 fn a_stream_of_another_context_is_refused() {

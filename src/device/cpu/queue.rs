@@ -37,6 +37,12 @@ struct State {
     failure: Option<Error>,
 }
 
+impl State {
+    fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && !self.working
+    }
+}
+
 struct Job {
     after: Vec<Arc<dyn Fence>>,
     work: Work,
@@ -80,8 +86,7 @@ impl Queue for Threaded {
         }
         let submitted = |fence| Ok(Submitted { fence, source_read: None, rest: None });
         let (stream, state) = (self.0.id(), self.0.state.get(lock));
-        let idle = state.jobs.is_empty() && !state.working && state.failure.is_none();
-        if idle && after.is_empty() && matches!(work, Work::Nothing | Work::Report) {
+        if state.is_idle() && state.failure.is_none() && after.is_empty() && matches!(work, Work::Nothing) {
             return submitted(Arc::new(Completion::finished(stream)));
         }
         if !state.started {
@@ -100,7 +105,14 @@ impl Queue for Threaded {
         if SERVES.with(Cell::get) == self.0.id() {
             return Err(Error::Transfer(Transfer::OwnThread));
         }
-        let report = self.submit(&mut Lock::take(), Vec::new(), Work::Report)?.fence;
+        let report = {
+            let mut lock = Lock::take();
+            // Whoever has no time at all is told as well.
+            if self.is_ours() && self.0.state.get(&mut lock).is_idle() {
+                return self.0.state.get(&mut lock).failure.take().map_or(Ok(()), Err);
+            }
+            self.submit(&mut lock, Vec::new(), Work::Report)?.fence
+        };
         if let Some(timeout) = timeout
             && !report.wait_timeout(timeout)
             && self.takes_back(&report)

@@ -66,19 +66,26 @@ impl Drop for Relaxed {
 }
 
 /// Refuses work on a stream that is captured, and on a default one that would come after such a stream. This may be asked at
-/// any time. Where the driver does not say, the work itself is to find out what is the matter.
+/// any time. A driver that does not say is asked once more; then the work itself is to find out what is the matter.
 ///
 /// # Safety
 ///
 /// The handle is a stream of the device, and alive.
 pub(super) unsafe fn check(device: &Device, handle: Handle) -> Result<()> {
-    // What a default stream is depends on the context. A stream of its own has one, and needs none that is current.
-    let _current = if handle as usize <= super::PER_THREAD { device.enter_to_free() } else { None };
     let mut status = NONE;
-    // SAFETY: promised by the caller; writes a number.
-    let code = unsafe { (device.driver.cuStreamIsCapturing)(handle, &mut status) };
-    let is_captured = code == CAPTURE_IMPLICIT || (code == SUCCESS && status != NONE);
-    match is_captured {
+    let mut ask = || {
+        // SAFETY: promised by the caller; writes a number.
+        unsafe { (device.driver.cuStreamIsCapturing)(handle, &mut status) }
+    };
+    // What a default stream is depends on the context. A stream of its own has one, and no other need be current, by what the
+    // documentation lists of errors.
+    let _current = if handle as usize <= super::PER_THREAD { device.enter_to_free() } else { None };
+    let mut code = ask();
+    if code != SUCCESS && code != CAPTURE_IMPLICIT {
+        let _current = device.enter_to_free();
+        code = ask();
+    }
+    match code == CAPTURE_IMPLICIT || (code == SUCCESS && status != NONE) {
         true => Err(Error::Driver(Failure::Captured { stream: handle as usize, device: device.name() })),
         false => Ok(()),
     }

@@ -14,7 +14,7 @@ use crate::device::nest::{Nest, Side};
 use crate::device::signal::Signal;
 use crate::device::{Queue, Submitted, Work};
 use crate::dlpack::DLDevice;
-use crate::error::{Driver as Failure, Error, Result};
+use crate::error::{Driver as Failure, Error, Result, Transfer};
 use crate::fork::{Guarded, Lock};
 use crate::guard::guard;
 use crate::tensor::{Fence, Tensor, device};
@@ -26,6 +26,9 @@ use std::time::Duration;
 
 /// It does not wait for the legacy default stream, nor that for it.
 const NON_BLOCKING: u32 = 1;
+/// How long an event is asked at least that is as new as the question: the device takes some microseconds to come to it, also
+/// where nothing is before it, and who asks again and again makes a new one each time.
+const FRESH: Duration = Duration::from_micros(200);
 pub(super) const LEGACY: usize = 1;
 /// The default stream of whichever thread calls.
 pub(in crate::device) const PER_THREAD: usize = 2;
@@ -363,10 +366,11 @@ impl Queue for Queued {
         self.ready()?;
         let submitted = self.submit(&mut Lock::take(), Vec::new(), Work::Report)?;
         let event = submitted.carried_out();
-        let answer = timeout.map_or_else(|| event.wait(), |timeout| event.wait_timeout(timeout));
-        if timeout.is_some() && !event.done() {
-            return answer;
+        let is_late = |limit: &Duration| event.wait_timeout(FRESH.max(*limit)).is_err() && !event.done();
+        if let Some(timeout) = timeout.filter(is_late) {
+            return Err(Error::Transfer(Transfer::not_within(timeout)));
         }
+        let _ = event.wait();
         // What comes before is done as well, so this says what became of it.
         self.lane.take_failure(&mut Lock::take()).map_or(Ok(()), Err)
     }

@@ -139,4 +139,11 @@ fn a_time_limit_that_passes_takes_no_report_away() {
     assert_eq!(error.to_string(), "no luck");
     stream.synchronize_timeout(Duration::from_secs(600)).unwrap();
     stream.synchronize_timeout(Duration::ZERO).unwrap();
+    // Also to who only asks, when all is over and the thread asleep.
+    for _ in 0..10 {
+        stream.call(|| Err(Error::Unavailable { what: "no luck".into() })).unwrap().wait().unwrap_err();
+        thread::sleep(Duration::from_millis(2));
+        assert_eq!(stream.synchronize_timeout(Duration::ZERO).unwrap_err().to_string(), "no luck");
+        stream.synchronize_timeout(Duration::ZERO).unwrap();
+    }
 }

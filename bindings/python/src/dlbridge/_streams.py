@@ -254,11 +254,12 @@ class Stream:
         and Ctrl-C ends the wait.
         """
         end = _end_of(timeout)
-        event = self.record()
-        while not event.done():  # in slices, so that signals are seen to
-            _c.dlb_event_wait(event._handle, _slice_until(end))
-            if end is not None and time.monotonic() >= end:
-                break
+        if end is None or _left_until(end):  # else an event would be one thing more to wait for
+            event = self.record()
+            while not event.done():  # in slices, so that signals are seen to
+                _c.dlb_event_wait(event._handle, _slice_until(end))
+                if end is not None and time.monotonic() >= end:
+                    break
         status = _c.dlb_stream_synchronize_for(self._handle, _FOREVER if end is None else _left_until(end))
         if status == _TIMEOUT:
             raise _timed_out(timeout)
