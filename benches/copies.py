@@ -28,12 +28,12 @@ import dlbridge
 # Long enough for the clock, in nanoseconds.
 LEAST = 200_000
 
-# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and would take
-# a core from whoever comes next.
+# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and would
+# take a core from whoever comes next.
 REST = 0.01
 
-# Nanoseconds of calls that nobody times, since a machine that rested is slow for some milliseconds: the caches have to be
-# filled again, and the processors woken.
+# Nanoseconds of calls that nobody times, since a machine that rested is slow for some milliseconds: the caches have
+# to be filled again, and the processors woken.
 WARM = 5_000_000
 
 # What the table of a document lies between.
