@@ -28,8 +28,8 @@ import dlbridge
 # Long enough for the clock, in nanoseconds.
 LEAST = 200_000
 
-# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and would
-# take a core from whoever comes next.
+# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and
+# would take a core from whoever comes next.
 REST = 0.01
 
 # Nanoseconds of calls that nobody times, since a machine that rested is slow for some milliseconds: the caches have
