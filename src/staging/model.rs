@@ -140,10 +140,7 @@ impl Model {
     fn acquire_for(&self, who: Who, patient: bool) -> Result<(u64, usize), Over> {
         let ask = |inner: &mut Inner| {
             let idle = inner.free.iter().any(|free| free.idle);
-            match inner.state.acquire(who, idle) {
-                Answer::Held(_) if patient => Answer::Wait,
-                answer => answer,
-            }
+            inner.state.acquire(who, idle, patient)
         };
         let Some((mut inner, given)) = self.ask(Side::Producer, who, true, ask)? else { unreachable!() };
         let first = inner.free.iter().position(|free| free.idle && given.reuse);

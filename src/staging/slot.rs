@@ -144,8 +144,8 @@ impl Slot {
     /// Fails with [`Closed`](crate::Kind::Closed) where the ring was aborted; where the copy cannot be queued the ring is
     /// aborted, so that consumers do not wait for a batch that is lost.
     pub fn submit(self) -> Result<()> {
-        // What nobody has filled: a batch may be read without `unsafe`.
-        (0..self.filled().tensors.len()).for_each(|index| self.initialise(index));
+        // What nobody has filled has a value now: a batch may be read without `unsafe`.
+        self.tensors();
         self.submit_bare()
     }
 

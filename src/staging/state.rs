@@ -177,8 +177,9 @@ impl State {
         self.stages.values().any(|stage| matches!(stage, Stage::Handed { who: owner, .. } if *owner == who))
     }
 
-    /// Asks for a slot. Where nothing that is free is `idle` yet, one is made as long as there may be more.
-    pub fn acquire(&mut self, who: Who, idle: bool) -> Answer<Given> {
+    /// Asks for a slot. Where nothing that is free is `idle` yet, one is made as long as there may be more. Who is `patient`
+    /// waits where all is held, for a consumer to be told so.
+    pub fn acquire(&mut self, who: Who, idle: bool, patient: bool) -> Answer<Given> {
         match self.end {
             Some(End::Aborted) => return Answer::Aborted,
             Some(End::Closed) => return Answer::Closed,
@@ -196,7 +197,7 @@ impl State {
                 // Consumers are told so, or else producers that have some themselves, if there are any.
                 let told = self.told || (!self.consumers.is_empty() && self.is_starved(consumes));
                 let theirs = !self.has_some(who) && self.producers.iter().any(|&each| self.has_some(each));
-                return if told || theirs { Answer::Wait } else { Answer::Held(self.held()) };
+                return if patient || told || theirs { Answer::Wait } else { Answer::Held(self.held()) };
             }
         }
         self.free -= usize::from(reuse);

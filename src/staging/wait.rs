@@ -43,10 +43,7 @@ impl<'a> Asker<'a> {
         let who = self.who;
         let ask = |inner: &mut Inner| {
             let idle = inner.free.iter().any(|set| set.idle);
-            match inner.state.acquire(who, idle) {
-                Answer::Held(_) if patient => Answer::Wait,
-                answer => answer,
-            }
+            inner.state.acquire(who, idle, patient)
         };
         let Some((mut lock, given)) = self.ask(timeout, ask)? else { return Ok(None) };
         let set = self.shared.inner.get(&mut lock).set_for(given);
