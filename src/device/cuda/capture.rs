@@ -6,7 +6,7 @@
 //! mistake, and spoils the capture, unless the thread says that it knows. Waiting for a whole device spoils it in any case.
 
 use super::context::Device;
-use super::driver::{CAPTURE_IMPLICIT, Driver, Handle, SUCCESS};
+use super::driver::{CAPTURE_IMPLICIT, Driver, Handle, SUCCESS, find};
 use crate::error::{Driver as Failure, Error, Result};
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
@@ -42,8 +42,10 @@ impl Relaxed {
     }
 
     /// For threads of the library, which capture nothing.
-    pub fn for_good(driver: &'static Driver) {
-        std::mem::forget(Relaxed::with(driver));
+    pub fn for_good() {
+        if let Ok(driver) = find() {
+            std::mem::forget(Relaxed::with(driver));
+        }
     }
 
     /// Gives the thread the mode that this has, and this that of the thread. A driver that refuses is asked again; there is
