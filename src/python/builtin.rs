@@ -140,7 +140,7 @@ pub(super) fn wrong_type(cause: Error) -> Error {
 }
 
 /// The function that a call is of, and the names of its positional arguments; those of the package's own are not told.
-fn parts(call: &str) -> (&str, Vec<&str>) {
+pub(super) fn parts(call: &str) -> (&str, Vec<&str>) {
     let (function, names) = call.split_once('(').unwrap_or((call, ""));
     (function, names.trim_end_matches(')').split(", ").filter(|name| !name.is_empty()).collect())
 }

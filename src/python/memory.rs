@@ -1,7 +1,7 @@
 //! `empty` and `zeros`: tensors on memory of our own.
 
 use super::api::Object;
-use super::builtin::{Arguments, refused};
+use super::builtin::{Arguments, parts, refused};
 use super::copy::LONG;
 use super::gil::Gil;
 use super::object;
@@ -33,7 +33,7 @@ fn make(
         arguments.parse_by_name(gil, call, ["shape", "dtype"], ["device", "pinned"])?;
     if shape.is_null() || dtype.is_null() {
         let missing = if shape.is_null() { "shape" } else { "dtype" };
-        let name = call.split('(').next().unwrap_or_default();
+        let (name, _) = parts(call);
         return Err(refused(format!("{name}() needs a {missing}; call {name}((480, 640), \"float32\")")));
     }
     let place = match gil.given(device) {
