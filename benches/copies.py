@@ -60,12 +60,13 @@ def measure(row: Row, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         order.reverse()  # memcpy, whose memory is its own, does not always come before the same one
         for name, contestant in order:
+            contestant.prepare()
+            count = 1
             if not row.fresh:
                 time.sleep(REST)
-            contestant.prepare()
-            if not row.fresh:
                 once(contestant.call, max(1, int(WARM / each[name])))
-            times[name].append(once(contestant.call, 1 if row.fresh else max(1, int(LEAST / each[name]))))
+                count = max(1, int(LEAST / each[name]))
+            times[name].append(once(contestant.call, count))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
