@@ -778,7 +778,7 @@ void dlb_pin_release(dlb_pin *pin);
 /* === Streams: ordered work on a device, events, asynchronous copies ============================================== */
 
 /**
- * For `dlb_event_wait()`: however long it takes.
+ * As a timeout in nanoseconds, wherever a call takes one: however long it takes.
  */
 #define DLB_WAIT_FOREVER UINT64_MAX
 
@@ -1442,7 +1442,7 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * What a cast may do to values, those before `scale` and `bias`: a constant `DLB_CASTING_*`.
+   * What a cast may do to values, those before `scale` and `bias` and what comes of them: a constant `DLB_CASTING_*`.
    */
   int32_t casting;
   /**
@@ -1450,11 +1450,11 @@ typedef struct {
    */
   int32_t layout;
   /**
-   * What values are multiplied by: `scale_count` numbers, borrowed. 1 for all, or one for each channel; 0 for none.
+   * What values are multiplied by: `scale_count` numbers, borrowed.
    */
   const double *scale;
   /**
-   * How many.
+   * How many numbers `scale` has: 1 for all values, or one for each channel; 0 multiplies by nothing.
    */
   size_t scale_count;
   /**
@@ -1462,7 +1462,7 @@ typedef struct {
    */
   const double *bias;
   /**
-   * How many.
+   * How many numbers `bias` has, as of `scale`.
    */
   size_t bias_count;
 } dlb_stack_options;

@@ -5,7 +5,7 @@ use crate::device::Event;
 use crate::error::Result;
 use std::time::Duration;
 
-/// For `dlb_event_wait()`: however long it takes.
+/// As a timeout in nanoseconds, wherever a call takes one: however long it takes.
 pub const DLB_WAIT_FOREVER: u64 = u64::MAX;
 
 /// A point in a stream: done once everything queued before it is.

@@ -22,17 +22,17 @@ pub const DLB_LAYOUT_HWC: i32 = 2;
 pub struct dlb_stack_options {
     /// `sizeof(dlb_stack_options)`.
     pub struct_size: usize,
-    /// What a cast may do to values, those before `scale` and `bias`: a constant `DLB_CASTING_*`.
+    /// What a cast may do to values, those before `scale` and `bias` and what comes of them: a constant `DLB_CASTING_*`.
     pub casting: i32,
     /// How the axes are turned: a constant `DLB_LAYOUT_*`. A picture of two axes has one channel.
     pub layout: i32,
-    /// What values are multiplied by: `scale_count` numbers, borrowed. 1 for all, or one for each channel; 0 for none.
+    /// What values are multiplied by: `scale_count` numbers, borrowed.
     pub scale: *const f64,
-    /// How many.
+    /// How many numbers `scale` has: 1 for all values, or one for each channel; 0 multiplies by nothing.
     pub scale_count: usize,
     /// What is added then: `bias_count` numbers, borrowed.
     pub bias: *const f64,
-    /// How many.
+    /// How many numbers `bias` has, as of `scale`.
     pub bias_count: usize,
 }
 
@@ -98,8 +98,9 @@ unsafe fn read_options<'a>(options: *const dlb_stack_options) -> Result<StackOpt
     let given = unsafe { *check_size(options, "dlb_stack_options")? };
     let list = |values: *const f64, count: usize, what| match count {
         0 => Ok(&[][..]),
+        _ if values.is_null() => Err(Error::NullList { what, count }),
         // SAFETY: promised by the caller.
-        _ => required(values, what).map(|values| unsafe { std::slice::from_raw_parts(values, count) }),
+        _ => Ok(unsafe { std::slice::from_raw_parts(values, count) }),
     };
     let layout = match given.layout {
         DLB_LAYOUT_SAME => Layout::Same,

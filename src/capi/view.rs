@@ -1,6 +1,6 @@
 //! `dlb_tensor_slice` and its kin: views that share the buffer and its owner.
 
-use super::status::{dlb_status, required};
+use super::status::dlb_status;
 use super::tensor::{borrowed, create, dlb_tensor};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result};
@@ -18,8 +18,11 @@ pub(super) unsafe fn list<'a>(values: *const i64, count: i32, what: &'static str
     if count == 0 {
         return Ok(&[]);
     }
+    if values.is_null() {
+        return Err(Error::NullList { what, count });
+    }
     // SAFETY: not NULL, and the caller gives `count` values.
-    Ok(unsafe { std::slice::from_raw_parts(required(values, what)?, count) })
+    Ok(unsafe { std::slice::from_raw_parts(values, count) })
 }
 
 /// `tensor[..., start:stop:step, ...]` along `axis`, with Python's rules: negative positions count from the end,

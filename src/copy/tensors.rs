@@ -323,8 +323,7 @@ fn check(source: &Tensor, destination: &Tensor) -> Result<()> {
 pub(crate) fn check_match(source: &Tensor, destination: &Tensor) -> Result<()> {
     let refuse = |transfer| Err(Error::Transfer(transfer));
     if source.shape() != destination.shape() {
-        let [source, destination] = [source, destination].map(|tensor| tensor.shape().to_vec());
-        return refuse(Transfer::Shapes { source, destination });
+        return Err(shapes_differ(source, destination));
     }
     let dtype = source.dtype();
     if dtype != destination.dtype() {
@@ -332,9 +331,15 @@ pub(crate) fn check_match(source: &Tensor, destination: &Tensor) -> Result<()> {
             [source, destination].map(|tensor| dtype::Name(tensor.dtype()).to_string());
         return refuse(Transfer::Dtypes { source, destination });
     }
-    destination.check_mutable()?;
+    destination.check_mutable("destination")?;
     check_packed(source)?;
     check_packed(destination)
+}
+
+pub(super) fn shapes_differ(source: &Tensor, destination: &Tensor) -> Error {
+    let expands = source.expand(destination.shape()).is_ok();
+    let [source, destination] = [source, destination].map(|tensor| tensor.shape().to_vec());
+    Error::Transfer(Transfer::Shapes { source, destination, expands })
 }
 
 /// Refuses elements that do not fill bytes, where they are not packed.

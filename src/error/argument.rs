@@ -115,10 +115,10 @@ fn about_out(cause: &Error, face: Face) -> String {
         Error::Transfer(Transfer::Device { device, .. }) => {
             format!("out is on {device}, and results are written on the host")
         }
-        Error::Transfer(Transfer::Shapes { source, destination }) => {
+        Error::Transfer(Transfer::Shapes { source, destination, .. }) => {
             format!("out has shape {destination:?} and x has {source:?}")
         }
-        Error::Stack(Stack::Destination { have, need }) => {
+        Error::Stack(Stack::Destination { have, need, .. }) => {
             format!("out has shape {have:?} and the batch has {need:?}")
         }
         Error::Transfer(Transfer::Overlap { .. }) => "out shares memory with x".into(),

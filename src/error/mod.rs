@@ -4,6 +4,7 @@ mod allocation;
 mod argument;
 mod compare;
 mod driver;
+mod face;
 mod kind;
 pub(crate) mod last;
 mod loss;
@@ -17,13 +18,13 @@ pub use allocation::Allocation;
 pub use argument::Argument;
 pub use compare::Compare;
 pub use driver::Driver;
+pub use face::Face;
 pub use kind::Kind;
 pub use loss::{Cast, FirstLoss, LossReport};
 pub use refusal::Refusal;
 pub use stack::Stack;
 pub use staging::{Reason, Staging};
 pub use transfer::Transfer;
-pub use words::Face;
 
 use std::borrow::Cow;
 
@@ -45,6 +46,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     // Arguments
     Null { what: &'static str },
+    NullList { what: &'static str, count: usize },
     AxisOutOfRange { axis: i64, ndim: usize },
     IndexOutOfRange { axis: usize, index: i64, extent: i64 },
     ZeroStep,
@@ -81,10 +83,12 @@ pub enum Error {
     SubByteStart { bit: u8, dtype: String },
     Overlapping { shape: Vec<i64>, strides: Vec<i64> },
     NotContiguous { shape: Vec<i64>, strides: Vec<i64> },
-    Reinterpret { from: String, to: String, why: Cow<'static, str> },
     ReinterpretScalar { from: String, to: String },
+    ReinterpretPart { from: String, to: String, extent: i64, multiple: i64 },
+    ReinterpretCopies { from: String, to: String, why: &'static str },
     // The rest
-    ReadOnly { action: &'static str, remedy: &'static str },
+    ReadOnly { what: &'static str },
+    ReadOnlyPin,
     ReadOnlyLegacy,
     ReshapeCopies { shape: Vec<i64>, strides: Vec<i64>, target: Vec<i64> },
     NotExclusive { action: &'static str, why: Cow<'static, str>, remedy: &'static str },
@@ -118,6 +122,7 @@ impl Error {
         use Error::*;
         match self {
             Null { .. }
+            | NullList { .. }
             | AxisOutOfRange { .. }
             | IndexOutOfRange { .. }
             | ZeroStep
@@ -154,9 +159,10 @@ impl Error {
             | SubByteStart { .. }
             | Overlapping { .. }
             | NotContiguous { .. }
-            | Reinterpret { .. }
-            | ReinterpretScalar { .. } => Kind::Unsupported,
-            ReadOnly { .. } | ReadOnlyLegacy => Kind::ReadOnly,
+            | ReinterpretScalar { .. }
+            | ReinterpretPart { .. }
+            | ReinterpretCopies { .. } => Kind::Unsupported,
+            ReadOnly { .. } | ReadOnlyPin | ReadOnlyLegacy => Kind::ReadOnly,
             ReshapeCopies { .. } | NotExclusive { .. } => Kind::CopyRequired,
             OutOfMemory { .. } => Kind::OutOfMemory,
             Allocation(allocation) => allocation.kind(),

@@ -10,16 +10,48 @@ use std::fmt;
 #[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Stack {
     Empty,
-    Array { index: usize, cause: Box<Error> },
-    Shape { have: Vec<i64>, first: Vec<i64> },
-    Dtypes { index: usize, dtype: String, first: String },
-    Destination { have: Vec<i64>, need: Vec<i64> },
-    NoPicture { shape: Vec<i64> },
-    UnknownLayout { given: String },
-    NoFloat { dtype: String },
-    Channels { what: &'static str, given: usize, channels: usize },
-    Beyond { what: &'static str, value: String },
-    Values { from: String, to: String, casting: &'static str },
+    Array {
+        index: usize,
+        cause: Box<Error>,
+    },
+    Shape {
+        have: Vec<i64>,
+        first: Vec<i64>,
+    },
+    Dtypes {
+        index: usize,
+        dtype: String,
+        first: String,
+    },
+    /// With the layout, if one was meant, that would give the shape of the destination.
+    Destination {
+        have: Vec<i64>,
+        need: Vec<i64>,
+        layout: Option<&'static str>,
+    },
+    NoPicture {
+        shape: Vec<i64>,
+    },
+    UnknownLayout {
+        given: String,
+    },
+    NoFloat {
+        dtype: String,
+    },
+    Channels {
+        what: &'static str,
+        given: usize,
+        channels: usize,
+    },
+    Beyond {
+        what: &'static str,
+        value: String,
+    },
+    Values {
+        from: String,
+        to: String,
+        casting: &'static str,
+    },
 }
 
 impl Stack {
@@ -63,10 +95,16 @@ impl Stack {
                 "array 0 holds {first} and array {index} holds {dtype}; pass {} to say what the batch is to hold",
                 face.pick("a destination", "dtype=", "a dtype")
             ),
-            Destination { have, need } => write!(
-                f,
-                "the batch has shape {need:?} and the destination {have:?}; make the destination of the first"
-            ),
+            Destination { have, need, layout } => {
+                write!(
+                    f,
+                    "the batch has shape {need:?} and the destination {have:?}; make the destination {need:?}"
+                )?;
+                match layout {
+                    Some(layout) => write!(f, ", or pass {}", face.layout(layout)),
+                    None => Ok(()),
+                }
+            }
             NoPicture { shape } => write!(
                 f,
                 "shape {shape:?} is no picture of height, width and channels; leave the layout out, or pass arrays of 3 axes, or of 2 for one channel"
@@ -74,8 +112,8 @@ impl Stack {
             UnknownLayout { given } => write!(
                 f,
                 "layout {given} is none that is known; pass {} for pictures that come as height, width, channels, {} for the reverse, or leave it out",
-                face.pick("DLB_LAYOUT_CHW", "\"CHW\"", "Layout::Chw"),
-                face.pick("DLB_LAYOUT_HWC", "\"HWC\"", "Layout::Hwc")
+                face.layout("CHW"),
+                face.layout("HWC")
             ),
             NoFloat { dtype } => write!(
                 f,

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Transfer {
-    Shapes { source: Vec<i64>, destination: Vec<i64> },
+    Shapes { source: Vec<i64>, destination: Vec<i64>, expands: bool },
     Dtypes { source: String, destination: String },
     Device { what: &'static str, device: String, stream: String },
     Overlap { source: (usize, usize), destination: (usize, usize) },
@@ -56,13 +56,20 @@ impl Transfer {
     pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Transfer::*;
         match self {
-            Shapes { source, destination } => write!(
-                f,
-                "the source has shape {source:?} and the destination {destination:?}; make the destination like the source, or expand the source"
-            ),
+            Shapes { source, destination, expands } => {
+                write!(
+                    f,
+                    "the source has shape {source:?} and the destination {destination:?}; make the destination {source:?}"
+                )?;
+                match expands {
+                    true => write!(f, ", or expand the source first ({})", face.expand()),
+                    false => Ok(()),
+                }
+            }
             Dtypes { source, destination } => write!(
                 f,
-                "the source holds {source} and the destination {destination}; a copy does not convert, make the destination {source}"
+                "the source holds {source} and the destination {destination}; a copy does not convert, make the destination {source}, or cast on the host ({})",
+                face.pick("dlb_cast()", "dlbridge.cast(x, dtype, out=out)", "copy::cast_into()")
             ),
             Device { what, device, stream } => write!(
                 f,

@@ -1,52 +1,8 @@
 //! The words of an error, in the names of those who made the call.
 
-use super::Error;
+use super::{Error, Face};
 use std::ffi::CString;
 use std::fmt;
-
-/// Whose names the words use for what to call instead: `dlb_tensor_empty()`, `dlbridge.empty()`, `Tensor::empty()`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Face {
-    /// Callers of the C API, from any language.
-    C,
-    /// Callers of the Python package.
-    Python,
-    /// Callers of the crate.
-    Rust,
-}
-
-impl Face {
-    /// One of the three.
-    pub(super) const fn pick<T: Copy>(self, c: T, python: T, rust: T) -> T {
-        match self {
-            Face::C => c,
-            Face::Python => python,
-            Face::Rust => rust,
-        }
-    }
-
-    /// The argument that asks for a casting of this name.
-    pub(super) fn casting(self, name: &str) -> String {
-        match self {
-            Face::C => format!("DLB_CASTING_{}", name.to_uppercase()),
-            Face::Python => format!("casting=\"{name}\""),
-            Face::Rust => {
-                let capitals = |word: &str| word[..1].to_uppercase() + &word[1..];
-                format!("Casting::{}", name.split('_').map(capitals).collect::<String>())
-            }
-        }
-    }
-
-    /// The call that adds an axis.
-    const fn unsqueeze(self) -> &'static str {
-        self.pick("dlb_tensor_unsqueeze()", "x[None]", "Tensor::unsqueeze()")
-    }
-
-    /// The call that gives the bytes another dtype.
-    pub(super) const fn reinterpret(self) -> &'static str {
-        self.pick("dlb_tensor_reinterpret()", "x.view(dtype)", "Tensor::reinterpret()")
-    }
-}
 
 /// What [`Error::words`] gives.
 struct Words<'a>(&'a Error, Face);
@@ -81,6 +37,12 @@ impl Error {
         use Error::*;
         match self {
             Null { what } => write!(f, "{what} is NULL; pass a valid pointer"),
+            NullList { what, count } => {
+                write!(
+                    f,
+                    "{what} is NULL although its count is {count}; pass {count} values, or a count of 0"
+                )
+            }
             AxisOutOfRange { axis, ndim: 0 } => {
                 write!(
                     f,
@@ -124,17 +86,14 @@ impl Error {
                     "axis {axis} has size {extent} and cannot be squeezed; only size 1 can, select an index instead"
                 )
             }
-            ReshapeSize { shape, target } => write!(
-                f,
-                "shape {shape:?} cannot become {target:?}; both must hold the same number of elements, and -1 may stand in for one size"
-            ),
+            ReshapeSize { shape, target } => reshape_size(f, shape, target),
             TooManyAxes { ndim, limit } => write!(f, "{ndim} dimensions are asked for; pass at most {limit}"),
             NegativeCount { what, count } => {
                 write!(f, "{what} has {count} values; pass a count of 0 or more")
             }
             UnknownFlags { flags } => write!(
                 f,
-                "flags {flags:#x} are not known; pass 0, DLPACK_FLAG_BITMASK_READ_ONLY or DLPACK_FLAG_BITMASK_IS_SUBBYTE_TYPE_PADDED"
+                "flags {flags:#x} are not known; pass 0, or DLPACK_FLAG_BITMASK_READ_ONLY where nobody may write"
             ),
             UnknownDtypeName { name } => match dtype_meant(name) {
                 Some(meant) => write!(f, "{name:?} names no dtype; write {meant}"),
@@ -146,7 +105,8 @@ impl Error {
             DtypeMismatch { have, asked } => {
                 write!(
                     f,
-                    "the tensor holds {have}, not {asked}; ask for {have}, or reinterpret the bytes ({})",
+                    "the tensor holds {have}, not {asked}; ask for {have}, convert it ({}), or reinterpret the bytes ({})",
+                    face.cast(),
                     face.reinterpret()
                 )
             }
@@ -159,15 +119,20 @@ impl Error {
                     "the tensor has {have} dimensions, not {asked}; ask for {have}, or reshape it first"
                 )
             }
-            Ndim { ndim, limit } => write!(
-                f,
-                "ndim is {ndim}, not 0 to {limit}; the producer must describe the tensor with fewer dimensions"
-            ),
+            Ndim { ndim: ndim @ ..0, limit } => {
+                write!(f, "ndim is {ndim}; whoever made the description must set it, to 0 to {limit}")
+            }
+            Ndim { ndim, limit } => {
+                write!(f, "ndim is {ndim}, more than {limit}; describe the tensor with fewer dimensions")
+            }
             NullShape { ndim } => {
                 write!(f, "shape is NULL although ndim is {ndim}; whoever made the description must set it")
             }
             NegativeDimension { axis, extent } => {
-                write!(f, "dimension {axis} is {extent}; the producer must give sizes of 0 or more")
+                write!(
+                    f,
+                    "dimension {axis} is {extent}; whoever made the description must give sizes of 0 or more"
+                )
             }
             ViewTooLarge { shape, item_bits } => write!(
                 f,
@@ -198,7 +163,7 @@ impl Error {
             UnknownDevice { device } => {
                 write!(
                     f,
-                    "{device} is no device of DLPack 1.3; the producer must give a known type and an id of 0 or more"
+                    "{device} is no device of DLPack 1.3; whoever made the description must give a known type and an id of 0 or more"
                 )
             }
             Version { major, minor } => write!(
@@ -221,7 +186,8 @@ impl Error {
             }
             Misaligned { address, alignment, dtype } => write!(
                 f,
-                "address {address:#x} is not a multiple of {alignment}, as {dtype} needs; read it as bytes, or copy it to aligned memory"
+                "address {address:#x} is not a multiple of {alignment}, as {dtype} needs; read it as bytes, or copy it to aligned memory ({})",
+                face.copy()
             ),
             NotHost { device } => {
                 write!(
@@ -236,29 +202,48 @@ impl Error {
             ),
             Overlapping { shape, strides } => write!(
                 f,
-                "several indices of shape {shape:?} with strides {strides:?} may share one element, so it cannot be written; write to the tensor before it was expanded, or to a copy"
+                "several indices of shape {shape:?} with strides {strides:?} may share one element, so it cannot be written; write to the tensor before it was expanded, or to a copy ({})",
+                face.copy()
             ),
             NotContiguous { shape, strides } => write!(
                 f,
-                "shape {shape:?} with strides {strides:?} is not row-major contiguous; walk it by its strides, or copy it"
+                "shape {shape:?} with strides {strides:?} is not row-major contiguous; walk it by its strides, or copy it ({})",
+                face.copy()
             ),
             ReinterpretScalar { from, to } => write!(
                 f,
                 "{from} cannot be reinterpreted as {to}: a 0-d tensor cannot change its element size; unsqueeze it first ({})",
                 face.unsqueeze()
             ),
-            Reinterpret { from, to, why } => write!(f, "{from} cannot be reinterpreted as {to}: {why}"),
-            ReadOnly { action, remedy } => {
-                write!(f, "the tensor is read-only, so {action} is refused; {remedy}")
+            ReinterpretPart { from, to, extent, multiple } => write!(
+                f,
+                "{from} cannot be reinterpreted as {to}: the last dimension has {extent} elements, which are no whole number of new ones; slice it to a multiple of {multiple}, or make it one where it is made"
+            ),
+            ReinterpretCopies { from, to, why } => {
+                write!(f, "{from} cannot be reinterpreted as {to}: {why}; copy it first ({})", face.copy())
             }
+            ReadOnly { what } => {
+                write!(
+                    f,
+                    "the {what} is read-only, so nothing is written to it; write to a copy ({})",
+                    face.copy()
+                )
+            }
+            ReadOnlyPin => write!(
+                f,
+                "the tensor is read-only, and the driver pins writable memory only; pin a copy ({})",
+                face.copy()
+            ),
             ReadOnlyLegacy => write!(
                 f,
-                "the tensor is read-only, so a legacy export is refused; make a versioned export, which can say read-only ({}), or export a copy",
-                face.pick("dlb_tensor_export()", "x.__dlpack__(max_version=(1, 3))", "Tensor::export()")
+                "the tensor is read-only, so a legacy export is refused; make a versioned export, which can say read-only ({}), or export a copy ({})",
+                face.pick("dlb_tensor_export()", "x.__dlpack__(max_version=(1, 3))", "Tensor::export()"),
+                face.copy()
             ),
             ReshapeCopies { shape, strides, target } => write!(
                 f,
-                "shape {shape:?} with strides {strides:?} cannot be viewed as {target:?}; copy the elements to row-major order first, and reshape that"
+                "shape {shape:?} with strides {strides:?} cannot be viewed as {target:?}; copy the elements to row-major order first ({}), and reshape that",
+                face.copy()
             ),
             NotExclusive { action, why, remedy } => write!(f, "{why}, so {action} is refused; {remedy}"),
             OutOfMemory { bytes } if *bytes >> 47 != 0 => {
@@ -294,6 +279,30 @@ impl Error {
             Python { who, words } => write!(f, "{who} raised {words}"),
             Panic { words } => write!(f, "a bug in dlbridge: {words}; please report it"),
         }
+    }
+}
+
+/// Why elements do not fill another shape.
+fn reshape_size(f: &mut fmt::Formatter<'_>, shape: &[i64], target: &[i64]) -> fmt::Result {
+    let size: i64 = shape.iter().product();
+    write!(f, "shape {shape:?} cannot become {target:?}: ")?;
+    let open = target.iter().filter(|&&extent| extent == -1).count();
+    let sizes = || target.iter().filter(|&&extent| extent != -1);
+    let known = sizes().try_fold(1_i64, |product, &extent| product.checked_mul(extent));
+    match known {
+        _ if sizes().any(|&extent| extent < 0) => {
+            f.write_str("there are negative sizes; pass sizes of 0 or more, and -1 for one")
+        }
+        _ if open > 1 => write!(f, "{open} sizes are left open; pass -1 for one of them"),
+        Some(0) if open == 1 && size == 0 => f.write_str("beside a 0 any size would do; pass all sizes"),
+        Some(known) if open == 1 => {
+            write!(f, "{size} elements are no multiple of {known}; pass other sizes beside -1")
+        }
+        Some(known) => write!(
+            f,
+            "it has {size} elements, not {known}; pass sizes whose product is {size}, or -1 for one"
+        ),
+        None => write!(f, "it has {size} elements; pass sizes whose product is that, or -1 for one"),
     }
 }
 

@@ -62,10 +62,7 @@ pub(super) fn span(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         return Err(Error::NotHost { device: device::Name(tensor.device()).to_string() });
     }
     if tensor.is_read_only() {
-        return Err(Error::ReadOnly {
-            action: "pinning it, which the driver does to writable memory,",
-            remedy: "pin a copy",
-        });
+        return Err(Error::ReadOnlyPin);
     }
     let (low, high) = tensor.addresses();
     if low == high {

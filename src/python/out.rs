@@ -27,7 +27,7 @@ impl Out<'_> {
             let device = device::Name(place.device()).to_string();
             return Err(self.blame(Error::NotHost { device }));
         }
-        place.check_mutable().map_err(|error| self.blame(error))?;
+        place.check_mutable("tensor").map_err(|error| self.blame(error))?;
         gil.settle_tensor(&place)?;
         Ok(place)
     }

@@ -78,7 +78,7 @@ impl Tensor {
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
     pub fn data_mut_as(&self, asked: DLDataType) -> Result<*mut c_void> {
-        self.check_mutable()?;
+        self.check_mutable("tensor")?;
         let data = self.data_as(asked)?;
         self.settle(Access::Write)?;
         Ok(data.cast_mut())
@@ -94,10 +94,11 @@ impl Tensor {
         Err(Error::DtypeMismatch { have, asked })
     }
 
-    /// Refuses read-only tensors, and strides that may let several indices share one element.
-    pub(crate) fn check_mutable(&self) -> Result<()> {
+    /// Refuses read-only tensors, and strides that may let several indices share one element. `what` is the tensor to whom
+    /// asked.
+    pub(crate) fn check_mutable(&self, what: &'static str) -> Result<()> {
         if self.is_read_only() {
-            return Err(Error::ReadOnly { action: "mutable access", remedy: "read it, or write to a copy" });
+            return Err(Error::ReadOnly { what });
         }
         if layout::may_overlap(self.shape(), self.strides()) {
             return Err(Error::Overlapping {

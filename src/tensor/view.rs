@@ -211,10 +211,10 @@ impl Tensor {
         dtype::check(to).map_err(|_| Error::ImpossibleTarget { dtype: dtype::Name(to).to_string() })?;
         let (old_bits, new_bits) =
             (i64::from(dtype::item_bits(self.dtype())), i64::from(dtype::item_bits(to)));
-        let refuse = |why: &'static str| Error::Reinterpret {
-            from: dtype::Name(self.dtype()).to_string(),
-            to: dtype::Name(to).to_string(),
-            why: why.into(),
+        let names = || [self.dtype(), to].map(|dtype| dtype::Name(dtype).to_string());
+        let only_a_copy = |why| {
+            let [from, to] = names();
+            Error::ReinterpretCopies { from, to, why }
         };
         let mut draft = Draft::new(self.shape(), Some(self.strides()))?;
         if old_bits != new_bits {
@@ -223,15 +223,21 @@ impl Tensor {
             let (Some((extent, outer_shape)), Some((stride, outer_strides))) =
                 (shape.split_last_mut(), strides.split_last_mut())
             else {
-                let [from, to] = [self.dtype(), to].map(|dtype| dtype::Name(dtype).to_string());
+                let [from, to] = names();
                 return Err(Error::ReinterpretScalar { from, to });
             };
             if *extent > 1 && *stride != 1 && !empty {
-                return Err(refuse("the last dimension is not packed (its stride is not 1); copy it first"));
+                return Err(only_a_copy("the last dimension is not packed (its stride is not 1)"));
             }
             let row_bits = extent.checked_mul(old_bits).filter(|bits| bits % new_bits == 0);
             let row_bits = row_bits.ok_or_else(|| {
-                refuse("the last dimension holds no whole number of the new elements; slice it to a multiple first")
+                let [from, to] = names();
+                Error::ReinterpretPart {
+                    from,
+                    to,
+                    extent: *extent,
+                    multiple: new_bits / gcd(old_bits, new_bits),
+                }
             })?;
             (*extent, *stride) = (row_bits / new_bits, 1);
             for (stride, extent) in outer_strides.iter_mut().zip(outer_shape) {
@@ -241,7 +247,7 @@ impl Tensor {
                 *stride = match bits {
                     Some(bits) => bits / new_bits,
                     None if never => 1,
-                    None => return Err(refuse("a stride is no whole number of new elements; copy it first")),
+                    None => return Err(only_a_copy("a stride is no whole number of new elements")),
                 };
             }
         }
@@ -350,4 +356,9 @@ fn slice_bounds(extent: i64, start: Option<i64>, stop: Option<i64>, step: i64) -
         if step > 0 { (last - first, step) } else { (first - last, step.saturating_neg()) };
     let count = if distance > 0 { (distance - 1) / stride + 1 } else { 0 };
     Ok((first, count))
+}
+
+/// The greatest common divisor of numbers above 0.
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -131,15 +131,19 @@ static void bytes_are_swapped_on_request(void) {
 static void what_cannot_be_copied_is_refused_in_words(void) {
     int64_t shape[] = {2, 2}, other[] = {4};
     dlb_tensor *source = counting(shape, 2), *flat = empty(other, 1, FLOAT32), *bytes = empty(shape, 2, UINT8);
-    dlb_tensor *read_only = NULL;
+    dlb_tensor *read_only = NULL, *row = NULL;
     dlb_copy_report report = {.struct_size = 1};
     dlb_copy_options options = {.struct_size = 1};
     MUST(dlb_tensor_read_only(source, &read_only) == DLB_OK);
     CHECK_FAILS(dlb_copy(NULL, source, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "source");
     CHECK_FAILS(dlb_copy(source, NULL, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "destination");
-    CHECK_FAILS(dlb_copy(source, flat, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "shape");
+    CHECK_FAILS(dlb_copy(source, flat, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "make the destination [2, 2]");
+    CHECK(strstr(dlb_error_message(), "expand") == NULL);
+    CHECK_OK(dlb_tensor_select(source, 0, 0, &row));
+    CHECK_FAILS(dlb_copy(row, source, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "expand the source first (dlb_tensor_expand())");
+    dlb_tensor_release(row);
     CHECK_FAILS(dlb_copy(source, bytes, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "does not convert");
-    CHECK_FAILS(dlb_copy(source, read_only, NULL, NULL), DLB_ERROR_READ_ONLY, "read-only");
+    CHECK_FAILS(dlb_copy(source, read_only, NULL, NULL), DLB_ERROR_READ_ONLY, "the destination is read-only");
     CHECK_FAILS(dlb_copy(source, source, NULL, &report), DLB_ERROR_INVALID_ARGUMENT, "dlb_copy_report");
     CHECK_FAILS(dlb_copy(source, source, &options, NULL), DLB_ERROR_INVALID_ARGUMENT, "dlb_copy_options");
     CHECK_FAILS(dlb_copy_plan(source, source, NULL, NULL), DLB_ERROR_INVALID_ARGUMENT, "report");

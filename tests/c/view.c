@@ -216,7 +216,7 @@ static void read_only_is_refused_and_told(void) {
     DLManagedTensor *legacy = NULL;
     void *data = NULL;
     CHECK_OK(dlb_tensor_read_only(whole, &locked));
-    CHECK_FAILS(dlb_tensor_mutable_data(locked, dtype_of(INT, 32, 1), &data), DLB_ERROR_READ_ONLY, "read-only");
+    CHECK_FAILS(dlb_tensor_mutable_data(locked, dtype_of(INT, 32, 1), &data), DLB_ERROR_READ_ONLY, "write to a copy (dlb_tensor_copy())");
     CHECK_FAILS(dlb_tensor_export_legacy(locked, &legacy), DLB_ERROR_READ_ONLY, "read-only");
     CHECK_OK(dlb_tensor_export(locked, &export));
     CHECK_EQUAL(export->flags, DLPACK_FLAG_BITMASK_READ_ONLY);
@@ -231,7 +231,7 @@ static void null_arguments(void) {
         CHECK_FAILS(VIEWS[i](NULL, &untouched), DLB_ERROR_INVALID_ARGUMENT, "tensor is NULL");
         CHECK_FAILS(VIEWS[i](whole, NULL), DLB_ERROR_INVALID_ARGUMENT, "out is NULL");
     }
-    CHECK_FAILS(dlb_tensor_permute(whole, NULL, 2, &untouched), DLB_ERROR_INVALID_ARGUMENT, "axes is NULL");
+    CHECK_FAILS(dlb_tensor_permute(whole, NULL, 2, &untouched), DLB_ERROR_INVALID_ARGUMENT, "axes is NULL although its count is 2");
     CHECK_FAILS(dlb_tensor_expand(whole, NULL, 2, &untouched), DLB_ERROR_INVALID_ARGUMENT, "shape is NULL");
     CHECK_FAILS(dlb_tensor_reshape(whole, NULL, 2, &untouched), DLB_ERROR_INVALID_ARGUMENT, "shape is NULL");
     CHECK(untouched == whole);

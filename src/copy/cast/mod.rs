@@ -23,7 +23,7 @@ mod tests;
 use super::level::{Level, level};
 use super::plan::{Axis, Nest, Operand, nest};
 use super::stream;
-use super::tensors::{Order, Report, check_host, empty_in};
+use super::tensors::{Order, Report, check_host, empty_in, shapes_differ};
 use super::threads;
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, LossReport, Result, Transfer};
@@ -183,10 +183,9 @@ fn check(source: &Tensor, destination: &Tensor) -> Result<()> {
     check_host("source", source)?;
     check_host("destination", destination)?;
     if source.shape() != destination.shape() {
-        let [source, destination] = [source, destination].map(|tensor| tensor.shape().to_vec());
-        return Err(Error::Transfer(Transfer::Shapes { source, destination }));
+        return Err(shapes_differ(source, destination));
     }
-    destination.check_mutable()?;
+    destination.check_mutable("destination")?;
     let (from, to) = (source.addresses(), destination.addresses());
     if from.0 < to.1 && to.0 < from.1 {
         return Err(Error::Transfer(Transfer::Overlap { source: from, destination: to }));

@@ -102,12 +102,15 @@ pub unsafe fn stack_into(tensors: &[&Tensor], destination: &Tensor, options: Sta
     let whole = batch_shape(tensors, options.layout)?;
     if destination.shape() != whole {
         let have = destination.shape().to_vec();
-        return Err(Error::Stack(Stack::Destination { have, need: whole }));
+        let fits = |&(layout, _): &(Layout, _)| batch_shape(tensors, layout).is_ok_and(|shape| shape == have);
+        let others = [(Layout::Same, "SAME"), (Layout::Chw, "CHW"), (Layout::Hwc, "HWC")];
+        let layout = others.into_iter().find(fits).map(|(_, name)| name);
+        return Err(Error::Stack(Stack::Destination { have, need: whole, layout }));
     }
     if !device::is_host(destination.device()) {
         return Err(Error::NotHost { device: device::Name(destination.device()).to_string() });
     }
-    destination.check_mutable()?;
+    destination.check_mutable("destination")?;
     let to = destination.addresses();
     for (index, tensor) in tensors.iter().enumerate() {
         let from = tensor.addresses();

@@ -21,7 +21,14 @@ fn errors() -> Vec<Error> {
         Error::Version { major: 2, minor: 0 },
         Error::NotHost { device: "cuda:0".into() },
         Error::ReinterpretScalar { from: some(), to: some() },
+        Error::ReinterpretCopies { from: some(), to: some(), why: "" },
+        Error::ReadOnly { what: "destination" },
+        Error::ReadOnlyPin,
         Error::ReadOnlyLegacy,
+        Error::Overlapping { shape: vec![], strides: vec![] },
+        Error::NotContiguous { shape: vec![], strides: vec![] },
+        Error::Misaligned { address: 1, alignment: 4, dtype: some() },
+        Error::ReshapeCopies { shape: vec![], strides: vec![], target: vec![] },
         Error::Cast(lossy),
         Error::Cast(Cast::Kinds { from: some(), to: some() }),
         Error::Cast(Cast::Casting { given: "9".into() }),
@@ -41,10 +48,13 @@ fn errors() -> Vec<Error> {
         }),
         Error::Stack(Stack::Dtypes { index: 1, dtype: some(), first: some() }),
         Error::Stack(Stack::UnknownLayout { given: "9".into() }),
+        Error::Stack(Stack::Destination { have: vec![], need: vec![], layout: Some("CHW") }),
         Error::Stack(Stack::NoFloat { dtype: some() }),
         Error::Stack(Stack::Beyond { what: "scale", value: "1e39".into() }),
         Error::Stack(Stack::Values { from: some(), to: some(), casting: "same_kind" }),
         Error::Stack(Stack::Array { index: 1, cause: Box::new(Error::ReadOnlyLegacy) }),
+        Error::Transfer(Transfer::Shapes { source: vec![], destination: vec![], expands: true }),
+        Error::Transfer(Transfer::Dtypes { source: some(), destination: some() }),
         Error::Transfer(Transfer::NativeStream { device: "cpu".into() }),
         Error::Transfer(Transfer::NoDevice { device: "cuda:0".into(), why: String::new() }),
         Error::Transfer(Transfer::NoForeign { device: "cuda:0".into(), why: String::new() }),
@@ -80,6 +90,20 @@ fn memory_that_no_machine_has_is_a_shape_that_is_wrong() {
     let said = |bytes| Error::OutOfMemory { bytes }.to_string();
     assert!(said(1 << 46).ends_with("release tensors that are no longer used, or ask for less"));
     assert!(said(1 << 62).ends_with("no process can have so many; check the shape"));
+}
+
+#[test]
+fn a_reshape_says_what_is_wrong_with_the_sizes() {
+    let said = |shape: &[i64], target: &[i64]| {
+        let words = Error::ReshapeSize { shape: shape.into(), target: target.into() }.to_string();
+        words.split(": ").nth(1).unwrap_or_default().to_owned()
+    };
+    assert_eq!(said(&[2, 3], &[4]), "it has 6 elements, not 4; pass sizes whose product is 6, or -1 for one");
+    assert_eq!(said(&[2, 3], &[4, -1]), "6 elements are no multiple of 4; pass other sizes beside -1");
+    assert_eq!(said(&[2, 3], &[-1, -1]), "2 sizes are left open; pass -1 for one of them");
+    assert_eq!(said(&[0, 3], &[-1, 0]), "beside a 0 any size would do; pass all sizes");
+    assert!(said(&[6], &[-2, 3]).starts_with("there are negative sizes"));
+    assert!(said(&[6], &[i64::MAX, 3]).starts_with("it has 6 elements; pass"));
 }
 
 #[test]

@@ -116,6 +116,8 @@ __version__: str
 
 _Casting = Literal["same_kind", "same_value", "unsafe", "saturate"]
 _Out = TypeVar("_Out")
+_Layout = Literal["CHW", "HWC"] | None
+_Numbers = SupportsFloat | Iterable[SupportsFloat] | None
 _Order = Literal["C", "F", "A", "K"]
 _Index = SupportsIndex | slice | EllipsisType | None
 
@@ -350,14 +352,27 @@ def stack(
     arrays: Iterable[Any],
     /,
     *,
-    out: Any = None,
+    out: None = None,
     dtype: Any = None,
     casting: _Casting = "same_kind",
-    layout: Literal["CHW", "HWC"] | None = None,
-    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
-    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    layout: _Layout = None,
+    scale: _Numbers = None,
+    bias: _Numbers = None,
     as_: None = None,
-) -> Any: ...
+) -> Tensor: ...
+@overload
+def stack(
+    arrays: Iterable[Any],
+    /,
+    *,
+    out: _Out,
+    dtype: Any = None,
+    casting: _Casting = "same_kind",
+    layout: _Layout = None,
+    scale: _Numbers = None,
+    bias: _Numbers = None,
+    as_: None = None,
+) -> _Out: ...
 @overload
 def stack(
     arrays: Iterable[Any],
@@ -366,9 +381,9 @@ def stack(
     out: Any = None,
     dtype: Any = None,
     casting: _Casting = "same_kind",
-    layout: Literal["CHW", "HWC"] | None = None,
-    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
-    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    layout: _Layout = None,
+    scale: _Numbers = None,
+    bias: _Numbers = None,
     as_: Literal["numpy", "np"],
 ) -> np.ndarray[Any, Any]: ...
 @overload
@@ -379,9 +394,9 @@ def stack(
     out: Any = None,
     dtype: Any = None,
     casting: _Casting = "same_kind",
-    layout: Literal["CHW", "HWC"] | None = None,
-    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
-    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    layout: _Layout = None,
+    scale: _Numbers = None,
+    bias: _Numbers = None,
     as_: Literal["torch", "pytorch"],
 ) -> torch.Tensor: ...
 @overload
@@ -392,9 +407,9 @@ def stack(
     out: Any = None,
     dtype: Any = None,
     casting: _Casting = "same_kind",
-    layout: Literal["CHW", "HWC"] | None = None,
-    scale: SupportsFloat | Iterable[SupportsFloat] | None = None,
-    bias: SupportsFloat | Iterable[SupportsFloat] | None = None,
+    layout: _Layout = None,
+    scale: _Numbers = None,
+    bias: _Numbers = None,
     as_: Any,
 ) -> Any: ...
 def upload(x: Any, /, device: Any = "cpu", *, stream: Stream | None = None) -> Tensor: ...
