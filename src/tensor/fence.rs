@@ -51,6 +51,13 @@ pub trait Fence: Send + Sync {
         if self.done() { self.failure() } else { None }
     }
 
+    /// The queue that the work is in, as a number that no other queue has while this fence is there, and its place in the
+    /// queue: when it is done, all work before it there is done and has let go of the memory. `None` where there is no such
+    /// order.
+    fn place(&self) -> Option<(usize, u64)> {
+        None
+    }
+
     /// What went wrong, once the work is done; or why this thread did not wait for it.
     fn failure(&self) -> Option<Error> {
         None

@@ -213,13 +213,23 @@ impl Tensor {
     /// everything [`Tensor::pending`] gave for the same access.
     pub(crate) fn busy_until(&self, fence: Arc<dyn Fence>, access: Access, lock: &mut Lock) {
         let fences = self.root().inner().fences.make(lock);
-        let lists = fences.lists.get(lock);
+        let Lists { reading, writing, earlier, .. } = fences.lists.get(lock);
+        // Who waits for this one need not wait for what comes before it in one queue. (What goes here is a fence of the
+        // library's own, which holds nothing any more, or its device has it as well: no foreign code runs.)
+        let place = fence.place();
+        let stays = |before: &Arc<dyn Fence>| match (place, before.place()) {
+            (Some((queue, place)), Some((same, before))) => queue != same || place < before,
+            _ => true,
+        };
+        reading.retain(stays);
         match access {
-            Access::Read => lists.reading.push(fence),
+            Access::Read => reading.push(fence),
             Access::Write => {
                 // It is done after all that came before, and fails if that did.
-                lists.earlier.extend(lists.reading.drain(..).chain(lists.writing.drain(..)));
-                lists.writing.push(fence);
+                writing.retain(stays);
+                earlier.retain(stays);
+                earlier.extend(reading.drain(..).chain(writing.drain(..)));
+                writing.push(fence);
             }
         }
         fences.busy.store(true, Ordering::Release);
@@ -259,4 +269,51 @@ fn settle_slowly(fences: &Fences, access: Access, timeout: Option<Duration>) -> 
     }
     fences.prune();
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A fence that is done, with its queue and its place there.
+    struct Placed(usize, u64);
+
+    impl Fence for Placed {
+        fn done(&self) -> bool {
+            true
+        }
+
+        fn wait(&self) {}
+
+        fn place(&self) -> Option<(usize, u64)> {
+            (self.0 != 0).then_some((self.0, self.1))
+        }
+    }
+
+    #[test]
+    fn of_each_queue_the_last_is_waited_for() {
+        let tensor = Tensor::from_vec(vec![0_u8; 4], &[4]).unwrap();
+        let note = |queue, place, access| {
+            tensor.busy_until(Arc::new(Placed(queue, place)), access, &mut Lock::take());
+        };
+        let found = |access| {
+            let mut after = Vec::new();
+            tensor.pending(access, &mut Lock::take(), &mut after);
+            let mut places: Vec<_> = after.iter().map(|fence| fence.place()).collect();
+            places.sort();
+            places
+        };
+        (0..100).for_each(|place| note(1, place, Access::Read));
+        note(2, 7, Access::Read);
+        (0..2).for_each(|place| note(0, place, Access::Read)); // these have no order
+        assert_eq!(found(Access::Write), [None, None, Some((1, 99)), Some((2, 7))]);
+        note(2, 8, Access::Write);
+        assert_eq!(found(Access::Write), [Some((2, 8))]);
+        let earlier = || tensor.unfinished().map(|fences| fences.lists.get(&mut Lock::take()).earlier.len());
+        assert_eq!(earlier(), Some(3), "those of other queues, or of none, may hold the memory");
+        note(1, 100, Access::Write);
+        assert_eq!((found(Access::Read), earlier()), (vec![Some((1, 100))], Some(3)));
+        tensor.settle(Access::Write).unwrap();
+        assert!(tensor.is_settled());
+    }
 }

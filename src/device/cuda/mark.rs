@@ -311,6 +311,10 @@ impl Fence for Mark {
         self.known().err()
     }
 
+    fn place(&self) -> Option<(usize, u64)> {
+        self.lane.is_one_stream().then(|| (Arc::as_ptr(&self.lane) as usize, self.place))
+    }
+
     /// Only once it is done: part of what failed may be under way until then.
     fn failure(&self) -> Option<Error> {
         if self.done() { self.known().err() } else { None }
