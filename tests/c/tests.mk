@@ -3,8 +3,8 @@
 .PHONY: test-c test-c-release test-c-debug test-c-static test-c-headers test-c-library \
     test-c-valgrind test-c-asan test-c-driver
 
-C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory pin stream transfer copy cast compare stack \
-             staging python
+C_TESTS   := status dtype device tensor threads export dlpack view reshape absurd memory allocator pin stream transfer copy cast \
+             compare stack staging python
 C_EXAMPLES := camera own_memory capture overlap
 C_BUILD   := $(ROOT)/build/c
 C_HEADERS := $(wildcard tests/c/*.h) $(wildcard include/*.h include/dlbridge/*.h)
