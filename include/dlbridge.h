@@ -654,8 +654,9 @@ dlb_status dlb_tensor_empty(const dlb_tensor_options *options,
  * As `dlb_tensor_empty()`, with every byte 0. Fresh pages of the system (2 MiB and more that the pool has no block for) are
  * that already and are not touched; all other memory is written once.
  *
- * Memory of a device that the host cannot write is `DLB_ERROR_UNSUPPORTED`: fill it with `dlb_copy_async()`. `*out` is
- * owned by the caller: `dlb_tensor_release()`. Fails besides as `dlb_tensor_empty()` does. Thread-safe.
+ * Memory of a CUDA device is written there, and this waits for that: whatever reaches it afterwards, on any stream, finds
+ * zeros. Memory that an allocator of yours gives on a device of another kind is `DLB_ERROR_UNAVAILABLE`. `*out` is owned by
+ * the caller: `dlb_tensor_release()`. Fails besides as `dlb_tensor_empty()` does. Thread-safe.
  */
 dlb_status dlb_tensor_zeros(const dlb_tensor_options *options,
                             dlb_tensor **out);

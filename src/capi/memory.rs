@@ -143,15 +143,16 @@ pub unsafe extern "C" fn dlb_tensor_empty(
 /// As `dlb_tensor_empty()`, with every byte 0. Fresh pages of the system (2 MiB and more that the pool has no block for) are
 /// that already and are not touched; all other memory is written once.
 ///
-/// Memory of a device that the host cannot write is `DLB_ERROR_UNSUPPORTED`: fill it with `dlb_copy_async()`. `*out` is
-/// owned by the caller: `dlb_tensor_release()`. Fails besides as `dlb_tensor_empty()` does. Thread-safe.
+/// Memory of a CUDA device is written there, and this waits for that: whatever reaches it afterwards, on any stream, finds
+/// zeros. Memory that an allocator of yours gives on a device of another kind is `DLB_ERROR_UNAVAILABLE`. `*out` is owned by
+/// the caller: `dlb_tensor_release()`. Fails besides as `dlb_tensor_empty()` does. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlb_tensor_zeros(
     options: *const dlb_tensor_options,
     out: *mut *mut dlb_tensor,
 ) -> dlb_status {
     // SAFETY: as in `dlb_tensor_empty`.
-    unsafe { create(out, || make(options, Tensor::zeros_with)) }
+    unsafe { create(out, || make(options, device::zeros_with)) }
 }
 
 /// What makes a tensor on memory of its own.

@@ -34,6 +34,7 @@ mod signal;
 mod stream;
 mod thread;
 mod transfers;
+mod zeros;
 
 #[cfg(test)]
 mod tests;
@@ -45,9 +46,10 @@ pub use memory::{device_allocator, pinned_allocator};
 pub(crate) use own::drives_cuda;
 pub use own::own_stream;
 pub use pin::{Pin, pin};
-pub use place::{allocator, empty, empty_for, zeros};
+pub use place::{allocator, empty, empty_for};
 pub use stream::Stream;
 pub use transfers::{Count, Transfers, transfers};
+pub use zeros::{zeros, zeros_with};
 
 use crate::dlpack::{DLDevice, DLDeviceType};
 use crate::error::{Error, Result, Transfer};
@@ -115,6 +117,8 @@ enum Work {
     Report,
     /// A copy that was found possible. The tensors are let go when it is done.
     Copy { source: Tensor, destination: Tensor, staged: bool },
+    /// Zeros in all bytes of a row-major tensor that nobody else uses yet.
+    Zero(Tensor),
     #[cfg(test)]
     Call(Box<dyn FnOnce() -> Result<()> + Send>),
 }

@@ -26,12 +26,6 @@ pub fn empty(shape: &[i64], dtype: DLDataType, place: DLDevice, pinned: bool) ->
     Tensor::empty_with(shape, dtype, Options { allocator: allocator.as_ref(), ..Options::default() })
 }
 
-/// [`Tensor::zeros`] on the host or in pinned memory; memory of a device is refused, since the host cannot write it.
-pub fn zeros(shape: &[i64], dtype: DLDataType, place: DLDevice, pinned: bool) -> Result<Tensor> {
-    let allocator = allocator(place, pinned)?;
-    Tensor::zeros_with(shape, dtype, Options { allocator: allocator.as_ref(), ..Options::default() })
-}
-
 /// A row-major tensor on a device for a copy of `source`: from a CUDA device to the host it is pinned, so that the driver
 /// writes it directly.
 pub fn empty_for(source: &Tensor, to: DLDevice) -> Result<Tensor> {

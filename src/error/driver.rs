@@ -75,11 +75,11 @@ impl Driver {
             ),
             NoZeros { device } => write!(
                 f,
-                "zeros are written by the host, and {device} is asked for; make them on the host and copy them there with {}",
+                "the host writes these zeros, and {device} is asked for; call {}",
                 face.pick(
-                    "dlb_copy_async()",
-                    "dlbridge.upload(dlbridge.zeros(shape, dtype), device)",
-                    "device::copy_async()"
+                    "dlb_tensor_zeros()",
+                    "dlbridge.zeros(shape, dtype, device=device)",
+                    "device::zeros_with()"
                 )
             ),
             Failed { call, name, words } => write!(

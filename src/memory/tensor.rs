@@ -75,7 +75,8 @@ impl Tensor {
         Self::zeros_with(shape, dtype, Options::default())
     }
 
-    /// [`Tensor::zeros`] with another alignment, or from an allocator that is named, whose memory the host can write.
+    /// [`Tensor::zeros`] with another alignment, or from an allocator that is named, whose memory the host can write;
+    /// [`device::zeros_with`](crate::device::zeros_with) has no such limit.
     pub fn zeros_with(shape: &[i64], dtype: DLDataType, options: Options<'_>) -> Result<Self> {
         let Options { alignment, allocator } = options;
         let device = allocator.map_or(DLDevice::CPU, |allocator| allocator.device());

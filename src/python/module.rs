@@ -148,8 +148,8 @@ Costs about 300 ns from a warm pool, whatever the size; `make bench-memory` meas
     c"zeros", c"zeros(shape, dtype, *, device='cpu', pinned=False)\n--\n\n\
 empty() with every byte 0.\n\n\
 Pages that come fresh from the system (2 MiB and more that the pool has no block for) are 0 already and are not touched;\n\
-all other memory, pinned memory too, is written once. Memory of a device is refused, since the host cannot write it:\n\
-make the zeros on the host and upload() them.\n\n\
+all other memory, pinned memory too, is written once. Memory of a CUDA device is written there, and this waits for\n\
+that: whatever reaches it afterwards, on any stream, finds zeros.\n\n\
 >>> sums = dlbridge.zeros((480, 640), dtype='float32').numpy()\n\
 >>> sums += frame" => memory::zeros;
     c"copy", c"copy(x, /, *, out=None, order='C')\n--\n\n\

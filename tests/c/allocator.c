@@ -129,7 +129,7 @@ static void its_device_is_the_tensors(void) {
     int64_t ten[] = {10};
     dlb_tensor_options zeros = options_of(ten, 1, UINT8);
     zeros.allocator = allocator;
-    CHECK_FAILS(dlb_tensor_zeros(&zeros, &tensor), DLB_ERROR_UNSUPPORTED, "copy them there with dlb_copy_async()");
+    CHECK_FAILS(dlb_tensor_zeros(&zeros, &tensor), DLB_ERROR_UNAVAILABLE, "cuda:2 cannot be used here");
     dlb_allocator_release(allocator);
 
     // The host is one device, whatever number it is given.

@@ -5,7 +5,7 @@ use crate::given::*;
 use crate::scenarios::{SCENARIOS, Scenario, Streams};
 use crate::standin::{calls, fail, failed, heal, left, live, set_delay};
 use crate::watchdog::watched;
-use dlbridge::device::Stream;
+use dlbridge::device::{Stream, own_stream};
 use dlbridge::{Error, Kind};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +19,7 @@ struct Failure {
 }
 
 /// What is called again and again; what is called once in a process is in `failures.rs`.
-const ALL: [&str; 24] = [
+const ALL: [&str; 25] = [
     "cuCtxPushCurrent",
     "cuCtxPopCurrent",
     "cuStreamCreate",
@@ -44,6 +44,7 @@ const ALL: [&str; 24] = [
     "cuMemcpyDtoDAsync",
     "cuMemcpyPeerAsync",
     "cuMemcpy2DAsync",
+    "cuMemsetD8Async",
 ];
 
 /// What may fail without anybody noticing, since it is made up for: the host waits where the stream cannot, the event is
@@ -75,6 +76,7 @@ fn with_a_lost_device() {
 
 fn each_scenario(failure: &Failure) {
     set_delay(50);
+    own_stream(FIRST).unwrap(); // it stays
     let mut seen = BTreeSet::new();
     for (name, scenario) in SCENARIOS {
         let before = left();

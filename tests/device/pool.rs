@@ -1,10 +1,11 @@
 //! Memory of devices and pinned memory, and the pools over them.
 
 use crate::given::*;
-use crate::standin::{calls, live, set_delay};
-use dlbridge::device::{device_allocator, pinned_allocator};
+use crate::standin::{calls, fail, live, set_delay};
+use dlbridge::device::{Stream, device_allocator, own_stream, pinned_allocator, zeros, zeros_with};
 use dlbridge::dlpack::{DLDevice, DLDeviceType};
-use dlbridge::memory::{Block, Limits, Pool};
+use dlbridge::memory::{Allocator, Block, Limits, Options, Pool};
+use dlbridge::tensor::dtype;
 use dlbridge::{Kind, Tensor};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ crate::tests!(
     a_full_device_gives_back_what_is_cached_first,
     a_pool_of_ones_own_has_a_limit,
     a_block_in_use_by_a_stream_is_not_given_out_again,
+    zeros_are_there_at_return,
 );
 
 /// 20.4 MiB in tenths: what is 20.4 GiB on a real device.
@@ -124,5 +126,40 @@ fn a_block_in_use_by_a_stream_is_not_given_out_again() {
         }
         set_delay(200);
         backs.into_iter().for_each(|back| assert!(back.into_vec::<u32>().unwrap() == values));
+    });
+}
+
+/// In memory that was used, by a stream that is late: nobody who reads it afterwards is told to wait.
+fn zeros_are_there_at_return() {
+    let own = [FIRST, SECOND].map(|device| own_stream(device).unwrap()); // which stay
+    nothing_left(|| {
+        let count = 70_000;
+        for device in [FIRST, SECOND] {
+            let other = Stream::new(device).unwrap();
+            let used = on(device, &[count]);
+            copy(&host(pattern(count as usize, 3)), &used, &other).unwrap().wait().unwrap();
+            drop(used);
+            set_delay(20_000);
+            let there = zeros(&[7, 10_000], dtype::U32, device, false).unwrap();
+            set_delay(0);
+            assert_eq!((there.device(), there.is_read_only()), (device, false));
+            assert!(download(&there, &other).unwrap().iter().all(|&value| value == 0), "{device:?}");
+        }
+        assert_eq!(zeros(&[0, 3], dtype::U32, FIRST, false).unwrap().nbytes(), 0);
+        let pool: Arc<dyn Allocator> =
+            Arc::new(Pool::new(device_allocator(FIRST).unwrap(), Limits::default()));
+        let options = Options { alignment: 4096, allocator: Some(&pool) };
+        let there = zeros_with(&[3], dtype::U8, options).unwrap();
+        assert_eq!(there.data() as usize % 4096, 0);
+        // What fails is told, and costs nothing.
+        fail("cuMemsetD8Async", 1, 999, false);
+        let error = zeros(&[3], dtype::U8, FIRST, false).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string().contains("cuMemsetD8Async")),
+            (Kind::Device, true),
+            "{error}"
+        );
+        drop(zeros(&[3], dtype::U8, FIRST, false).unwrap());
+        let _ = own.each_ref().map(Stream::synchronize);
     });
 }

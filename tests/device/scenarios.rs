@@ -1,7 +1,7 @@
 //! What programs do with devices, in small: for tests in which the driver fails anywhere on the way.
 
 use crate::given::*;
-use dlbridge::device::{Stream, check_pointer, device_allocator, pin, pinned_allocator};
+use dlbridge::device::{self, Stream, check_pointer, device_allocator, own_stream, pin, pinned_allocator};
 use dlbridge::dlpack::DLDevice;
 use dlbridge::memory::Block;
 use dlbridge::tensor::dtype;
@@ -27,6 +27,7 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("pinned in place", pinned_in_place),
     ("events", events),
     ("memory", memory),
+    ("zeros", zeros_there),
     ("let go on the way", let_go),
     ("lent to others", lent),
 ];
@@ -216,6 +217,16 @@ fn memory(streams: &Streams) -> Result<bool> {
         stream.synchronize()?;
     }
     Ok(right)
+}
+
+/// In memory that was used, behind a copy on the same stream of the library's, and a pinned one.
+fn zeros_there(streams: &Streams) -> Result<bool> {
+    let there = line(FIRST)?;
+    copy(&host(pattern(COUNT, 12)), &there, &streams.keep(own_stream(FIRST)?))?;
+    drop(there);
+    let zeros = device::zeros(&[COUNT as i64], dtype::U32, FIRST, false)?;
+    let pinned = device::zeros(&[3], dtype::U32, DLDevice::CPU, true)?;
+    Ok(download(&zeros, &streams.on(FIRST)?)? == [0; COUNT] && elements(&pinned)? == [0; 3])
 }
 
 /// To a consumer that works on a stream of ours, and one that works on the default stream.

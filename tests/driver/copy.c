@@ -88,3 +88,16 @@ EXPORT CUresult cuMemcpy2DAsync_v2(const description *given, void *on) {
                  (int)given->from_kind, (int)given->to_kind, NULL};
     return leave(queue_copy(on, rows));
 }
+
+/* As a copy from bytes that were read already. */
+EXPORT CUresult cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void *on) {
+    ENTER(cuMemsetD8Async);
+    NEED_CONTEXT;
+    if (stream_of(on) == NULL) return leave(INVALID_HANDLE);
+    if (bytes == 0) return leave(SUCCESS);
+    if (!is_memory(to, bytes, DEVICE_MEMORY)) return leave(INVALID_VALUE);
+    rows whole = row(to, DEVICE_MEMORY, 0, UNKNOWN_MEMORY, bytes);
+    whole.snapshot = malloc(bytes);
+    memset(whole.snapshot, value, bytes);
+    return leave(queue_copy(on, whole));
+}

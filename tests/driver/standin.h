@@ -101,7 +101,7 @@ extern unsigned delay;
     X(cuEventCreate) X(cuEventDestroy) X(cuEventRecord) X(cuEventQuery) X(cuEventSynchronize) X(cuMemAlloc)             \
     X(cuMemFree) X(cuMemHostAlloc) X(cuMemFreeHost) X(cuMemHostRegister) X(cuMemHostUnregister)                         \
     X(cuPointerGetAttribute) X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync) X(cuMemcpyDtoDAsync) X(cuMemcpyPeerAsync)        \
-    X(cuMemcpy2DAsync)
+    X(cuMemcpy2DAsync) X(cuMemsetD8Async)
 
 #define NUMBER(name) SITE_##name,
 enum { SITES(NUMBER) SITE_COUNT };

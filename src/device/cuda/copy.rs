@@ -82,6 +82,17 @@ pub(super) unsafe fn issue(
     }
 }
 
+/// Hands over that all bytes of a row-major tensor of the stream's device are to be 0.
+///
+/// # Safety
+///
+/// The stream is alive, its device's context is current, and the tensor's memory stays until the stream is there.
+pub(super) unsafe fn zero(tensor: &Tensor, target: &Target<'_>) -> Result<()> {
+    let (driver, stream) = (target.device.driver, target.stream);
+    // SAFETY: promised by the caller.
+    unsafe { call!(driver, cuMemsetD8Async(tensor.data() as u64, 0, tensor.nbytes(), stream)) }
+}
+
 /// Whether the pin is gone, or going, that the source had when the copy was looked at.
 fn is_going(nest: &Nest) -> bool {
     matches!(pin::known(nest.source()), Known::Beside)

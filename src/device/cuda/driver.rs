@@ -128,6 +128,7 @@ functions! {
     cuMemcpyDtoHAsync = "cuMemcpyDtoHAsync_v2" (*mut c_void, Address, usize, Handle);
     cuMemcpyDtoDAsync = "cuMemcpyDtoDAsync_v2" (Address, Address, usize, Handle);
     cuMemcpyPeerAsync = "cuMemcpyPeerAsync" (Address, Handle, Address, Handle, usize, Handle);
+    cuMemsetD8Async = "cuMemsetD8Async" (Address, u8, usize, Handle);
     cuMemcpy2DAsync = "cuMemcpy2DAsync_v2" (*const Rows, Handle);
 }
 

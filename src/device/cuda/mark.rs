@@ -312,7 +312,7 @@ impl Fence for Mark {
     }
 
     fn place(&self) -> Option<(usize, u64)> {
-        self.lane.is_one_stream().then(|| (Arc::as_ptr(&self.lane) as usize, self.place))
+        self.lane.is_one_stream().then_some((Arc::as_ptr(&self.lane) as usize, self.place))
     }
 
     /// Only once it is done: part of what failed may be under way until then.

@@ -226,9 +226,14 @@ impl Queued {
     /// it may use this stream.
     fn carry_out(&self, mark: &Mark, place: u64, after: Vec<Arc<dyn Fence>>, work: Work) {
         let turn = self.lane.turn(place);
-        let (mut event, mut kept, mut read, mut copy) = (None, Kept::default(), None, None);
+        let (mut event, mut kept, mut read) = (None, Kept::default(), None);
+        let (mut copy, mut zero) = (None, None);
         match work {
             Work::Keep(tensor) => kept.tensors.push(tensor),
+            Work::Zero(tensor) => {
+                zero = Some(tensor.clone());
+                kept.tensors.push(tensor);
+            }
             Work::Copy { source, destination, staged } => {
                 copy = Some((source.clone(), destination.clone(), staged));
                 kept.tensors.push(destination);
@@ -244,12 +249,19 @@ impl Queued {
             let current = self.device.enter()?;
             let last = Event::new(self.device, &current)?;
             let mut done = self.wait_for(&after);
-            if let (Some((source, destination, staged)), Ok(()), None) = (&copy, &done, &held_up) {
+            if done.is_ok() && held_up.is_none() {
                 let (device, stream, lane) = (self.device, self.lane.handle(), &self.lane);
                 let target = copy::Target { device, stream, current: &current, lane, place };
                 // SAFETY: the stream lives as long as this, and waits for what comes before; the tensors were checked, and
                 // what is needed is kept.
-                done = unsafe { copy::issue(source, destination, *staged, &target, &mut kept) };
+                unsafe {
+                    if let Some((source, destination, staged)) = &copy {
+                        done = copy::issue(source, destination, *staged, &target, &mut kept);
+                    }
+                    if let Some(tensor) = &zero {
+                        done = copy::zero(tensor, &target);
+                    }
+                }
             }
             // Also after a failure: part of the work may be under way.
             // SAFETY: the stream lives as long as this.
@@ -266,7 +278,7 @@ impl Queued {
             self.lane.failed(failure.clone(), &mut Lock::take());
         }
         let is_over = event.is_none();
-        drop(copy); // these are not the last references
+        drop((copy, zero)); // these are not the last references
         mark.bind(event, kept, outcome.err().or(held_up));
         drop(turn);
         if is_over {

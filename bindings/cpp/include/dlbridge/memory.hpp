@@ -161,7 +161,8 @@ inline tensor empty(int64_span shape, DLDataType dtype, const allocator &from = 
   return detail::make(dlb_tensor_empty, shape, dtype, from, alignment);
 }
 
-/** The same with every byte 0; the allocator's memory is the host's. Fresh pages of the system are not touched for it. */
+/** The same with every byte 0. Fresh pages of the system are not touched for it; memory of a CUDA device is written there,
+ * and this waits for that. */
 inline tensor zeros(int64_span shape, DLDataType dtype, const allocator &from = allocator(), std::size_t alignment = 0) {
   return detail::make(dlb_tensor_zeros, shape, dtype, from, alignment);
 }

@@ -51,8 +51,7 @@ def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None, pinned: bool
 
 
 def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None, pinned: bool = False) -> Any:
-    """`zeros` with the shape of `x`; `dtype`, `device` and `pinned` as for `empty_like`. Of an array on a device it
-    needs `device="cpu"` or `pinned=True`: zeros are written by the host."""
+    """`zeros` with the shape of `x`; `dtype`, `device` and `pinned` as for `empty_like`."""
     return _like(native.zeros, x, dtype, device, pinned)
 
 
