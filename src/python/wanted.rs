@@ -76,21 +76,25 @@ fn parse_dtype(text: &str) -> Result<DLDataType> {
 
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
 pub(super) fn device_of(gil: &Gil, spelling: Object) -> Result<DLDevice> {
-    let type_name = gil.type_name(spelling);
-    let text = if type_name == "module" { gil.name(spelling) } else { gil.text(spelling) };
     let read = if gil.type_of(spelling) == gil.api.PyTuple_Type {
         let (kind, id) = gil.pair(spelling, "device")?;
         let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());
         pair.map(|(kind, device_id)| DLDevice { device_type: DLDeviceType(kind), device_id })
     } else {
-        device::parse(&text)
+        device::parse(&gil.utf8(spelling).unwrap_or_else(|| gil.text(spelling)))
     };
     // The host is one device, whatever number a framework gives it.
-    read.and_then(|device| device::check(device).ok()).ok_or_else(|| {
-        let means = ["str", "tuple", "module", "device"].contains(&type_name.to_lowercase().as_str());
-        let quoted = matches!(type_name.as_str(), "str" | "module" | "device");
-        let given = if quoted { format!("{text:?}") } else { text };
-        let unknown = Error::Refused(Refusal::UnknownDevice { given });
-        if means { unknown } else { wrong_type(unknown) }
-    })
+    read.and_then(|device| device::check(device).ok()).ok_or_else(|| unknown_device(gil, spelling))
+}
+
+/// What is said of a device that there is none of.
+#[cold]
+fn unknown_device(gil: &Gil, spelling: Object) -> Error {
+    let type_name = gil.type_name(spelling);
+    let text = if type_name == "module" { gil.name(spelling) } else { gil.text(spelling) };
+    let means = ["str", "tuple", "module", "device"].contains(&type_name.to_lowercase().as_str());
+    let quoted = matches!(type_name.as_str(), "str" | "module" | "device");
+    let given = if quoted { format!("{text:?}") } else { text };
+    let unknown = Error::Refused(Refusal::UnknownDevice { given });
+    if means { unknown } else { wrong_type(unknown) }
 }
