@@ -22,8 +22,8 @@ lint-rust:
 
 # Without the model of the ring: what checks it, loom, keeps some memory of its own; and without its longest run.
 test-rust-asan: ## owners, borrows, ndarray arrays and streams, under AddressSanitizer
-	$(CARGO_ASAN) test --quiet --features half,ndarray --target x86_64-unknown-linux-gnu --lib --test owner --test ndarray --test streams \
-    -- --skip staging::model --skip a_hundred_thousand
+	$(CARGO_ASAN) test --quiet --features half,ndarray --target x86_64-unknown-linux-gnu --lib --test owner --test lending --test ndarray \
+    --test streams -- --skip staging::model --skip a_hundred_thousand
 
 test-device: standin ## the CUDA half of the device layer, against a stand-in for the driver, in build/driver
 	STANDIN_FOLDER=$(ROOT)/$(STANDIN) $(CARGO) test --quiet --all-features --test device
