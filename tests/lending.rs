@@ -5,9 +5,10 @@ mod common;
 use common::alone;
 use dlbridge::copy::{self, Casting, Order, StackOptions};
 use dlbridge::memory::{Allocator, Block, Host, Limits, Options, Pool};
+use dlbridge::staging::{self, Batch, Leaf, Ring};
 use dlbridge::tensor::{TakeError, dtype};
 use dlbridge::{Error, Kind, Tensor};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 fn numbers() -> Tensor {
     Tensor::from_vec(vec![1_i32, 2, 3, 4, 5, 6], &[2, 3]).unwrap()
@@ -97,5 +98,71 @@ fn types_are_printed_and_caught() {
     let printed = format!("{options:?} {block:?} {:?}", pool.pool().unwrap());
     for word in ["on cpu", "bytes: 100", "held: 4096", "asked: 100"] {
         assert!(printed.contains(word), "{word} is missing in: {printed}");
+    }
+}
+
+fn batch(ring: &Ring) -> Batch {
+    let mut slot = ring.acquire(&[Leaf::new("x", &[2], dtype::I32)], None).unwrap();
+    slot.get_mut::<i32>(0).unwrap().copy_from_slice(&[1, 2]);
+    slot.submit().unwrap();
+    ring.next(None, None).unwrap()
+}
+
+/// A framework that computes in place writes without `unsafe`, so its tensor and a slice are not there together.
+#[test]
+fn a_batch_is_lent_to_readers_or_to_a_writer() {
+    let _alone = alone();
+    let ring = Ring::new(staging::Options::default()).unwrap();
+    let read = batch(&ring);
+    assert_eq!(read.slice::<i32>(0).unwrap(), [1, 2]);
+    let view = read.tensors()[0].select(0, 1).unwrap();
+    for tensor in [&view, &read.tensors()[0]] {
+        not_exclusive(tensor.share_writable(), "hand on a copy: copy::new()");
+    }
+    assert_eq!(read.slice::<i32>(0).unwrap(), [1, 2], "views of what was lent are only read");
+    drop((view, read));
+
+    let written = batch(&ring);
+    let theirs = written.tensors()[0].select(0, 1).unwrap().share_writable().unwrap();
+    not_exclusive(written.slice::<i32>(0), "still in use elsewhere");
+    drop(theirs);
+    assert_eq!(written.slice::<i32>(0).unwrap(), [1, 2]);
+}
+
+#[test]
+fn a_slot_is_filled_by_one_at_a_time() {
+    let _alone = alone();
+    let ring = Ring::new(staging::Options::default()).unwrap();
+    let mut slot = ring.acquire(&[Leaf::new("x", &[2], dtype::I32)], None).unwrap();
+    let theirs = slot.tensors()[0].share_writable().unwrap();
+    not_exclusive(slot.get_mut::<i32>(0), "still in use elsewhere");
+    drop(theirs);
+    slot.get_mut::<i32>(0).unwrap().fill(3);
+    let kept = slot.tensors()[0].clone();
+    slot.submit().unwrap();
+    let batch = ring.next(None, None).unwrap();
+    not_exclusive(batch.slice::<i32>(0), "still in use elsewhere");
+    drop(kept);
+    assert_eq!(batch.slice::<i32>(0).unwrap(), [3, 3]);
+}
+
+/// Each thread has a go at the same batch: a reader who was lent it never sees a writer.
+#[test]
+fn readers_and_writers_that_race_exclude_each_other() {
+    let _alone = alone();
+    let ring = Ring::new(staging::Options::default()).unwrap();
+    for _ in 0..2000 {
+        let batch = batch(&ring);
+        let start = Barrier::new(2);
+        let (read, written) = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                start.wait();
+                batch.slice::<i32>(0).is_ok()
+            });
+            start.wait();
+            let writer = batch.tensors()[0].share_writable();
+            (reader.join().unwrap(), writer)
+        });
+        assert!(!(read && written.is_ok()));
     }
 }

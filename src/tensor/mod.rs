@@ -9,6 +9,7 @@ mod export;
 mod fence;
 mod import;
 mod layout;
+mod lent;
 mod request;
 mod unfinished;
 mod view;
@@ -33,7 +34,7 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicUsize, Ordering};
 
 /// The largest number of dimensions handled: twice what NumPy and PyTorch allow.
 pub const MAX_NDIM: usize = 128;
@@ -100,6 +101,8 @@ struct Inner {
     count: AtomicUsize,
     flags: DlpackFlags,
     reach: Reach,
+    /// Of a root: whether slices were lent that nobody may write to; see `lent.rs`.
+    lent: AtomicU8,
     size: i64,
     nbytes: i64,
     owner: Owner,
