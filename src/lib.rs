@@ -34,7 +34,7 @@
 //! | `capi` | nothing, the C functions are always there: `cargo-c` asks for it |
 //! | `header` | generates `dlbridge.h` while building, for the crate's own tests |
 //!
-//! Rust 1.88 or later.
+//! Rust 1.89 or later.
 
 pub mod capi;
 
