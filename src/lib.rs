@@ -20,8 +20,21 @@
 //! ```
 //!
 //! The layers, lowest first: [`Error`] and the panic guard, [`tensor`], [`memory`], [`mod@copy`], [`device`],
-//! [`staging`], then `interop`, `python` and `capi`.
-//! A layer uses only the ones below it.
+//! [`staging`], then [`interop`], [`python`] and [`capi`]. A layer uses only the ones below it. A program in Rust needs
+//! neither of the last two: they are what Python and C call.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `ndarray` | [`interop::ndarray`](interop): arrays of ndarray 0.17 in and out, and borrowed as views |
+//! | `half` | [`tensor::Element`] for `half::f16` and `half::bf16`, of half 2 |
+//! | `capi` | nothing, the C functions are always there: `cargo-c` asks for it |
+//! | `header` | generates `dlbridge.h` while building, for the crate's own tests |
+//!
+//! Rust 1.89 or later.
 
 pub mod capi;
 
@@ -40,7 +53,8 @@ pub use copy::copy;
 pub use dlpark::DlpackFlags;
 pub use dlpark::ffi as dlpack;
 pub use error::{
-    Allocation, Cast, Compare, Driver, Error, Face, Kind, Reason, Refusal, Result, Stack, Staging, Transfer,
+    Allocation, Argument, Cast, Compare, Driver, Error, Face, Kind, Reason, Refusal, Result, Stack, Staging,
+    Transfer,
 };
 pub use tensor::Tensor;
 

@@ -173,7 +173,7 @@ fn borrowed_and_imported_memory_is_not_lent() {
     // SAFETY: the vector is the owner. It could be another one just as well, which is why nothing follows from it.
     let mut wrapped = unsafe { Tensor::wrap(&description, DlpackFlags::empty(), values) }.unwrap();
     not_exclusive(wrapped.get_mut::<i32>(), "may use it too");
-    not_exclusive(wrapped.get::<i32>(), "others may write");
+    not_exclusive(wrapped.get::<i32>(), "call as_slice(), where you promise");
     not_exclusive(wrapped.into_vec::<i32>().map_err(Error::from), "may use it too");
 }
 
@@ -193,7 +193,7 @@ fn a_changed_export_proves_nothing_and_stays_read_only() {
     let mut tensor = change(numbers());
     not_exclusive(tensor.get_mut::<i32>(), "may use it too");
     let shared = change(Tensor::from_owner(Arc::<[i32]>::from([1, 2]), &[2]).unwrap());
-    not_exclusive(shared.get::<i32>(), "others may write");
+    not_exclusive(shared.get::<i32>(), "may use it too");
     assert!(shared.is_read_only());
     assert!(shared.data_mut_as(dtype::I32).is_err());
 }
@@ -266,7 +266,7 @@ fn a_refused_owner_is_dropped_once() {
     }
     let _alone = alone();
     assert!(matches!(Tensor::from_owner(Owner(true), &[4]), Err(Error::WrongLength { length: 3, size: 4 })));
-    assert!(matches!(Tensor::from_owner(Owner(true), &[-3]), Err(Error::NegativeDimension { .. })));
+    assert!(matches!(Tensor::from_owner(Owner(true), &[-3]), Err(Error::Allocation(_))));
     assert!(std::panic::catch_unwind(|| Tensor::from_owner(Owner(false), &[3])).is_err());
     assert_eq!(DROPPED.load(Ordering::Relaxed), 3);
 }

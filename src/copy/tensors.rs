@@ -187,8 +187,9 @@ pub unsafe fn copy(source: &Tensor, destination: &Tensor, options: Options) -> R
 ///
 /// let source = Tensor::from_vec(vec![1_i16, 2, 3, 4, 5, 6], &[2, 3])?;
 /// // SAFETY: nobody writes it meanwhile.
-/// let packed = unsafe { copy::new(&source.permute(&[1, 0])?, Order::C) }?;
+/// let mut packed = unsafe { copy::new(&source.permute(&[1, 0])?, Order::C) }?;
 /// assert_eq!((packed.shape(), packed.strides(), packed.is_copied()), (&[3, 2][..], &[2, 1][..], true));
+/// assert_eq!(packed.get_mut::<i16>()?, [1, 4, 2, 5, 3, 6]); // nobody else has it
 /// # Ok::<(), dlbridge::Error>(())
 /// ```
 ///
@@ -210,7 +211,8 @@ pub unsafe fn new_with(source: &Tensor, order: Order, options: Options) -> Resul
     let destination = empty_in(source, source.dtype(), order)?;
     // SAFETY: promised by the caller for the source; nobody else has the destination.
     let report = unsafe { copy(source, &destination, options) }?;
-    Ok((destination, report))
+    // SAFETY: written just now, and nobody else has it.
+    Ok((unsafe { destination.written() }, report))
 }
 
 /// A new tensor like `source`, but of this dtype, whose dimensions are nested in this order.

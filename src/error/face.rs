@@ -1,6 +1,19 @@
 //! Whose names errors use for what to call instead.
 
 /// Whose names the words use for what to call instead: `dlb_tensor_empty()`, `dlbridge.empty()`, `Tensor::empty()`.
+///
+/// A Rust program needs it only where its own callers are in C or in Python: `Display` of an [`Error`](crate::Error) is
+/// [`Face::Rust`].
+///
+/// ```
+/// use dlbridge::{Face, Tensor};
+///
+/// let rows = Tensor::from_vec(vec![1, 2, 3, 4], &[2, 2])?;
+/// let error = rows.permute(&[1, 0])?.reshape(&[4]).unwrap_err();
+/// assert!(error.to_string().contains("copy::new()"));
+/// assert!(error.words(Face::C).to_string().contains("dlb_tensor_copy()"));
+/// # Ok::<(), dlbridge::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Face {
     /// Callers of the C API, from any language.

@@ -33,12 +33,18 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Everything that can go wrong. Dtypes and devices come as their names.
 ///
+/// A program decides by [`Error::kind`], of which there are few. The variants say in their names what is wrong and carry
+/// the values that the words are made of, for who reports them in words of their own; there may be more of them in a later
+/// version. `Display` has the words, which end with the call that mends it: that of the crate. A program that hands errors
+/// on to callers of the C API or of the Python package gets the words in their names from [`Error::words`].
+///
 /// ```
 /// use dlbridge::{Kind, Tensor};
 ///
 /// let error = Tensor::from_vec(vec![1.0_f32, 2.0, 3.0], &[2, 2]).unwrap_err();
 /// assert_eq!(error.kind(), Kind::InvalidArgument);
 /// assert_eq!(error.to_string(), "3 elements were given for a shape of 4; make the two agree");
+/// assert!(matches!(error, dlbridge::Error::WrongLength { length: 3, size: 4 }));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

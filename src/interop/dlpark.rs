@@ -1,4 +1,5 @@
-//! [`dlpark`]'s owners of managed tensors, which all its adapters (ndarray, candle, image, ...) produce and consume.
+//! [dlpark](https://docs.rs/dlpark/0.10.0)'s owners of managed tensors, which all its adapters (ndarray, candle, image, ...)
+//! produce and consume.
 //!
 //! ```
 //! use dlbridge::{Tensor, tensor::dtype};

@@ -183,8 +183,11 @@ impl Batch {
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
     pub fn array<T: Element, D: Dimension>(&self, index: usize) -> Result<ArrayView<'_, T, D>> {
-        // SAFETY: as for `Batch::slice`: every element has a value, and nobody writes to a batch.
-        unsafe { self.tensor(index)?.as_array() }
+        let tensor = self.tensor(index)?;
+        tensor.data_as(T::DTYPE)?;
+        tensor.lend()?;
+        // SAFETY: as for `Batch::slice`: every element has a value, and nobody writes to what was lent.
+        unsafe { tensor.as_array() }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Allocation, Error, Result};
 use crate::tensor::Fence;
 use std::alloc::Layout;
 use std::ffi::c_void;
+use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -36,6 +37,16 @@ impl Piece {
     /// What an implementation of [`Allocator`] answers.
     pub fn new(data: NonNull<c_void>, bytes: usize, alignment: usize) -> Self {
         Piece { data, bytes, alignment, skipped: 0, zeroed: false, held: None }
+    }
+}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Piece")
+            .field("data", &self.data)
+            .field("bytes", &self.bytes)
+            .field("alignment", &self.alignment)
+            .finish()
     }
 }
 

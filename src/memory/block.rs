@@ -4,8 +4,9 @@ use super::allocator::{ALIGNMENT, Allocator, Piece, layout, placed};
 use super::shared::Shared;
 use crate::dlpack::DLDevice;
 use crate::error::Result;
-use crate::tensor::Fence;
+use crate::tensor::{Fence, device};
 use std::ffi::c_void;
+use std::fmt;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
@@ -83,6 +84,16 @@ impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: taken once, here; it came from this allocator, and who drops the block uses it no more.
         unsafe { chosen(&self.allocator).deallocate(ManuallyDrop::take(&mut self.piece)) }
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("data", &self.data())
+            .field("bytes", &self.bytes())
+            .field("device", &format_args!("{}", device::Name(self.device())))
+            .finish()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Allocation, Error, Kind, Result};
 use crate::fork;
 use crate::tensor::Fence;
 use std::cell::Cell;
+use std::fmt;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -290,6 +291,12 @@ unsafe impl Allocator for Pool {
 
     fn pool(&self) -> Option<&Pool> {
         Some(self)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("limits", &self.limits()).field("stats", &self.stats()).finish()
     }
 }
 

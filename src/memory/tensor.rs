@@ -8,6 +8,7 @@ use crate::guard::guard_silent;
 use crate::tensor::{ReleaseFn, Tensor, device, packed_bytes};
 use dlpark::DlpackFlags;
 use std::ffi::c_void;
+use std::fmt;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
@@ -21,9 +22,22 @@ pub struct Options<'a> {
     pub allocator: Option<&'a Arc<dyn Allocator>>,
 }
 
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |allocator: &Arc<dyn Allocator>| format!("on {}", device::Name(allocator.device()));
+        f.debug_struct("Options")
+            .field("alignment", &self.alignment)
+            .field("allocator", &format_args!("{}", self.allocator.map_or("shared".to_owned(), of)))
+            .finish()
+    }
+}
+
 impl Tensor {
     /// A row-major tensor in host memory of its own, at a multiple of 256 bytes, writable. Its values are anything.
     /// Sub-byte elements are packed; a tensor without elements has no memory.
+    ///
+    /// It is for whoever writes all of it: as the destination of a copy, through a pointer, in another framework. Memory
+    /// without values is not lent as a slice, so [`Tensor::get_mut`] refuses it; what [`Tensor::zeros`] makes it lends.
     ///
     /// ```
     /// let tensor = dlbridge::Tensor::empty(&[480, 640, 3], dlbridge::tensor::dtype::U8)?;
@@ -92,7 +106,7 @@ impl Tensor {
         let block = unsafe { Block::zeros(allocator, bytes, alignment) }?;
         // SAFETY: that is initialised now.
         own(block, shape, dtype, |description, release, context| unsafe {
-            Tensor::wrap_exclusive(description, release, context)
+            Tensor::wrap_exclusive(description, DlpackFlags::empty(), release, context, true)
         })
     }
 
@@ -113,7 +127,7 @@ impl Tensor {
         }
         // SAFETY: the block is memory for this shape, writable, and its owner's until the release function runs.
         own(block, shape, dtype, |description, release, context| unsafe {
-            Tensor::wrap_foreign(description, flags, Some(release), context)
+            Tensor::wrap_exclusive(description, flags, release, context, false)
         })
     }
 }

@@ -70,7 +70,9 @@ impl Batch {
 
     /// The elements of a tensor of this number, in row-major order, without `unsafe`: nobody writes to a batch.
     ///
-    /// Waits until they are there. Refused where the host cannot read the memory, and where it holds another dtype.
+    /// Waits until they are there. Refused where the host cannot read the memory, where it holds another dtype, and, when it
+    /// is called first, while another reference to the tensor, a view or an export is alive. Those that are made later are
+    /// only read: [`Tensor::share_writable`] refuses the tensor from then on.
     ///
     /// ```
     /// use dlbridge::staging::{Leaf, Options, Ring};
@@ -86,10 +88,13 @@ impl Batch {
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
     pub fn slice<T: Element>(&self, index: usize) -> Result<&[T]> {
-        // SAFETY: each byte has a value, which `Slot::submit` has seen to. The slot is gone, and no safe function writes
-        // through a tensor of it or of the batch; `unsafe` and foreign code were told that nobody does. The buffer is
-        // used again when the batch's tensors are gone, which are borrowed here.
-        unsafe { self.filled.at(index)?.as_slice() }
+        let tensor = self.filled.at(index)?;
+        tensor.data_as(T::DTYPE)?;
+        tensor.lend()?;
+        // SAFETY: each byte has a value, which `Slot::submit` has seen to. The slot is gone, nobody had the tensor to write
+        // to when it was lent, and nobody is given it for that without `unsafe` since; `unsafe` and foreign code were told.
+        // The buffer is used again when the batch's tensors are gone, which are borrowed here.
+        unsafe { tensor.as_slice() }
     }
 
     /// Says that the last use of the batch is what is queued on `stream` by now; the one given to

@@ -19,13 +19,16 @@
 //! let ring = Ring::new(Options::default())?;
 //! let producer = ring.clone();
 //! let camera = std::thread::spawn(move || -> dlbridge::Result<()> {
-//!     for number in 0..5 {
+//!     let filled = (0..5).try_for_each(|number| {
 //!         let mut slot = producer.acquire(&[Leaf::new("frame", &[480, 640], dtype::U8)], None)?;
 //!         slot.get_mut::<u8>(0)?.fill(number); // nobody else can reach it
-//!         slot.submit()?;
+//!         slot.submit()
+//!     });
+//!     match &filled {
+//!         Ok(()) => producer.close(),
+//!         Err(error) => producer.abort(&error.to_string()), // or the consumer would wait for ever
 //!     }
-//!     producer.close();
-//!     Ok(())
+//!     filled
 //! });
 //! for number in 0..5_u8 {
 //!     let batch = ring.next(None, None)?;
@@ -35,6 +38,9 @@
 //! camera.join().unwrap()?;
 //! # Ok::<(), dlbridge::Error>(())
 //! ```
+//!
+//! A handle that is dropped, but the last one, says nothing: whoever is the last to produce closes the ring, and whoever
+//! leaves early for an error aborts it. Only a thread that panics with a slot or a batch in its hands does that by itself.
 //!
 //! A slot that was submitted cannot be touched any more:
 //!

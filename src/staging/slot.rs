@@ -116,12 +116,16 @@ impl Slot {
     }
 
     /// The elements of a tensor, in row-major order. What they were before is anything.
+    ///
+    /// Refused while another reference to the tensor, a view or an export is alive: another framework writes without
+    /// `unsafe`, too.
     pub fn get_mut<T: Element>(&mut self, index: usize) -> Result<&mut [T]> {
         let filled = self.filled();
         let tensor = filled.at(index)?;
+        tensor.data_as(T::DTYPE)?;
+        tensor.check_alone("an exclusive borrow")?;
         self.initialise(index);
-        // SAFETY: the memory is this slot's alone, which is borrowed exclusively; references that `tensors` gave are
-        // used for access by `unsafe` or foreign code only, which has been told.
+        // SAFETY: the memory is this slot's alone, which is borrowed exclusively, and nobody else has the tensor.
         unsafe { tensor.as_mut_slice::<T>() }
     }
 

@@ -25,6 +25,15 @@ use crate::dlpack::DLDataType;
 use crate::error::{Error, Result};
 use std::ffi::c_void;
 
+/// Why memory that came from elsewhere is not lent.
+const LENT: &str = "the memory was lent by somebody who may use it too";
+
+/// Why memory of an allocator is not lent, and what is.
+const UNWRITTEN: (&str, &str) = (
+    "the memory may have no values yet",
+    "make it with Tensor::zeros(), or write all of it and call as_slice() or as_mut_slice()",
+);
+
 impl Tensor {
     /// The address of the first element, for reading it as `asked`.
     ///
@@ -137,17 +146,19 @@ impl Tensor {
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
     pub fn get<T: Element>(&self) -> Result<&[T]> {
+        self.data_as(T::DTYPE)?;
         self.check_immutable()?;
         // SAFETY: checked: nobody writes.
         unsafe { self.as_slice() }
     }
 
     /// The elements as a mutable slice, where nobody else can reach them: this is the last reference to memory that
-    /// came from [`Tensor::from_vec`], [`Tensor::from_owner_mut`] or an ndarray array.
+    /// came from [`Tensor::from_vec`], [`Tensor::from_owner_mut`], [`Tensor::zeros`] or an ndarray array, or to what
+    /// [`copy::new`](crate::copy::new), [`copy::cast`](crate::copy::cast) or [`copy::stack`](crate::copy::stack) made.
     ///
     /// Refused besides what [`Tensor::data_mut_as`] refuses: elements that do not lie packed in row-major order, while
-    /// another tensor, view or export is alive, and memory that was imported or wrapped. With `unsafe` there is
-    /// [`Tensor::as_mut_slice`].
+    /// another tensor, view or export is alive, memory that was imported or wrapped, and that of [`Tensor::empty`], which
+    /// may have no values. With `unsafe` there is [`Tensor::as_mut_slice`].
     ///
     /// ```
     /// use dlbridge::Tensor;
@@ -161,6 +172,7 @@ impl Tensor {
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
     pub fn get_mut<T: Element>(&mut self) -> Result<&mut [T]> {
+        self.data_as(T::DTYPE)?;
         self.check_exclusive("an exclusive borrow")?;
         // SAFETY: nobody but this tensor reaches the memory, and while it is borrowed mutably no other can be made.
         unsafe { self.as_mut_slice() }
@@ -169,14 +181,16 @@ impl Tensor {
     /// Refuses memory that anybody may write to. The rest was taken as if by a shared borrow that lasts as long as its
     /// owner does, and the read-only flag, which no view and no export loses, binds everybody to it.
     pub(crate) fn check_immutable(&self) -> Result<()> {
-        if self.inner().reach == Reach::Readers {
-            return Ok(());
-        }
-        Err(Error::NotExclusive {
-            action: "a shared borrow",
-            why: "others may write to the memory".into(),
-            remedy: "call get_mut() on the last reference, or as_slice(), where you promise that nobody does",
-        })
+        let (why, remedy) = match self.inner().reach {
+            Reach::Readers => return Ok(()),
+            Reach::Nobody => (
+                "others may write to the memory",
+                "call get_mut() on the last reference, or as_slice(), where you promise that nobody does",
+            ),
+            Reach::Unwritten => UNWRITTEN,
+            Reach::Unknown => (LENT, "call as_slice(), where you promise that nobody writes to it"),
+        };
+        Err(Error::NotExclusive { action: "a shared borrow", why: why.into(), remedy })
     }
 
     /// Refuses memory that anybody else may reach: through another reference, view or export, or without a tensor.
@@ -192,10 +206,8 @@ impl Tensor {
             Reach::Readers => {
                 ("others may read the memory", "read it with get(), or copy the elements: get()?.to_vec()")
             }
-            Reach::Unknown => (
-                "the memory was lent by somebody who may use it too",
-                "copy the elements: as_slice()?.to_vec()",
-            ),
+            Reach::Unwritten => UNWRITTEN,
+            Reach::Unknown => (LENT, "copy the elements: as_slice()?.to_vec()"),
         };
         Err(Error::NotExclusive { action, why: why.into(), remedy })
     }

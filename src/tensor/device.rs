@@ -63,6 +63,7 @@ pub(crate) fn check(device: DLDevice) -> Result<DLDevice> {
 }
 
 /// A device that displays as its name: `cpu`, `cuda:1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name(pub DLDevice);
 
 impl fmt::Display for Name {

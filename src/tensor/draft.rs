@@ -109,6 +109,7 @@ impl Draft {
             count: AtomicUsize::new(1),
             flags: place.flags & (DlpackFlags::READ_ONLY | DlpackFlags::IS_COPIED),
             reach: place.reach,
+            lent: Default::default(),
             size: extent.size,
             nbytes: extent.nbytes,
             owner,

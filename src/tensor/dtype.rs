@@ -126,6 +126,7 @@ const fn has_possible_bits(DLDataType { code, bits, .. }: DLDataType) -> bool {
 }
 
 /// A dtype that displays as its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name(pub DLDataType);
 
 impl fmt::Display for Name {

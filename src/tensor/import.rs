@@ -54,19 +54,23 @@ impl Tensor {
         unsafe { build(description, flags, owner, Reach::Unknown) }
     }
 
-    /// [`Tensor::wrap_foreign`] for memory that nobody else knows of, so that it can be borrowed mutably.
+    /// [`Tensor::wrap_foreign`] for memory that nobody else knows of, so that it can be borrowed mutably where it is
+    /// `initialised`, or [`Tensor::written`].
     ///
     /// # Safety
     ///
-    /// As for [`Tensor::wrap_foreign`]; besides, every element is initialised, and reached through this tensor only.
+    /// As for [`Tensor::wrap_foreign`]; besides, the memory is reached through this tensor only, and `initialised` is true.
     pub(crate) unsafe fn wrap_exclusive(
         description: &DLTensor,
+        flags: DlpackFlags,
         release: super::ReleaseFn,
         context: *mut c_void,
+        initialised: bool,
     ) -> Result<Self> {
         let owner = Owner::Foreign { release, context };
+        let reach = if initialised { Reach::Nobody } else { Reach::Unwritten };
         // SAFETY: the caller vouches for the description.
-        unsafe { build(description, DlpackFlags::empty(), owner, Reach::Nobody) }
+        unsafe { build(description, flags, owner, reach) }
     }
 
     /// Describes memory that `of` keeps alive: another view of it, made by somebody else. It is read-only if `of` is.
@@ -267,7 +271,8 @@ pub(super) unsafe fn build(
         device,
         dtype: description.dtype,
         flags,
-        reach,
+        // Without elements there is nothing to reach.
+        reach: if extent.size == 0 && reach == Reach::Unknown { Reach::Nobody } else { reach },
     };
     Draft::new(shape, strides)?.finish(place, extent, owner)
 }

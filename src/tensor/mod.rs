@@ -9,6 +9,7 @@ mod export;
 mod fence;
 mod import;
 mod layout;
+mod lent;
 mod request;
 mod unfinished;
 mod view;
@@ -33,7 +34,7 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicUsize, Ordering};
 
 /// The largest number of dimensions handled: twice what NumPy and PyTorch allow.
 pub const MAX_NDIM: usize = 128;
@@ -85,6 +86,8 @@ pub(crate) enum Reach {
     Unknown,
     /// Nobody.
     Nobody,
+    /// Nobody, but its bytes may have no value yet, as those of an allocator have not.
+    Unwritten,
     /// Perhaps others, but nobody can write, through the tensors neither.
     Readers,
 }
@@ -98,6 +101,8 @@ struct Inner {
     count: AtomicUsize,
     flags: DlpackFlags,
     reach: Reach,
+    /// Of a root: whether slices were lent that nobody may write to; see `lent.rs`.
+    lent: AtomicU8,
     size: i64,
     nbytes: i64,
     owner: Owner,
@@ -133,6 +138,10 @@ unsafe impl Send for Tensor {}
 // SAFETY: as above; shared access reads immutable fields only.
 unsafe impl Sync for Tensor {}
 
+// What a panic may leave behind are elements half written, as of an `Arc` of atomics: never a broken tensor.
+impl std::panic::UnwindSafe for Tensor {}
+impl std::panic::RefUnwindSafe for Tensor {}
+
 impl Clone for Tensor {
     fn clone(&self) -> Self {
         // Relaxed is enough: the caller holds a reference already, so the block cannot go away meanwhile.
@@ -159,6 +168,20 @@ impl Drop for Tensor {
 }
 
 impl Tensor {
+    /// The same tensor, whose elements have been written: it may be borrowed without `unsafe` from now on.
+    ///
+    /// # Safety
+    ///
+    /// Every element was written, and the memory is reached through this tensor only, which is the last on it.
+    pub(crate) unsafe fn written(mut self) -> Tensor {
+        debug_assert!(self.is_last());
+        if self.inner().reach == Reach::Unwritten {
+            // SAFETY: the last reference, so nobody looks at the block meanwhile.
+            unsafe { self.0.as_mut() }.reach = Reach::Nobody;
+        }
+        self
+    }
+
     fn inner(&self) -> &Inner {
         // SAFETY: a `Tensor` holds a reference, so the block is alive and, its count and fences apart, immutable.
         unsafe { self.0.as_ref() }

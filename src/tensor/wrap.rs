@@ -1,6 +1,6 @@
 //! Tensors over memory that a Rust value owns, and the way back.
 
-use super::{Element, Owner, Reach, Tensor, draft, import, layout};
+use super::{Element, Owner, Reach, Tensor, draft, import, packed_bytes};
 use crate::dlpack::{DLDevice, DLTensor};
 use crate::error::{Error, Result};
 use dlpark::DlpackFlags;
@@ -197,8 +197,9 @@ impl Tensor {
     ///
     /// Its elements are not to be touched: the reference is to the vector, not into it.
     pub(crate) fn lent_vec<T: Element>(&self, action: &'static str) -> Result<&Vec<T>> {
-        self.data_mut_as(T::DTYPE)?;
+        self.data_as(T::DTYPE)?;
         self.check_exclusive(action)?;
+        self.check_mutable("tensor")?;
         let vector = match self.root().inner().owner {
             // SAFETY: the box lives as long as the root, and nobody writes to the value in it.
             Owner::Rust(value) => unsafe { value.as_ref() }.downcast_ref::<Vec<T>>(),
@@ -274,9 +275,9 @@ impl<O> Drop for Kept<O> {
 
 /// A packed row-major CPU tensor of `length` elements.
 fn describe<T: Element>(data: *mut T, length: usize, shape: &[i64]) -> Result<DLTensor> {
-    let extent = layout::measure(shape, None, 8 * size_of::<T>() as u32)?;
-    if extent.size as usize != length {
-        return Err(Error::WrongLength { length, size: extent.size });
+    let size = packed_bytes(shape, T::DTYPE)? / size_of::<T>();
+    if size != length {
+        return Err(Error::WrongLength { length, size: size as i64 });
     }
     Ok(DLTensor {
         data: data.cast(),

@@ -55,7 +55,7 @@ fn r47_ndim_negative_or_above_the_limit() {
     let _alone = alone();
     for ndim in [-1, i32::MIN, 129, i32::MAX] {
         let sample = Sample { ndim, ..Sample::of(&[1; 129]) };
-        refused(&sample, Kind::InvalidTensor, &format!("ndim is {ndim}, not 0 to 128"));
+        refused(&sample, Kind::InvalidTensor, &format!("ndim is {ndim}"));
     }
     accepted(&Sample::of(&[1; 128]), |tensor| assert_eq!(tensor.ndim(), 128));
 }

@@ -84,7 +84,7 @@ unsafe fn give_back(description: &DLTensor, lender: dlbridge::Tensor) -> Result<
 
 /// A torch tensor on the memory of `source`, which it keeps alive.
 ///
-/// Refused: read-only tensors; negative strides; more than 64 dimensions; devices other than cpu and cuda; dtypes that
+/// Refused: read-only tensors; what a batch of `dlbridge::staging` has lent as a slice; negative strides; more than 64 dimensions; devices other than cpu and cuda; dtypes that
 /// tch has no `Kind` for (unsigned integers but uint8, sub-byte types, lanes).
 ///
 /// ```
@@ -101,10 +101,10 @@ pub fn to_torch(source: &dlbridge::Tensor) -> Result<tch::Tensor, Error> {
     if source.is_read_only() {
         return Err(Error::ReadOnly);
     }
-    share(source)
+    share(source.share_writable()?)
 }
 
-/// [`to_torch`] for memory that may be read-only: torch has no read-only tensors.
+/// [`to_torch`] for memory that may be read-only, or lent as a slice: torch has no read-only tensors.
 ///
 /// ```
 /// use dlbridge::Tensor;
@@ -119,12 +119,13 @@ pub fn to_torch(source: &dlbridge::Tensor) -> Result<tch::Tensor, Error> {
 ///
 /// # Safety
 ///
-/// If `source` is read-only, nobody writes to the result, nor to what shares its storage.
+/// If `source` is read-only, or of a batch that lent it as a slice, nobody writes to the result, nor to what shares its
+/// storage.
 pub unsafe fn to_torch_alias(source: &dlbridge::Tensor) -> Result<tch::Tensor, Error> {
-    share(source)
+    share(source.clone())
 }
 
-fn share(source: &dlbridge::Tensor) -> Result<tch::Tensor, Error> {
+fn share(source: dlbridge::Tensor) -> Result<tch::Tensor, Error> {
     if source.ndim() > MAX_NDIM {
         let words = format!("{} dimensions are more than the 64 of torch; reshape it first", source.ndim());
         return Err(Error::Refused(words));
@@ -137,15 +138,15 @@ fn share(source: &dlbridge::Tensor) -> Result<tch::Tensor, Error> {
         let words = format!("torch shares memory on cpu and cuda, not on {name}; copy it there first");
         return Err(Error::Refused(words));
     }
-    if kind(source).is_none() {
+    if kind(&source).is_none() {
         let name = dtype::Name(source.dtype());
         let words = format!("tch has no Kind for {name}; share the bytes: tensor.reinterpret(dtype::U8)?");
         return Err(Error::Refused(words));
     }
-    let strides = torch_strides(source)?;
+    let strides = torch_strides(&source)?;
     let description = DLTensor { strides: strides.as_ptr().cast_mut(), ..*source.view() };
     // SAFETY: the tensor's own description, but for strides that are never taken.
-    unsafe { ffi::lend(&description, source.clone()) }
+    unsafe { ffi::lend(&description, source) }
 }
 
 /// The strides as torch takes them: where nothing is ever stepped along, a negative one becomes 1.

@@ -5,6 +5,7 @@ mod common;
 
 use common::{Sample, alone};
 use dlbridge::dlpack::{DLDevice, DLDeviceType, DLManagedTensorVersioned};
+use dlbridge::staging::{Leaf, Options, Ring};
 use dlbridge::tensor::dtype;
 use dlbridge::{Kind as ErrorKind, Tensor};
 use dlbridge_tch::{Error, from_torch, to_torch, to_torch_alias};
@@ -219,4 +220,25 @@ fn what_dlbridge_says_keeps_its_kind() {
     let error = Error::from(Tensor::from_vec(vec![1_u8], &[2]).unwrap_err());
     assert!(matches!(&error, Error::Dlbridge(inner) if inner.kind() == ErrorKind::InvalidArgument));
     assert!(error.to_string().contains("1 elements were given for a shape of 2"));
+}
+
+/// torch writes in place without `unsafe`: not while a batch is read as a slice.
+#[test]
+fn what_a_batch_lent_as_a_slice_is_not_shared() {
+    let _alone = alone();
+    let ring = Ring::new(Options::default()).unwrap();
+    let mut slot = ring.acquire(&[Leaf::new("x", &[2], dtype::F32)], None).unwrap();
+    slot.get_mut::<f32>(0).unwrap().fill(1.0);
+    slot.submit().unwrap();
+    let batch = ring.next(None, None).unwrap();
+    let mut theirs = to_torch(&batch.tensors()[0]).unwrap();
+    let _ = theirs.g_mul_scalar_(2.0);
+    assert!(batch.slice::<f32>(0).is_err(), "torch may write");
+    drop(theirs);
+    assert_eq!(batch.slice::<f32>(0).unwrap(), [2.0, 2.0]);
+    let error = to_torch(&batch.tensors()[0]).unwrap_err();
+    assert!(error.to_string().contains("lent as a slice"), "{error}");
+    // SAFETY: the sum only reads.
+    let sum = unsafe { to_torch_alias(&batch.tensors()[0]) }.unwrap().sum(Kind::Float);
+    assert_eq!(f32::try_from(sum).unwrap(), 4.0);
 }

@@ -48,9 +48,8 @@ use tally::{Change, Tally};
 /// let exact = Tensor::from_vec(vec![1.5_f64, 16_777_217.0], &[2])?;
 /// let mut report = LossReport::default();
 /// // SAFETY: nobody writes to the vector.
-/// let rounded = unsafe { copy::cast(&exact, dtype::F32, Casting::SameKind, Some(&mut report)) }?;
-/// // SAFETY: as above.
-/// assert_eq!(unsafe { rounded.as_slice::<f32>() }?, [1.5, 16_777_216.0]);
+/// let mut rounded = unsafe { copy::cast(&exact, dtype::F32, Casting::SameKind, Some(&mut report)) }?;
+/// assert_eq!(rounded.get_mut::<f32>()?, [1.5, 16_777_216.0]); // nobody else has it
 /// assert_eq!((report.inexact, report.max_absolute_error), (1, 1.0));
 /// // SAFETY: as above.
 /// assert!(unsafe { copy::cast(&exact, dtype::F32, Casting::SameValue, None) }.is_err());
@@ -86,7 +85,8 @@ pub(crate) unsafe fn cast_in(
     let destination = empty_in(source, dtype, order)?;
     // SAFETY: promised by the caller, and nobody else has the destination.
     unsafe { cast_into(source, &destination, casting, report) }?;
-    Ok(destination)
+    // SAFETY: written just now, and nobody else has it.
+    Ok(unsafe { destination.written() })
 }
 
 /// [`cast`] into memory that is there, in any layout, of the same shape.

@@ -56,10 +56,9 @@ pub struct StackOptions<'a> {
 /// let picture = Tensor::from_vec(vec![0_u8, 51, 102, 153, 204, 255], &[1, 2, 3])?; // height, width, channels
 /// let options = StackOptions { layout: Layout::Chw, scale: &[1.0 / 255.0], ..Default::default() };
 /// // SAFETY: nobody writes to the picture.
-/// let batch = unsafe { copy::stack(&[&picture, &picture], Some(dtype::F32), options) }?;
+/// let mut batch = unsafe { copy::stack(&[&picture, &picture], Some(dtype::F32), options) }?;
 /// assert_eq!(batch.shape(), [2, 3, 1, 2]);
-/// // SAFETY: nobody writes to the batch.
-/// assert_eq!(unsafe { batch.as_slice::<f32>() }?[..2], [0.0, 153.0 * (1.0 / 255.0)]);
+/// assert_eq!(batch.get_mut::<f32>()?[..2], [0.0, 153.0 * (1.0 / 255.0)]); // nobody else has it
 /// # Ok::<(), dlbridge::Error>(())
 /// ```
 ///
@@ -82,7 +81,8 @@ pub unsafe fn stack(
     let destination = Tensor::empty(&[&[tensors.len() as i64], &shape[..]].concat(), dtype)?;
     // SAFETY: promised by the caller, and nobody else has the destination.
     unsafe { batch.fill(&destination) }?;
-    Ok(destination)
+    // SAFETY: written just now, and nobody else has it.
+    Ok(unsafe { destination.written() })
 }
 
 /// [`stack`] into memory that is there, of any strides; its dtype is that of the batch.
