@@ -40,10 +40,7 @@ fn make(
         Some(device) => device_of(gil, device)?,
         None => DLDevice::CPU,
     };
-    let pinned = match gil.given(pinned) {
-        Some(pinned) => gil.truth(pinned)?,
-        None => false,
-    };
+    let pinned = gil.switch(pinned, "pinned")?;
     let dtype = read_dtype(gil, dtype)?;
     let (sizes, ndim) = read_shape(gil, shape)?;
     let shape = &sizes[..ndim];

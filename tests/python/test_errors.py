@@ -38,6 +38,50 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "to_numpy(copy='x')": (lambda: dlbridge.to_numpy(array, copy="x"), 'copy is "x"; pass True, False or None'),
     "to_torch(copy=1)": (lambda: dlbridge.to_torch(array, copy=1), "copy is 1; pass True, False or None"),
     "from_dlpack(copy='')": (lambda: dlbridge.from_dlpack(array, copy=""), 'copy is ""; pass True, False or None'),
+    "from_dlpack(report='x')": (
+        lambda: dlbridge.from_dlpack(array, report="x"),
+        '^report is "x"; pass True or False$',
+    ),
+    "to_torch(report=1)": (lambda: dlbridge.to_torch(array, report=1), "^report is 1; pass True or False$"),
+    "to_numpy(report=[])": (lambda: dlbridge.to_numpy(array, report=[]), r"^report is \[\]; pass True or False$"),
+    "t.numpy(report=0)": (lambda: tensor.numpy(report=0), "^report is 0; pass True or False$"),
+    "t.astype(report='x')": (
+        lambda: tensor.astype("f4", report="x"),
+        '^report is "x"; pass True or False$',
+    ),
+    "cast(report='x')": (
+        lambda: dlbridge.cast(array, "f4", report="x"),
+        '^report is "x"; pass True or False$',
+    ),
+    "equal(equal_nan='no')": (
+        lambda: dlbridge.equal(array, array, equal_nan="no"),
+        '^equal_nan is "no"; pass True or False$',
+    ),
+    "equal(strict=2)": (lambda: dlbridge.equal(array, array, strict=2), "^strict is 2; pass True or False$"),
+    "equal(report='x')": (
+        lambda: dlbridge.equal(array, array, report="x"),
+        '^report is "x"; pass True or False$',
+    ),
+    "allclose(equal_nan=1)": (
+        lambda: dlbridge.allclose(array, array, equal_nan=1),
+        "^equal_nan is 1; pass True or False$",
+    ),
+    "allclose(report=3)": (
+        lambda: dlbridge.allclose(array, array, report=3),
+        "^report is 3; pass True or False$",
+    ),
+    "empty(pinned=3)": (lambda: dlbridge.empty(2, "f4", pinned=3), "^pinned is 3; pass True or False$"),
+    "zeros(pinned=0)": (lambda: dlbridge.zeros(2, "f4", pinned=0), "^pinned is 0; pass True or False$"),
+    "empty_like(pinned='no')": (
+        lambda: dlbridge.empty_like(array, pinned="no"),
+        '^pinned is "no"; pass True or False$',
+    ),
+    "Stager(order=3)": (lambda: dlbridge.Stager([array], order=3), "^order is 3; pass 'kept' or 'first'$"),
+    "Stager(layout=3)": (lambda: dlbridge.Stager([array], layout=3), "^layout is 3; pass one of 'CHW', 'HWC'$"),
+    "Stager(casting=3)": (
+        lambda: dlbridge.Stager([array], casting=3),
+        "^casting is 3; pass one of 'same_kind'",
+    ),
     "from_dlpack([1])": (lambda: dlbridge.from_dlpack([1]), "list"),
     "t['x']": (lambda: tensor["x"], "^index 'x' is of type str; pass integers, slices"),
     "t[1.5:]": (lambda: tensor[1.5:], "slice.* cannot be used .*; pass integers or None"),
@@ -141,7 +185,9 @@ def test_a_value_that_means_nothing_is_no_type_error(call: Callable[[], Any], wo
 def test_numbers_of_numpy_and_infinite_patience_are_arguments() -> None:
     assert dlbridge.to_numpy(array, copy=np.True_).ctypes.data != array.ctypes.data
     assert dlbridge.to_numpy(array, copy=np.False_) is array
-    assert dlbridge.empty(np.int64(3), "f4").shape == (3,)
+    assert dlbridge.from_dlpack(array, report=np.False_).shape == (6,)
+    assert dlbridge.equal(array, array, report=np.True_).equal
+    assert dlbridge.empty(np.int64(3), "f4", pinned=None).shape == (3,)
     dlbridge.trim(np.int64(1 << 62))
     for timeout in (np.float32(1), 1, True, float("inf")):
         wait(timeout)
