@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import dlbridge
 
@@ -146,6 +147,10 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
         r"^max_version is \(1180591620717411303424, 0\); pass a tuple of two integers",
     ),
     "stream=3": (lambda: dlbridge.upload(array, stream=3), "^stream is 3, of type int; pass a dlbridge.Stream"),
+    "from_native(torch.cuda.Stream)": (
+        lambda: dlbridge.Stream.from_native(torch.cuda.Stream),
+        "^stream is <class 'torch.*>, of type type; pass a stream of torch or CuPy",
+    ),
     "from_native([])": (
         lambda: dlbridge.Stream.from_native([]),
         r"^stream is \[\], of type list; pass a stream of torch or CuPy",
