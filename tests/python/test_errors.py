@@ -30,6 +30,16 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
         "in shape, None is no integer.*; pass an integer, or several",
     ),
     "empty('ab')": (lambda: dlbridge.empty("ab", "f4"), "in shape, a is no integer.*; pass an integer, or several"),
+    "empty({3, 2})": (
+        lambda: dlbridge.empty({3, 2}, "f4"),
+        "^shape is of type set, which says nothing of an order; pass an integer, or several",
+    ),
+    "zeros({3: 2})": (lambda: dlbridge.zeros({3: 2}, "f4"), "^shape is of type dict, which says nothing"),
+    "empty(device=('cpu', 0))": (
+        lambda: dlbridge.empty(2, "f4", device=("cpu", 0)),
+        r"^device is \('cpu', 0\), and .*; pass a name such as .*, or DLPack's pair, such as \(1, 0\)$",
+    ),
+    "upload((2,))": (lambda: dlbridge.upload(array, (2,)), r"^device is \(2,\), and .*; pass a name such as"),
     "empty((2, 1.5))": (lambda: dlbridge.empty((2, 1.5), "f4"), "in shape, 1.5 is no integer"),
     "empty(2**70)": (
         lambda: dlbridge.empty(1 << 70, "f4"),
