@@ -201,11 +201,11 @@ impl Refusal {
             ),
             ByteStride { axis, stride, item } => write!(
                 f,
-                "axis {axis} steps {stride} bytes, no multiple of the {item} bytes of an element, which DLPack cannot say; pass copy=True, or numpy.ascontiguousarray(x)"
+                "axis {axis} steps {stride} bytes, no multiple of the {item} bytes of an element, which DLPack cannot say; pass dlbridge.copy(x), or numpy.ascontiguousarray(x)"
             ),
             ByteOrder { dtype } => write!(
                 f,
-                "dtype {dtype} is not in the byte order of this machine; pass copy=True, or x.astype(x.dtype.newbyteorder(\"=\"))"
+                "dtype {dtype} is not in the byte order of this machine; pass dlbridge.copy(x), or x.astype(x.dtype.newbyteorder(\"=\"))"
             ),
             PaddedNumpy { dtype } => write!(
                 f,

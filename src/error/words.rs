@@ -232,7 +232,8 @@ impl Error {
             ReadOnlyPin => write!(
                 f,
                 "the tensor is read-only, and the driver pins writable memory only; pin a copy ({})",
-                face.copy()
+                // Bytes have no copy().
+                face.pick("dlb_tensor_copy()", "dlbridge.copy(x)", "copy::new()")
             ),
             ReadOnlyLegacy => write!(
                 f,

@@ -230,6 +230,24 @@ impl Gil {
         }
     }
 
+    /// Whether a switch was passed and is true. What is no bool, Python's or NumPy's, may mean anything: `report="x"`.
+    pub(super) fn switch(&self, argument: Object, name: &str) -> Result<bool> {
+        self.one_of_bools(argument, name, "True or False")
+    }
+
+    /// The same of one to which None is a third answer.
+    pub(super) fn switch_or_none(&self, argument: Object, name: &str) -> Result<bool> {
+        self.one_of_bools(argument, name, "True, False or None")
+    }
+
+    fn one_of_bools(&self, argument: Object, name: &str, choices: &str) -> Result<bool> {
+        let Some(given) = self.given(argument) else { return Ok(false) };
+        if !matches!(self.type_name(given).as_str(), "bool" | "bool_") {
+            return Err(refused(format!("{name} is {}; pass {choices}", self.shown(given))));
+        }
+        self.truth(given)
+    }
+
     /// A tuple of two integers: enumerations are, bools are not.
     pub(super) fn pair(&self, value: Object, what: &'static str) -> Result<(i64, i64)> {
         let refuse = || {

@@ -41,7 +41,7 @@ impl Request {
                 }
             },
         };
-        Ok(Request { casting, report: !report.is_null() && gil.truth(report)? })
+        Ok(Request { casting, report: gil.switch(report, "report")? })
     }
 
     /// Casts; what changed, where that is asked for.

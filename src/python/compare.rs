@@ -17,9 +17,12 @@ pub(super) const LONG: usize = 1 << 20;
 pub(super) fn equal(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     let ([a, b], [equal_nan, strict, report]) =
         arguments.parse(gil, "equal(a, b)", ["equal_nan", "strict", "report"])?;
-    let options =
-        CompareOptions { rule: Rule::Equal, equal_nan: flag(gil, equal_nan)?, strict: flag(gil, strict)? };
-    compare(gil, [a, b], options, flag(gil, report)?)
+    let options = CompareOptions {
+        rule: Rule::Equal,
+        equal_nan: gil.switch(equal_nan, "equal_nan")?,
+        strict: gil.switch(strict, "strict")?,
+    };
+    compare(gil, [a, b], options, gil.switch(report, "report")?)
 }
 
 /// `allclose(a, b, /, *, rtol=1e-5, atol=1e-8, equal_nan=False, report=False)`
@@ -31,9 +34,12 @@ pub(super) fn allclose(gil: &Gil, arguments: &Arguments) -> Result<Object> {
         rtol: gil.float_or(rtol, "rtol", default.rtol)?,
         atol: gil.float_or(atol, "atol", default.atol)?,
     };
-    let options =
-        CompareOptions { rule: Rule::Close(tolerance), equal_nan: flag(gil, equal_nan)?, strict: false };
-    compare(gil, [a, b], options, flag(gil, report)?)
+    let options = CompareOptions {
+        rule: Rule::Close(tolerance),
+        equal_nan: gil.switch(equal_nan, "equal_nan")?,
+        strict: false,
+    };
+    compare(gil, [a, b], options, gil.switch(report, "report")?)
 }
 
 fn compare(gil: &Gil, [a, b]: [Object; 2], options: CompareOptions, report: bool) -> Result<Object> {
@@ -57,11 +63,6 @@ fn read(gil: &Gil, array: Object, name: &'static str) -> Result<Tensor> {
         Error::Python { .. } => error,
         error => Error::Argument(Argument::Array { name, cause: Box::new(error) }),
     })
-}
-
-/// A flag that was passed and is true.
-fn flag(gil: &Gil, argument: Object) -> Result<bool> {
-    gil.given(argument).map_or(Ok(false), |given| gil.truth(given))
 }
 
 impl Gil {

@@ -1,7 +1,7 @@
 //! `from_dlpack`, `to_numpy`, `to_torch`: the functions that users call.
 
 use super::api::Object;
-use super::builtin::{Arguments, refused, unknown_name};
+use super::builtin::{Arguments, unknown_name};
 use super::cast::{Request, Target};
 use super::clone::torch_copy;
 use super::copy::{copied, copied_tensor};
@@ -279,13 +279,9 @@ impl ReadOnly {
     }
 }
 
-/// Whether `copy` was passed and is true. What is no bool, Python's or NumPy's, may mean anything.
+/// Whether `copy` was passed and is true.
 pub(super) fn is_true(gil: &Gil, copy: Object) -> Result<bool> {
-    let Some(copy) = gil.given(copy) else { return Ok(false) };
-    if !matches!(gil.type_name(copy).as_str(), "bool" | "bool_") {
-        return Err(refused(format!("copy is {}; pass True, False or None", gil.shown(copy))));
-    }
-    gil.truth(copy)
+    gil.switch_or_none(copy, "copy")
 }
 
 /// The tensor on the device that was asked for: a transfer where it is on another one, unless `copy` is false.

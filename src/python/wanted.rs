@@ -77,7 +77,8 @@ fn parse_dtype(text: &str) -> Result<DLDataType> {
 /// A device from its name, from a `torch.device`, or from DLPack's pair.
 pub(super) fn device_of(gil: &Gil, spelling: Object) -> Result<DLDevice> {
     let read = if gil.type_of(spelling) == gil.api.PyTuple_Type {
-        let (kind, id) = gil.pair(spelling, "device")?;
+        let (kind, id) =
+            gil.pair(spelling, "device").map_err(|_| wrong_type(unknown_device(gil, spelling)))?;
         let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());
         pair.map(|(kind, device_id)| DLDevice { device_type: DLDeviceType(kind), device_id })
     } else {

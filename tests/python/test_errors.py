@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import dlbridge
 
@@ -29,6 +30,16 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
         "in shape, None is no integer.*; pass an integer, or several",
     ),
     "empty('ab')": (lambda: dlbridge.empty("ab", "f4"), "in shape, a is no integer.*; pass an integer, or several"),
+    "empty({3, 2})": (
+        lambda: dlbridge.empty({3, 2}, "f4"),
+        "^shape is of type set, which says nothing of an order; pass an integer, or several",
+    ),
+    "zeros({3: 2})": (lambda: dlbridge.zeros({3: 2}, "f4"), "^shape is of type dict, which says nothing"),
+    "empty(device=('cpu', 0))": (
+        lambda: dlbridge.empty(2, "f4", device=("cpu", 0)),
+        r"^device is \('cpu', 0\), and .*; pass a name such as .*, or DLPack's pair, such as \(1, 0\)$",
+    ),
+    "upload((2,))": (lambda: dlbridge.upload(array, (2,)), r"^device is \(2,\), and .*; pass a name such as"),
     "empty((2, 1.5))": (lambda: dlbridge.empty((2, 1.5), "f4"), "in shape, 1.5 is no integer"),
     "empty(2**70)": (
         lambda: dlbridge.empty(1 << 70, "f4"),
@@ -38,6 +49,50 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "to_numpy(copy='x')": (lambda: dlbridge.to_numpy(array, copy="x"), 'copy is "x"; pass True, False or None'),
     "to_torch(copy=1)": (lambda: dlbridge.to_torch(array, copy=1), "copy is 1; pass True, False or None"),
     "from_dlpack(copy='')": (lambda: dlbridge.from_dlpack(array, copy=""), 'copy is ""; pass True, False or None'),
+    "from_dlpack(report='x')": (
+        lambda: dlbridge.from_dlpack(array, report="x"),
+        '^report is "x"; pass True or False$',
+    ),
+    "to_torch(report=1)": (lambda: dlbridge.to_torch(array, report=1), "^report is 1; pass True or False$"),
+    "to_numpy(report=[])": (lambda: dlbridge.to_numpy(array, report=[]), r"^report is \[\]; pass True or False$"),
+    "t.numpy(report=0)": (lambda: tensor.numpy(report=0), "^report is 0; pass True or False$"),
+    "t.astype(report='x')": (
+        lambda: tensor.astype("f4", report="x"),
+        '^report is "x"; pass True or False$',
+    ),
+    "cast(report='x')": (
+        lambda: dlbridge.cast(array, "f4", report="x"),
+        '^report is "x"; pass True or False$',
+    ),
+    "equal(equal_nan='no')": (
+        lambda: dlbridge.equal(array, array, equal_nan="no"),
+        '^equal_nan is "no"; pass True or False$',
+    ),
+    "equal(strict=2)": (lambda: dlbridge.equal(array, array, strict=2), "^strict is 2; pass True or False$"),
+    "equal(report='x')": (
+        lambda: dlbridge.equal(array, array, report="x"),
+        '^report is "x"; pass True or False$',
+    ),
+    "allclose(equal_nan=1)": (
+        lambda: dlbridge.allclose(array, array, equal_nan=1),
+        "^equal_nan is 1; pass True or False$",
+    ),
+    "allclose(report=3)": (
+        lambda: dlbridge.allclose(array, array, report=3),
+        "^report is 3; pass True or False$",
+    ),
+    "empty(pinned=3)": (lambda: dlbridge.empty(2, "f4", pinned=3), "^pinned is 3; pass True or False$"),
+    "zeros(pinned=0)": (lambda: dlbridge.zeros(2, "f4", pinned=0), "^pinned is 0; pass True or False$"),
+    "empty_like(pinned='no')": (
+        lambda: dlbridge.empty_like(array, pinned="no"),
+        '^pinned is "no"; pass True or False$',
+    ),
+    "Stager(order=3)": (lambda: dlbridge.Stager([array], order=3), "^order is 3; pass 'kept' or 'first'$"),
+    "Stager(layout=3)": (lambda: dlbridge.Stager([array], layout=3), "^layout is 3; pass one of 'CHW', 'HWC'$"),
+    "Stager(casting=3)": (
+        lambda: dlbridge.Stager([array], casting=3),
+        "^casting is 3; pass one of 'same_kind'",
+    ),
     "from_dlpack([1])": (lambda: dlbridge.from_dlpack([1]), "list"),
     "t['x']": (lambda: tensor["x"], "^index 'x' is of type str; pass integers, slices"),
     "t[1.5:]": (lambda: tensor[1.5:], "slice.* cannot be used .*; pass integers or None"),
@@ -102,6 +157,10 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
         r"^max_version is \(1180591620717411303424, 0\); pass a tuple of two integers",
     ),
     "stream=3": (lambda: dlbridge.upload(array, stream=3), "^stream is 3, of type int; pass a dlbridge.Stream"),
+    "from_native(torch.cuda.Stream)": (
+        lambda: dlbridge.Stream.from_native(torch.cuda.Stream),
+        "^stream is <class 'torch.*>, of type type; pass a stream of torch or CuPy",
+    ),
     "from_native([])": (
         lambda: dlbridge.Stream.from_native([]),
         r"^stream is \[\], of type list; pass a stream of torch or CuPy",
@@ -141,7 +200,9 @@ def test_a_value_that_means_nothing_is_no_type_error(call: Callable[[], Any], wo
 def test_numbers_of_numpy_and_infinite_patience_are_arguments() -> None:
     assert dlbridge.to_numpy(array, copy=np.True_).ctypes.data != array.ctypes.data
     assert dlbridge.to_numpy(array, copy=np.False_) is array
-    assert dlbridge.empty(np.int64(3), "f4").shape == (3,)
+    assert dlbridge.from_dlpack(array, report=np.False_).shape == (6,)
+    assert dlbridge.equal(array, array, report=np.True_).equal
+    assert dlbridge.empty(np.int64(3), "f4", pinned=None).shape == (3,)
     dlbridge.trim(np.int64(1 << 62))
     for timeout in (np.float32(1), 1, True, float("inf")):
         wait(timeout)

@@ -30,7 +30,7 @@ CASES: list[tuple[Any, str, bool, int, str]] = [
     (read_only(), "numpy", True, 0, ""),
     (torch.zeros(2, requires_grad=True), "numpy", False, 0, "detach"),
     (torch.zeros(2, dtype=torch.complex64).conj(), "numpy", False, 16, "resolve_conj"),
-    (np.zeros(3, ">i4"), "torch", False, 12, "pass copy=True, or x.astype"),
+    (np.zeros(3, ">i4"), "torch", False, 12, "pass dlbridge.copy(x), or x.astype"),
     (np.zeros(9, "u1")[1:], "jax", False, 8, "allocate"),
 ]
 

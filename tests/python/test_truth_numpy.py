@@ -28,7 +28,7 @@ STRINGS = r'has no DLPack type; strings stay where they are; pass x\.astype\("fl
 REFUSED: dict[str, Case] = {
     "big_endian": (
         lambda: np.array([1.5, 2], ">f8"),
-        r'dtype >f8 is not in the byte order.*; pass copy=True, or x\.astype\(x\.dtype\.newbyteorder\("="\)\)',
+        r'>f8 is not in the byte order.*; pass dlbridge\.copy\(x\), or x\.astype\(x\.dtype\.newbyteorder\("="\)\)',
         lambda x: x.astype(x.dtype.newbyteorder("=")),
         [1.5, 2],
     ),
@@ -120,7 +120,7 @@ REFUSED: dict[str, Case] = {
     ),
     "odd_strides": (
         lambda: packed_records()["value"],
-        r"axis 0 steps 5 bytes, no multiple of the 4 bytes.*; pass copy=True, or numpy\.ascontiguousarray\(x\)",
+        r"axis 0 steps 5 bytes, no multiple of the 4.*; pass dlbridge\.copy\(x\), or numpy\.ascontiguousarray\(x\)",
         np.ascontiguousarray,
         [1, 2, 3],
     ),
@@ -182,6 +182,24 @@ def test_a_negative_stride_of_an_axis_that_is_never_stepped_along_is_shared() ->
     array = np.arange(6.0).reshape(1, 6)[::-1]
     assert dlbridge.to_torch(array).data_ptr() == array.ctypes.data
     assert dlbridge.to_torch(np.zeros((2, 0, 3))[::-1]).shape == (2, 0, 3)
+
+
+@pytest.mark.parametrize("name", ["big_endian", "odd_strides"])
+def test_what_every_call_refuses_has_a_remedy_that_every_call_takes(name: str) -> None:
+    make, _, _, values = REFUSED[name]
+    source = make()
+    calls: list[Callable[[Any], Any]] = [
+        *CALLS,
+        lambda x: dlbridge.cast(x, "float64"),
+        lambda x: dlbridge.stack([x], dtype="float64"),
+        lambda x: dlbridge.equal(np.float64(values), x),
+        lambda x: dlbridge.allclose(x, np.float64(values)),
+    ]
+    for call in calls:
+        with pytest.raises(dlbridge.UnsupportedError, match=r"; pass dlbridge\.copy\((x|b|a|arrays\[0\])\), or"):
+            call(source)
+        made = call(dlbridge.copy(source))
+        assert made is True or np.asarray(made).ravel().tolist() == values
 
 
 def test_copy_true_copies_from_odd_strides() -> None:

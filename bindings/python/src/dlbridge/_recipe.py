@@ -98,7 +98,8 @@ def _value(name: str, key: Any, value: Any) -> Any:
     else:
         known = _CASTINGS if name == "casting" else _LAYOUTS
         if not (isinstance(value, str) and value in known):
-            raise InvalidArgumentError(f"{place} is {value!r}; pass one of {', '.join(map(repr, known))}")
+            wrong = InvalidArgumentError if isinstance(value, str) else WrongTypeError
+            raise wrong(f"{place} is {value!r}; pass one of {', '.join(map(repr, known))}")
     return value
 
 

@@ -101,7 +101,8 @@ class Stager:
         slots = _SLOTS if slots is None else _count("slots", slots, 1, 1 << 16)
         keep = _count("keep", keep, 0, 1 << 16)
         if order not in ("kept", "first"):
-            raise InvalidArgumentError(f"order is {order!r}; pass 'kept' or 'first'")
+            wrong = InvalidArgumentError if isinstance(order, str) else WrongTypeError
+            raise wrong(f"order is {order!r}; pass 'kept' or 'first'")
         for name, value in (("ragged", ragged), ("progress", progress)):
             if not isinstance(value, bool):
                 raise WrongTypeError(f"{name} is {value!r}; pass True or False")

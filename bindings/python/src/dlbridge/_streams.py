@@ -64,15 +64,17 @@ def name_of(device: Any) -> str:
 
 def _native_of(stream: Any) -> tuple[int, Any]:
     """The handle of a foreign stream, and its device."""
+    handle: Any = None
+    where: Any = None
     if isinstance(stream, int) and not isinstance(stream, bool):
-        handle, where = stream, None
+        handle = stream
     elif hasattr(stream, "cuda_stream"):  # torch
         handle, where = stream.cuda_stream, stream.device
     elif hasattr(stream, "__cuda_stream__"):
-        handle, where = stream.__cuda_stream__()[1], None
+        handle = stream.__cuda_stream__()[1]
     elif hasattr(stream, "ptr"):  # CuPy
-        handle, where = stream.ptr, None
-    else:
+        handle = stream.ptr
+    if not isinstance(handle, int):  # nor has one a class of streams, whose attribute it is
         raise WrongTypeError(
             f"stream is {reprlib.repr(stream)}, of type {type(stream).__name__}; pass a stream of torch or CuPy, "
             "or a cudaStream_t as an integer"
