@@ -2,24 +2,13 @@
 
 mod common;
 
-use common::alone;
+use common::{alone, not_exclusive, numbers};
 use dlbridge::copy::{self, Casting, Order, StackOptions};
 use dlbridge::memory::{Allocator, Block, Host, Limits, Options, Pool};
 use dlbridge::staging::{self, Batch, Leaf, Ring};
 use dlbridge::tensor::{TakeError, dtype};
 use dlbridge::{Error, Kind, Tensor};
 use std::sync::{Arc, Barrier};
-
-fn numbers() -> Tensor {
-    Tensor::from_vec(vec![1_i32, 2, 3, 4, 5, 6], &[2, 3]).unwrap()
-}
-
-#[track_caller]
-fn not_exclusive<T>(result: Result<T, Error>, words: &str) {
-    let error = result.map(drop).unwrap_err();
-    assert_eq!(error.kind(), Kind::CopyRequired, "{error}");
-    assert!(error.to_string().contains(words), "{words:?} is missing in: {error}");
-}
 
 /// What the library made and wrote itself is lent: nobody else has it, and each byte has a value.
 #[test]

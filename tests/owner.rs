@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Exported, alone};
+use common::{Exported, alone, not_exclusive, numbers};
 use dlbridge::dlpack::{DLDevice, DLManagedTensorVersioned, DLTensor};
 use dlbridge::tensor::{Element, TakeError, dtype};
 use dlbridge::{DlpackFlags, Error, Kind, Tensor};
@@ -11,17 +11,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 type Versioned = Exported<DLManagedTensorVersioned>;
-
-fn numbers() -> Tensor {
-    Tensor::from_vec(vec![1_i32, 2, 3, 4, 5, 6], &[2, 3]).unwrap()
-}
-
-#[track_caller]
-fn not_exclusive<T>(result: Result<T, Error>, words: &str) {
-    let error = result.map(drop).unwrap_err();
-    assert_eq!(error.kind(), Kind::CopyRequired, "{error}");
-    assert!(error.to_string().contains(words), "{words:?} is missing in: {error}");
-}
 
 #[test]
 fn the_last_reference_lends_and_gives_back() {

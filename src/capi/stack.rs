@@ -2,7 +2,7 @@
 
 use super::cast::read_casting;
 use super::memory::check_size;
-use super::status::{dlb_status, required, status};
+use super::status::{dlb_status, listed, required, status};
 use super::tensor::{borrowed, dlb_tensor};
 use crate::copy::{self, Layout, StackOptions};
 use crate::error::{Error, Result, Stack};
@@ -96,12 +96,8 @@ unsafe fn read_options<'a>(options: *const dlb_stack_options) -> Result<StackOpt
     }
     // SAFETY: promised by the caller.
     let given = unsafe { *check_size(options, "dlb_stack_options")? };
-    let list = |values: *const f64, count: usize, what| match count {
-        0 => Ok(&[][..]),
-        _ if values.is_null() => Err(Error::NullList { what, count }),
-        // SAFETY: promised by the caller.
-        _ => Ok(unsafe { std::slice::from_raw_parts(values, count) }),
-    };
+    // SAFETY: promised by the caller.
+    let list = |values, count, what| unsafe { listed(values, count, what) };
     let layout = match given.layout {
         DLB_LAYOUT_SAME => Layout::Same,
         DLB_LAYOUT_CHW => Layout::Chw,

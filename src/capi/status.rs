@@ -91,6 +91,20 @@ pub(super) fn required<T>(pointer: *const T, what: &'static str) -> Result<*cons
     if pointer.is_null() { Err(Error::Null { what }) } else { Ok(pointer) }
 }
 
+/// The `count` values at `values`, borrowed; nobody looks at the pointer where there are none.
+///
+/// # Safety
+///
+/// `values` is NULL or readable for `count` values, for `'a`.
+pub(super) unsafe fn listed<'a, T>(values: *const T, count: usize, what: &'static str) -> Result<&'a [T]> {
+    match count {
+        0 => Ok(&[]),
+        _ if values.is_null() => Err(Error::NullList { what, count }),
+        // SAFETY: not NULL, and promised by the caller.
+        _ => Ok(unsafe { std::slice::from_raw_parts(values, count) }),
+    }
+}
+
 /// An output argument that must not be NULL.
 pub(super) fn output<T>(pointer: *mut T) -> Result<*mut T> {
     if pointer.is_null() { Err(Error::Null { what: "out" }) } else { Ok(pointer) }

@@ -1,6 +1,6 @@
 //! `dlb_tensor_slice` and its kin: views that share the buffer and its owner.
 
-use super::status::dlb_status;
+use super::status::{dlb_status, listed};
 use super::tensor::{borrowed, create, dlb_tensor};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result};
@@ -15,14 +15,8 @@ pub const DLB_SLICE_END: i64 = i64::MIN;
 /// `values` is readable for `count` values, or NULL.
 pub(super) unsafe fn list<'a>(values: *const i64, count: i32, what: &'static str) -> Result<&'a [i64]> {
     let count = usize::try_from(count).map_err(|_| Error::NegativeCount { what, count })?;
-    if count == 0 {
-        return Ok(&[]);
-    }
-    if values.is_null() {
-        return Err(Error::NullList { what, count });
-    }
-    // SAFETY: not NULL, and the caller gives `count` values.
-    Ok(unsafe { std::slice::from_raw_parts(values, count) })
+    // SAFETY: promised by the caller.
+    unsafe { listed(values, count, what) }
 }
 
 /// `tensor[..., start:stop:step, ...]` along `axis`, with Python's rules: negative positions count from the end,

@@ -10,48 +10,16 @@ use std::fmt;
 #[allow(missing_docs, reason = "each variant's words are right below")]
 pub enum Stack {
     Empty,
-    Array {
-        index: usize,
-        cause: Box<Error>,
-    },
-    Shape {
-        have: Vec<i64>,
-        first: Vec<i64>,
-    },
-    Dtypes {
-        index: usize,
-        dtype: String,
-        first: String,
-    },
-    /// With the layout, if one was meant, that would give the shape of the destination.
-    Destination {
-        have: Vec<i64>,
-        need: Vec<i64>,
-        layout: Option<&'static str>,
-    },
-    NoPicture {
-        shape: Vec<i64>,
-    },
-    UnknownLayout {
-        given: String,
-    },
-    NoFloat {
-        dtype: String,
-    },
-    Channels {
-        what: &'static str,
-        given: usize,
-        channels: usize,
-    },
-    Beyond {
-        what: &'static str,
-        value: String,
-    },
-    Values {
-        from: String,
-        to: String,
-        casting: &'static str,
-    },
+    Array { index: usize, cause: Box<Error> },
+    Shape { have: Vec<i64>, first: Vec<i64> },
+    Dtypes { index: usize, dtype: String, first: String },
+    Destination { have: Vec<i64>, need: Vec<i64>, layout: Option<&'static str> },
+    NoPicture { shape: Vec<i64> },
+    UnknownLayout { given: String },
+    NoFloat { dtype: String },
+    Channels { what: &'static str, given: usize, channels: usize },
+    Beyond { what: &'static str, value: String },
+    Values { from: String, to: String, casting: &'static str },
 }
 
 impl Stack {
@@ -100,6 +68,7 @@ impl Stack {
                     f,
                     "the batch has shape {need:?} and the destination {have:?}; make the destination {need:?}"
                 )?;
+                // That of which the batch would have the shape of the destination.
                 match layout {
                     Some(layout) => write!(f, ", or pass {}", face.layout(layout)),
                     None => Ok(()),

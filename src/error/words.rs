@@ -285,7 +285,7 @@ impl Error {
 
 /// Why elements do not fill another shape.
 fn reshape_size(f: &mut fmt::Formatter<'_>, shape: &[i64], target: &[i64]) -> fmt::Result {
-    let size: i64 = shape.iter().product();
+    let size = shape.iter().fold(1_i64, |product, &extent| product.saturating_mul(extent));
     write!(f, "shape {shape:?} cannot become {target:?}: ")?;
     let open = target.iter().filter(|&&extent| extent == -1).count();
     let sizes = || target.iter().filter(|&&extent| extent != -1);

@@ -242,7 +242,8 @@ impl Gil {
 
     fn one_of_bools(&self, argument: Object, name: &str, choices: &str) -> Result<bool> {
         let Some(given) = self.given(argument) else { return Ok(false) };
-        if !matches!(self.type_name(given).as_str(), "bool" | "bool_") {
+        let own = self.type_of(given) == self.type_of(self.api._Py_TrueStruct);
+        if !own && !matches!(self.type_name(given).as_str(), "bool" | "bool_") {
             return Err(refused(format!("{name} is {}; pass {choices}", self.shown(given))));
         }
         self.truth(given)

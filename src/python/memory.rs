@@ -71,12 +71,12 @@ pub(super) fn span(gil: &Gil, arguments: &Arguments) -> Result<Object> {
 /// An integer, or a sequence of them; how many there are.
 pub(super) fn read_shape(gil: &Gil, shape: Object) -> Result<([i64; MAX_NDIM], usize)> {
     let mut sizes = [0; MAX_NDIM];
-    let quick = gil.type_of(shape) == gil.api.PyTuple_Type;
+    let number = gil.is_subtype(gil.type_of(shape), gil.api.PyLong_Type);
+    let quick = number || gil.type_of(shape) == gil.api.PyTuple_Type;
     if !quick && matches!(gil.type_name(shape).as_str(), "set" | "frozenset" | "dict") {
         let words = "which says nothing of an order; pass an integer, or several: (480, 640)";
         return Err(refused(format!("shape is of type {}, {words}", gil.type_name(shape))));
     }
-    let number = gil.is_subtype(gil.type_of(shape), gil.api.PyLong_Type);
     // SAFETY: the GIL is held; a new reference or NULL comes back.
     let tuple = if number { None } else { gil.own(unsafe { (gil.api.PySequence_Tuple)(shape) }) };
     let Some(tuple) = tuple else {

@@ -301,3 +301,16 @@ impl Random {
         values[self.below(values.len() as u64) as usize]
     }
 }
+
+/// Six numbers, two by three, of a vector's.
+pub fn numbers() -> Tensor {
+    Tensor::from_vec(vec![1_i32, 2, 3, 4, 5, 6], &[2, 3]).unwrap()
+}
+
+/// Only who has the memory alone could do it, which is refused in these words.
+#[track_caller]
+pub fn not_exclusive<T>(result: Result<T>, words: &str) {
+    let error = result.map(drop).unwrap_err();
+    assert_eq!(error.kind(), Kind::CopyRequired, "{error}");
+    assert!(error.to_string().contains(words), "{words:?} is missing in: {error}");
+}

@@ -227,19 +227,13 @@ impl Queued {
     fn carry_out(&self, mark: &Mark, place: u64, after: Vec<Arc<dyn Fence>>, work: Work) {
         let turn = self.lane.turn(place);
         let (mut event, mut kept, mut read) = (None, Kept::default(), None);
-        let (mut copy, mut zero) = (None, None);
-        match work {
-            Work::Keep(tensor) => kept.tensors.push(tensor),
-            Work::Zero(tensor) => {
-                zero = Some(tensor.clone());
-                kept.tensors.push(tensor);
-            }
+        match &work {
+            Work::Keep(tensor) | Work::Zero(tensor) => kept.tensors.push(tensor.clone()),
             Work::Copy { source, destination, staged } => {
-                copy = Some((source.clone(), destination.clone(), staged));
-                kept.tensors.push(destination);
+                kept.tensors.push(destination.clone());
                 match staged {
-                    true => read = Some(source),
-                    false => kept.tensors.push(source),
+                    true => read = Some(source.clone()),
+                    false => kept.tensors.push(source.clone()),
                 }
             }
             _ => {}
@@ -254,14 +248,15 @@ impl Queued {
                 let target = copy::Target { device, stream, current: &current, lane, place };
                 // SAFETY: the stream lives as long as this, and waits for what comes before; the tensors were checked, and
                 // what is needed is kept.
-                unsafe {
-                    if let Some((source, destination, staged)) = &copy {
-                        done = copy::issue(source, destination, *staged, &target, &mut kept);
+                done = unsafe {
+                    match &work {
+                        Work::Copy { source, destination, staged } => {
+                            copy::issue(source, destination, *staged, &target, &mut kept)
+                        }
+                        Work::Zero(tensor) => copy::zero(tensor, &target),
+                        _ => Ok(()),
                     }
-                    if let Some(tensor) = &zero {
-                        done = copy::zero(tensor, &target);
-                    }
-                }
+                };
             }
             // Also after a failure: part of the work may be under way.
             // SAFETY: the stream lives as long as this.
@@ -278,7 +273,7 @@ impl Queued {
             self.lane.failed(failure.clone(), &mut Lock::take());
         }
         let is_over = event.is_none();
-        drop((copy, zero)); // these are not the last references
+        drop(work); // these are not the last references
         mark.bind(event, kept, outcome.err().or(held_up));
         drop(turn);
         if is_over {
