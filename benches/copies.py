@@ -28,9 +28,9 @@ import dlbridge
 # Long enough for the clock, in nanoseconds.
 LEAST = 200_000
 
-# Seconds before each contestant. The threads of torch's OpenMP spin for some milliseconds after their work, and
-# would take a core from whoever comes next.
-REST = 0.01
+# Seconds of sleep before each contestant, as often as it takes: the threads of torch's OpenMP spin for some milliseconds
+# after their work (15 where `pause` is slow), and would take a core from whoever comes next.
+REST = 0.005
 
 # Nanoseconds of calls that nobody times, since a machine that rested is slow for some milliseconds: the caches have
 # to be filled again, and the processors woken.
@@ -48,6 +48,15 @@ def once(call: object, count: int) -> float:
     return (time.perf_counter_ns() - start) / count / 1000
 
 
+def rest() -> None:
+    """Sleeps until no thread of this process works any more."""
+    while True:
+        before = time.process_time()
+        time.sleep(REST)
+        if time.process_time() - before < REST / 10:
+            return
+
+
 def measure(row: Row, rounds: int) -> dict[str, float]:
     """The median of each contestant, ours first, memcpy last."""
     contestants = row.contestants()
@@ -63,7 +72,7 @@ def measure(row: Row, rounds: int) -> dict[str, float]:
             contestant.prepare()
             count = 1
             if not row.fresh:
-                time.sleep(REST)
+                rest()
                 once(contestant.call, max(1, int(WARM / each[name])))
                 count = max(1, int(LEAST / each[name]))
             times[name].append(once(contestant.call, count))

@@ -1107,7 +1107,7 @@ typedef struct {
  * Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
  * memory the elements go through a temporary, unless they are one packed run: the destination is what it would be if they
  * did not. Waits for asynchronous copies into either, and out of the destination. Bytes between elements are left alone.
- * From about 1 MiB on the threads of `dlb_threads_set()` share the work.
+ * From 512 KiB on (1 MiB where both sides are packed) the threads of `dlb_threads_set()` share the work.
  *
  * `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write
  * the source, nor access the destination. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes, a struct
@@ -1262,7 +1262,7 @@ typedef struct {
  *
  * Rounds to the nearest, ties to even, and cuts off the fraction on the way to an integer. Anything but 0, NaN included, is
  * true. A real type drops the imaginary part. NaNs keep their sign and as much of their payload as there is room for.
- * Threads help from about 1 MiB on (`dlb_threads_set()`); results and reports do not depend on how many, nor on the
+ * Threads help from 512 KiB on (`dlb_threads_set()`); results and reports do not depend on how many, nor on the
  * instructions used. Waits for asynchronous copies into either, and out of the destination.
  *
  * `options` is borrowed and may be NULL: `DLB_CASTING_SAME_KIND`. `report` may be NULL, which is faster where much is
@@ -1387,7 +1387,7 @@ typedef struct {
  *
  * They may have any dtypes of whole bytes and one lane, and any strides. Dtypes that differ are compared as NumPy promotes
  * them: integers exactly, a 64-bit integer beside a float as float64. Without a report the first difference ends it. From
- * 1 MiB on several threads share the work.
+ * 512 KiB on several threads share the work.
  *
  * All are borrowed. `options` may be NULL: NaN differs from NaN, and dtypes may differ. `report` may be NULL; otherwise
  * every element is looked at. `*out` becomes 1 or 0. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `a`, `b` or `out`, a
@@ -1475,7 +1475,8 @@ typedef struct {
  * The destination has the shape `{count, ...}` of the turned tensors, any strides, and memory that no tensor shares;
  * `dlb_tensor_empty()` makes it. `x * scale + bias` is reckoned in float64 where the destination is, else in float32, and
  * each step is rounded, so that all processors give the same bits; a step that overflows gives an infinity, and what is
- * finite then is cast as `casting` says. The channels are the last axis, with `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
+ * finite then is cast as `casting` says. The channels are the last axis, with `DLB_LAYOUT_CHW` the first.
+ * From 512 KiB on several threads share the work.
  *
  * All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
  * tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a

@@ -130,7 +130,7 @@ unsafe fn reported<T>(
 ///
 /// Rounds to the nearest, ties to even, and cuts off the fraction on the way to an integer. Anything but 0, NaN included, is
 /// true. A real type drops the imaginary part. NaNs keep their sign and as much of their payload as there is room for.
-/// Threads help from about 1 MiB on (`dlb_threads_set()`); results and reports do not depend on how many, nor on the
+/// Threads help from 512 KiB on (`dlb_threads_set()`); results and reports do not depend on how many, nor on the
 /// instructions used. Waits for asynchronous copies into either, and out of the destination.
 ///
 /// `options` is borrowed and may be NULL: `DLB_CASTING_SAME_KIND`. `report` may be NULL, which is faster where much is

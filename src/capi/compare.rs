@@ -61,7 +61,7 @@ pub struct dlb_comparison {
 ///
 /// They may have any dtypes of whole bytes and one lane, and any strides. Dtypes that differ are compared as NumPy promotes
 /// them: integers exactly, a 64-bit integer beside a float as float64. Without a report the first difference ends it. From
-/// 1 MiB on several threads share the work.
+/// 512 KiB on several threads share the work.
 ///
 /// All are borrowed. `options` may be NULL: NaN differs from NaN, and dtypes may differ. `report` may be NULL; otherwise
 /// every element is looked at. `*out` becomes 1 or 0. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL `a`, `b` or `out`, a

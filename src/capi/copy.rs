@@ -102,7 +102,7 @@ unsafe fn give_report(made: Report, report: *mut dlb_copy_report) {
 /// Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
 /// memory the elements go through a temporary, unless they are one packed run: the destination is what it would be if they
 /// did not. Waits for asynchronous copies into either, and out of the destination. Bytes between elements are left alone.
-/// From about 1 MiB on the threads of `dlb_threads_set()` share the work.
+/// From 512 KiB on (1 MiB where both sides are packed) the threads of `dlb_threads_set()` share the work.
 ///
 /// `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write
 /// the source, nor access the destination. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, other shapes or dtypes, a struct

@@ -42,7 +42,8 @@ pub struct dlb_stack_options {
 /// The destination has the shape `{count, ...}` of the turned tensors, any strides, and memory that no tensor shares;
 /// `dlb_tensor_empty()` makes it. `x * scale + bias` is reckoned in float64 where the destination is, else in float32, and
 /// each step is rounded, so that all processors give the same bits; a step that overflows gives an infinity, and what is
-/// finite then is cast as `casting` says. The channels are the last axis, with `DLB_LAYOUT_CHW` the first. From 1 MiB on several threads share the work.
+/// finite then is cast as `casting` says. The channels are the last axis, with `DLB_LAYOUT_CHW` the first.
+/// From 512 KiB on several threads share the work.
 ///
 /// All are borrowed; `options` may be NULL. Everything is checked before anything is written, and the message names the
 /// tensor that was refused by its index. Fails with `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, shapes that differ, a

@@ -70,11 +70,8 @@ pub(crate) struct Movement {
 
 /// From how many bytes on transposes go past the caches: sooner than copies, for their lines are far apart.
 const STREAMED_TRANSPOSE: usize = 8 << 20;
-/// From how many bytes on plain copies are shared out: below it one thread is done before another has come. Among many
-/// threads that is sooner.
-pub(super) fn shared_copy() -> usize {
-    ((8 << 20) / threads::num_threads()).clamp(threads::WORTHWHILE, 4 << 20)
-}
+/// From how many bytes on plain copies are shared out: less stays in the caches of one processor.
+pub(super) const SHARED_COPY: usize = 1 << 20;
 
 /// Runs up to this length are turned round by shuffles within a register.
 const REVERSED_RUN: usize = 8;
@@ -184,7 +181,7 @@ impl Movement {
         match self.kernel {
             _ if bytes < threads::WORTHWHILE => 1,
             Kernel::Nothing | Kernel::Bits { .. } => 1,
-            Kernel::Contiguous if bytes < shared_copy() => 1,
+            Kernel::Contiguous if bytes < SHARED_COPY => 1,
             // Long runs of rows, which are read and written in whole lines.
             Kernel::Transposed { .. } => threads::chunks_for(bytes).min(4 * threads::num_threads()),
             _ => threads::chunks_for(bytes),

@@ -13,12 +13,17 @@ pub(super) const STREAMED: usize = 4096;
 /// Where the machine does not say how large its last-level cache is.
 const USUAL_CACHE: usize = 32 << 20;
 
-/// Bytes of the last-level cache that a processor has in reach.
+/// More than any processor's share of the last-level cache. A virtual machine is told of the whole cache, and has a few of
+/// the processors that fill it.
+const SHARE: usize = 16 << 20;
+
+/// Bytes of the last-level cache that this process has in reach.
 pub(super) fn cache_bytes() -> usize {
     static BYTES: AtomicUsize = AtomicUsize::new(0);
     match BYTES.load(Ordering::Relaxed) {
         0 => {
-            let bytes = told_cache().unwrap_or(USUAL_CACHE);
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            let bytes = told_cache().unwrap_or(USUAL_CACHE).min(processors * SHARE);
             BYTES.store(bytes, Ordering::Relaxed);
             bytes
         }

@@ -133,7 +133,7 @@ pub fn plan_new(source: &Tensor, order: Order, options: Options) -> Result<Repor
 ///
 /// Strides may be anything; those of the destination must not let indices share an element. Where both share memory the
 /// elements go through a temporary, unless they are one run: the destination is what it would be if they did not. Waits
-/// for asynchronous copies into either, and out of the destination. From 1 MiB on, [`num_threads`] share the work.
+/// for asynchronous copies into either, and out of the destination. From 512 KiB on (1 MiB where both sides are packed), [`num_threads`] share the work.
 ///
 /// ```
 /// use dlbridge::{Tensor, copy};

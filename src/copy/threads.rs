@@ -8,13 +8,18 @@ use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::Condvar;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-/// From so many bytes on a second thread is worth waking: it takes tens of microseconds to come.
-pub(super) const WORTHWHILE: usize = 1 << 20;
+/// From so many bytes on a second thread is worth calling: asleep it takes tens of microseconds to come, but where one call
+/// follows another it is there at once.
+pub(super) const WORTHWHILE: usize = 512 << 10;
 /// Bytes of a chunk: small enough that a late thread still finds some, large enough that claiming costs nothing.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 128 << 10;
 /// More chunks than that for each thread do not balance anything better.
 const CHUNKS_PER_THREAD: usize = 16;
+/// How long a worker looks for another call before it sleeps: who calls again and again need not wake it each time. Short
+/// beside any call that is shared.
+const LINGERS: Duration = Duration::from_micros(20);
 /// More threads than any machine has cores.
 const MOST: usize = 1024;
 
@@ -109,6 +114,8 @@ struct Pool {
     /// The process that the workers are in.
     generation: u64,
     workers: usize,
+    /// How many of them sleep until they are told of a job.
+    asleep: usize,
     /// Calls that have chunks left, as addresses of their `Job`: on the stacks of callers that wait.
     jobs: Vec<*mut Job<'static>>,
 }
@@ -116,7 +123,9 @@ struct Pool {
 // SAFETY: the addresses lead to jobs whose callers wait until they are out of the list and unused.
 unsafe impl Send for Pool {}
 
-static POOL: Guarded<Pool> = Guarded::new(Pool { generation: 0, workers: 0, jobs: Vec::new() });
+static POOL: Guarded<Pool> = Guarded::new(Pool { generation: 0, workers: 0, asleep: 0, jobs: Vec::new() });
+/// How many jobs there were so far, for who looks without the lock.
+static PUBLISHED: AtomicUsize = AtomicUsize::new(0);
 /// There is a job.
 static WORK: Condvar = Condvar::new();
 /// A helper has left its job.
@@ -156,7 +165,12 @@ fn publish(job: &Job, helpers: usize) -> bool {
     let pool = POOL.get(&mut lock);
     if pool.generation != fork::generation() {
         // The workers stayed in the parent, and the jobs are those of its threads.
-        *pool = Pool { generation: fork::generation(), workers: 0, jobs: std::mem::take(&mut pool.jobs) };
+        *pool = Pool {
+            generation: fork::generation(),
+            workers: 0,
+            asleep: 0,
+            jobs: std::mem::take(&mut pool.jobs),
+        };
         pool.jobs.clear();
     }
     let generation = pool.generation;
@@ -167,8 +181,10 @@ fn publish(job: &Job, helpers: usize) -> bool {
         return false;
     }
     pool.jobs.push(address(job));
+    PUBLISHED.fetch_add(1, Ordering::Release);
+    let asleep = pool.asleep.min(helpers);
     drop(lock);
-    for _ in 0..helpers {
+    for _ in 0..asleep {
         WORK.notify_one();
     }
     true
@@ -194,18 +210,34 @@ fn withdraw(job: &Job) {
 
 /// What a worker does as long as the process lives.
 fn serve(generation: u64) {
-    let mut lock = Lock::take();
+    let (mut lock, mut worked) = (Lock::take(), false);
     while generation == fork::generation() {
-        let Some(job) = take(&mut lock) else {
+        if let Some(job) = take(&mut lock) {
+            drop(lock);
+            job.work();
+            lock = Lock::take();
+            // The last that is known of the job: its caller may return from here on.
+            job.helpers.fetch_sub(1, Ordering::Release);
+            LEFT.notify_all();
+            worked = true;
+        } else if std::mem::take(&mut worked) {
+            let seen = PUBLISHED.load(Ordering::Relaxed);
+            drop(lock);
+            linger(seen);
+            lock = Lock::take();
+        } else {
+            POOL.get(&mut lock).asleep += 1;
             lock = lock.wait(&WORK, None);
-            continue;
-        };
-        drop(lock);
-        job.work();
-        lock = Lock::take();
-        // The last that is known of the job: its caller may return from here on.
-        job.helpers.fetch_sub(1, Ordering::Release);
-        LEFT.notify_all();
+            POOL.get(&mut lock).asleep -= 1;
+        }
+    }
+}
+
+/// Waits a while for another job than those that were `seen`; other threads may have the processor meanwhile.
+fn linger(seen: usize) {
+    let start = Instant::now();
+    while PUBLISHED.load(Ordering::Relaxed) == seen && start.elapsed() < LINGERS {
+        std::thread::yield_now();
     }
 }
 

@@ -1,11 +1,13 @@
 //! float32 to bfloat16. What the compiler makes of it packs 32 bits into 16 badly, and looks for NaN at every element: here
-//! a piece in which there is one is done again.
+//! a piece in which there is one is done again. So is one with a subnormal number, which the processors that have an instruction
+//! for it take for 0.
 
 use super::half::in_pieces;
 use super::kernel::{self, CHANGES, MISFITS};
 use super::small::{Bf16, Small};
 use crate::copy::level::Level;
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 /// Converts a row of float32 to bfloat16, without clamping.
 ///
@@ -22,9 +24,15 @@ pub(super) unsafe fn convert<const NOTES: u8>(
     in_pieces(count, |at, count| unsafe {
         let (from, to) = (from.add(4 * at), to.add(2 * at));
         let whole = match level {
+            Level::Avx512 if is_x86_feature_detected!("avx512bf16") => {
+                native::<NOTES>(from.cast(), to.cast(), count)
+            }
+            _ => None,
+        };
+        let whole = whole.or_else(|| match level {
             Level::Portable => None,
             _ => narrow::<NOTES>(from.cast(), to.cast(), count),
-        };
+        });
         let (done, noted) = whole.unwrap_or((0, false));
         let (from, to) = (from.add(4 * done), to.add(2 * done));
         noted | kernel::convert::<f32, Bf16, false, NOTES>(level, from, to, count - done)
@@ -68,4 +76,109 @@ unsafe fn narrow<const NOTES: u8>(from: *const f32, to: *mut u16, count: usize) 
         unsafe { _mm256_storeu_si256(to.add(at).cast(), made) };
     }
     (_mm256_movemask_ps(nan) == 0).then_some((whole, _mm256_movemask_ps(noted) != 0))
+}
+
+/// The same; `None` where there is a NaN or a subnormal number.
+///
+/// # Safety
+///
+/// So many elements on both sides, and the processor has these instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn native<const NOTES: u8>(from: *const f32, to: *mut u16, count: usize) -> Option<(usize, bool)> {
+    /// Quiet NaNs, subnormal numbers, signalling NaNs.
+    const ODD: i32 = 0x01 | 0x20 | 0x80;
+    let (limit, infinity) = (_mm512_set1_ps(f32::from_bits(Bf16::BEYOND.0)), _mm512_set1_ps(f32::INFINITY));
+    let (mut odd, mut noted) = (0, 0);
+    let whole = count / 32 * 32;
+    for at in (0..whole).step_by(32) {
+        // SAFETY: promised by the caller.
+        let [low, high] = [0, 16].map(|part| unsafe { _mm512_loadu_ps(from.add(at + part)) });
+        // SAFETY: bits.
+        let made = unsafe { transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) };
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_storeu_si512(to.add(at).cast(), made) };
+        let halves = [_mm512_castsi512_si256(made), _mm512_extracti64x4_epi64::<1>(made)];
+        for (value, half) in [low, high].into_iter().zip(halves) {
+            odd |= _mm512_fpclass_ps_mask::<ODD>(value);
+            noted |= match NOTES {
+                CHANGES => {
+                    let again = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half));
+                    _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(_mm512_castsi512_ps(again), value)
+                }
+                MISFITS => {
+                    let size = _mm512_abs_ps(value);
+                    let over = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(size, limit);
+                    _mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(over, size, infinity)
+                }
+                _ => 0,
+            };
+        }
+    }
+    (odd == 0).then_some((whole, noted != 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::convert::To;
+    use super::super::kernel::NOTHING;
+    use super::*;
+    use crate::copy::guarded::Random;
+    use crate::copy::level::on_every_level;
+
+    /// Numbers of any size, without NaN, infinities and subnormal ones.
+    fn usual(random: &mut Random) -> f32 {
+        let number = f32::from_bits(random.next() as u32);
+        if number.is_normal() { number } else { 0.0 }
+    }
+
+    fn check(values: &[f32]) {
+        let expected: Vec<u16> = values.iter().map(|value| Bf16::narrow(*value).0).collect();
+        let beyond = values.iter().any(|value| Bf16::overflows(*value));
+        let changed = values.iter().zip(&expected).any(|(value, made)| !value.keeps(Bf16(*made)));
+        on_every_level(|level| {
+            let mut made = [(); 3].map(|()| vec![0_u16; values.len()]);
+            let [plain, misfits, changes] = made.each_mut().map(|made| made.as_mut_ptr().cast());
+            let (from, count) = (values.as_ptr().cast(), values.len());
+            // SAFETY: so many elements on both sides; the level is available.
+            unsafe {
+                assert!(!convert::<NOTHING>(level, from, plain, count));
+                assert_eq!(convert::<MISFITS>(level, from, misfits, count), beyond, "{level:?}");
+                assert_eq!(convert::<CHANGES>(level, from, changes, count), changed, "{level:?}");
+            }
+            assert!(made.iter().all(|made| *made == expected), "{level:?}");
+        });
+    }
+
+    #[test]
+    fn numbers_of_every_kind_are_rounded_alike_on_every_level() {
+        let mut random = Random::new(5);
+        // Pieces of usual numbers, which is what the fast ways take, and of one odd one among them.
+        let odd = [
+            f32::NAN,
+            -f32::NAN,
+            f32::from_bits(0x7f80_0001),
+            1e-40,
+            -1e-45,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+        ];
+        for value in [0.0, -0.0, 1.0, f32::MIN_POSITIVE, 3.38e38, f32::MAX].into_iter().chain(odd) {
+            for at in [0, 15, 16, 31, 32, 1023, 1024, 2000] {
+                let mut values: Vec<f32> = (0..2077).map(|_| usual(&mut random) / 2.0).collect();
+                values[at] = value;
+                check(&values);
+            }
+        }
+        // Those that stay the same, alone and with one that does not.
+        let mut whole = [1.5; 96];
+        check(&whole);
+        whole[80] = 1.0 + f32::EPSILON;
+        check(&whole);
+        // Ties, and what rounds beyond the range.
+        let halves = (0..4096_u32).map(|upper| f32::from_bits(upper << 20 | 0x8000));
+        check(&halves.collect::<Vec<_>>());
+        for bits in [0x7f7f_7fff, 0x7f7f_8000, 0xff7f_ffff_u32] {
+            check(&[f32::from_bits(bits); 33]);
+        }
+    }
 }

@@ -40,7 +40,7 @@ use tally::{Change, Tally};
 ///
 /// Refused: dtypes that are not cast, or not with this `casting`; memory that the host cannot reach; and, with
 /// [`Casting::SameKind`] and [`Casting::SameValue`], values that do not allow it
-/// ([`Kind::Lossy`](crate::Kind::Lossy)). Threads of this library help from about 1 MiB on.
+/// ([`Kind::Lossy`](crate::Kind::Lossy)). Threads of this library help from 512 KiB on.
 ///
 /// ```
 /// use dlbridge::{Tensor, copy::{self, Casting, LossReport}, tensor::dtype};

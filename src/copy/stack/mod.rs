@@ -8,7 +8,7 @@ mod tests;
 
 use super::cast::{Casting, cast_into, check_casting, spoil};
 use super::level::level;
-use super::movement::{Movement, shared_copy};
+use super::movement::{Movement, SHARED_COPY};
 use super::stream;
 use super::threads::{chunks_for, for_each};
 use crate::dlpack::DLDataType;
@@ -48,7 +48,7 @@ pub struct StackOptions<'a> {
 /// that overflows gives an infinity, as in NumPy, and what is finite then is cast as `casting` says: a float16 batch
 /// refuses 1e5. A scale or bias that is finite and has no float32 is refused where that is reckoned in. Channels are the
 /// last axis where the layout stays the same. Everything is checked before anything is written, and an array that is
-/// refused is named: [`Stack::Array`]. Threads of this library help from about 1 MiB on.
+/// refused is named: [`Stack::Array`]. Threads of this library help from 512 KiB on.
 ///
 /// ```
 /// use dlbridge::{Tensor, copy::{self, Layout, StackOptions}, tensor::dtype};
@@ -285,7 +285,7 @@ impl Batch {
             }
         };
         // Either an array alone is worth several threads, or all are together, or none.
-        let alone = usual.chunks() > 1 || (usual.is_one_run() && all < shared_copy());
+        let alone = usual.chunks() > 1 || (usual.is_one_run() && all < SHARED_COPY);
         let groups = if alone { 1 } else { chunks_for(all).min(count) };
         let failed = Mutex::new(None);
         for_each(groups, &|group| {
