@@ -31,6 +31,11 @@ impl Event {
         self.outcome(Transfer::not_within(timeout))
     }
 
+    /// [`Event::wait`] that gives up where the work is not done within `slice`; whether it is.
+    pub(crate) fn wait_slice(&self, slice: Duration) -> Result<bool> {
+        if self.0.wait_slice(slice) { self.wait().map(|()| true) } else { Ok(false) }
+    }
+
     /// What stands for it where memory is to be given back behind it.
     pub(crate) fn fence(&self) -> Arc<dyn Fence> {
         self.0.clone()

@@ -199,6 +199,7 @@ True" => compare::allclose;
     c"_span", c"_span(tensor, /)\n--\n\nThe address and the number of bytes to pin." => memory::span;
     c"_upload", c"_upload(x, device, stream, /)\n--\n\nA new tensor on a device into which `x` is copied on a stream." => transfer::upload;
     c"_download", c"_download(x, stream, /)\n--\n\nA new tensor in host memory into which `x` is copied, and the event." => transfer::download;
+    c"_wait", c"_wait(event, /)\n--\n\nWaits for an event, for as long as it takes." => transfer::wait;
     c"_staging_create", c"_staging_create(device, slots, keep, first_come, /)\n--\n\nA ring's handle." => staging::create;
     c"_staging_end", c"_staging_end(ring, reason, /)\n--\n\nCloses a ring, or with a reason aborts it." => staging::end;
     c"_staging_check", c"_staging_check(ring, /)\n--\n\nRaises what a ring was aborted for, if it was." => staging::check;

@@ -53,6 +53,15 @@ pub(super) fn download(gil: &Gil, arguments: &Arguments) -> Result<Object> {
     Ok(pair)
 }
 
+/// `_wait(event)`: waits for a `dlb_event *` that is given as an integer, for as long as it takes.
+pub(super) fn wait(gil: &Gil, arguments: &Arguments) -> Result<Object> {
+    let ([event], []) = arguments.parse(gil, "_wait", [])?;
+    // SAFETY: the package passes the handle of an event that it holds meanwhile.
+    let event = unsafe { Event::borrow_raw(gil.index(event)? as usize as *const c_void) };
+    gil.wait_event(&event)?;
+    gil.none()
+}
+
 /// `tensor` on another device: itself where it is there; pinned memory as plain memory of the host, which it is; else a
 /// copy under way, which whoever reaches its elements waits for.
 pub(super) fn moved(gil: &Gil, tensor: &Tensor, wanted: DLDevice) -> Result<Tensor> {

@@ -1,6 +1,7 @@
 //! Waiting for copies that are not done, without the GIL.
 
 use super::gil::{Gil, is_finalizing, is_usable};
+use crate::device::Event;
 use crate::error::Result;
 use crate::tensor::{Access, Tensor};
 use std::time::Duration;
@@ -14,19 +15,27 @@ impl Gil {
     #[inline]
     pub(super) fn settle_tensor(&self, tensor: &Tensor) -> Result<()> {
         // A tensor that nothing is copied into is done within any time.
-        if tensor.settle_within(Access::Read, Duration::ZERO)? { Ok(()) } else { self.wait_for(tensor) }
+        if tensor.settle_slice(Access::Read, Duration::ZERO)? { Ok(()) } else { self.wait_for(tensor) }
     }
 
     #[cold]
     fn wait_for(&self, tensor: &Tensor) -> Result<()> {
         // It is not for the garbage collector or another thread to drop what is waited for.
         let tensor = tensor.clone();
-        loop {
-            if self.without(|| tensor.settle_within(Access::Read, SLICE))? {
-                return Ok(());
-            }
+        self.in_slices(|slice| tensor.settle_slice(Access::Read, slice))
+    }
+
+    /// Waits for an event for as long as it takes.
+    pub(super) fn wait_event(&self, event: &Event) -> Result<()> {
+        self.in_slices(|slice| event.wait_slice(slice))
+    }
+
+    /// Calls `wait` without the GIL until it says that it is done.
+    fn in_slices(&self, wait: impl Fn(Duration) -> Result<bool>) -> Result<()> {
+        while !self.without(|| wait(SLICE))? {
             self.check_signals()?;
         }
+        Ok(())
     }
 
     /// Runs `body` with the GIL released; held on the thread that shuts the interpreter down, where nobody wants it.

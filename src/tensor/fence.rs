@@ -28,6 +28,12 @@ pub trait Fence: Send + Sync {
         true
     }
 
+    /// [`Fence::wait`] that gives up where the work itself is not done within `slice`: for who waits for as long as it takes,
+    /// and looks for something else now and then. Whether it is done.
+    fn wait_slice(&self, slice: Duration) -> bool {
+        self.wait_timeout(slice)
+    }
+
     /// Blocks this thread until the work itself is done, though whoever did it may not have let go of the memory yet;
     /// what became of it. It is what other work waits for, so nobody else's code runs here.
     fn wait_for_work(&self) -> Result<()> {

@@ -163,12 +163,13 @@ impl Tensor {
         }
     }
 
-    /// [`Tensor::settle`] for at most `timeout`; whether that was enough.
+    /// [`Tensor::settle`] that gives up after `slice` where the copies are not done by then; whether they are. It only asks
+    /// where that is no time at all.
     #[inline]
-    pub(crate) fn settle_within(&self, access: Access, timeout: Duration) -> Result<bool> {
+    pub(crate) fn settle_slice(&self, access: Access, slice: Duration) -> Result<bool> {
         match self.unfinished() {
             None => Ok(true),
-            Some(fences) => settle_slowly(fences, access, Some(timeout)),
+            Some(fences) => settle_slowly(fences, access, Some(slice)),
         }
     }
 
@@ -237,8 +238,8 @@ impl Tensor {
 }
 
 #[cold]
-fn settle_slowly(fences: &Fences, access: Access, timeout: Option<Duration>) -> Result<bool> {
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+fn settle_slowly(fences: &Fences, access: Access, slice: Option<Duration>) -> Result<bool> {
+    let deadline = slice.and_then(|slice| Instant::now().checked_add(slice));
     let (writing, others) = {
         let mut lock = Lock::take();
         let lists = fences.lists.get(&mut lock);
@@ -248,7 +249,12 @@ fn settle_slowly(fences: &Fences, access: Access, timeout: Option<Duration>) -> 
     let wait = |fence: &Arc<dyn Fence>| {
         match deadline {
             None => fence.wait(),
-            Some(deadline) => _ = fence.wait_timeout(deadline.saturating_duration_since(Instant::now())),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if !left.is_zero() {
+                    fence.wait_slice(left);
+                }
+            }
         }
         fence.done()
     };
@@ -260,7 +266,7 @@ fn settle_slowly(fences: &Fences, access: Access, timeout: Option<Duration>) -> 
         if let Some(error) = fence.failure().filter(|_| writes || !done) {
             return Err(error);
         }
-        if !done && timeout.is_none() {
+        if !done && slice.is_none() {
             return Err(Error::Transfer(Transfer::OwnThread));
         }
         if !done {

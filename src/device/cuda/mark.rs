@@ -141,6 +141,16 @@ impl Mark {
         }
     }
 
+    /// Whether the driver is known to be done with the work, though tensors may be held for it still.
+    fn is_past(&self) -> bool {
+        let event = match self.state.load(Ordering::Acquire) {
+            RESERVED => None,
+            BOUND => self.lock().event.clone(),
+            _ => return true,
+        };
+        self.is_lost() || event.is_some_and(|event| !matches!(event.is_done(), Ok(false)))
+    }
+
     fn is_lost(&self) -> bool {
         self.generation != fork::generation() && self.state.load(Ordering::Acquire) != DONE
     }
@@ -283,6 +293,15 @@ impl Fence for Mark {
 
     fn wait_timeout(&self, timeout: Duration) -> bool {
         ask_until(|| self.done(), Some(timeout))
+    }
+
+    /// What the work held is let go of here: the library's thread would have to be woken for it.
+    fn wait_slice(&self, slice: Duration) -> bool {
+        let is_over = ask_until(|| self.is_past(), Some(slice));
+        if is_over {
+            self.wait();
+        }
+        is_over && self.done()
     }
 
     /// Nothing is let go of: the caller may have its turn on a stream, or be the thread of one.

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,11 @@ from place import host, needs_cuda
 
 import dlbridge
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from dlpack_structs import DLDevice, take
+
 HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+DELETER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 Hold = Callable[[dlbridge.Stream], threading.Event]
 
@@ -136,3 +142,43 @@ def test_what_a_copy_reads_lives_until_it_has(device: str, hold: Hold) -> None:
     assert dlbridge.live_tensors() == live, "the copy has it"
     gate.set()
     assert (host(second) == host(there)).all()
+
+
+@needs_cuda
+def test_a_wait_without_a_limit_lets_go_by_itself(device: str) -> None:
+    """The library's thread, which lets go of what nobody waits for, is held up by somebody's deleter meanwhile."""
+    gate, entered = threading.Event(), threading.Event()
+    own = dlbridge.zeros(1000, "float32", pinned=True)
+    managed = take(own.__dlpack__(max_version=(1, 3)))
+    deleter = managed.deleter
+
+    @DELETER
+    def hold_up(address: int) -> None:
+        entered.set()
+        gate.wait(60)
+        DELETER(deleter)(address)
+
+    managed.deleter = ctypes.cast(hold_up, ctypes.c_void_p).value
+    c, other = ctypes.CDLL(dlbridge.get_library()), dlbridge.Stream(device)
+    source, target, event = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+    where = DLDevice(2, int(device.partition(":")[2] or 0))
+    assert c.dlb_tensor_import(ctypes.byref(managed), ctypes.byref(source)) == 0
+    assert c.dlb_tensor_empty_for(source, where, ctypes.byref(target)) == 0
+    assert c.dlb_copy_async(source, target, ctypes.c_void_p(other._handle), ctypes.byref(event)) == 0
+    c.dlb_tensor_release(source)
+    assert entered.wait(60)
+    stream = dlbridge.Stream(device)
+    for wait in (
+        lambda there: stream.record().wait(),
+        lambda there: stream.synchronize(),
+        lambda there: there.to("cpu").numpy(),
+        lambda there: dlbridge.download(there, stream=stream).result(),
+    ):
+        there = dlbridge.upload(own, device, stream=stream)
+        waits = threading.Thread(target=wait, args=(there,), daemon=True)
+        waits.start()
+        waits.join(20)
+        assert not waits.is_alive()
+    gate.set()
+    c.dlb_tensor_release(target)
+    c.dlb_event_release(event)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import reprlib
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from ._errors import BY_NUMBER, InvalidArgumentError, UnavailableError, WrongTypeError
+from ._errors import BY_NUMBER, Error, InvalidArgumentError, UnavailableError, WrongTypeError
 from ._library import get_library, native
 
 # CDLL, not PyDLL: the GIL is released while a call waits.
@@ -115,10 +116,8 @@ def _check_timeout(timeout: float) -> None:
         raise WrongTypeError(f"timeout is {timeout!r}; pass seconds, or None to wait for as long as it takes")
 
 
-def _end_of(timeout: float | None) -> float | None:
+def _end_of(timeout: float) -> float:
     """When a wait ends that begins now."""
-    if timeout is None:
-        return None
     _check_timeout(timeout)
     return time.monotonic() + timeout
 
@@ -128,9 +127,8 @@ def _left_until(end: float) -> int:
     return int(min(max(end - time.monotonic(), 0.0) * 1e9, 1e18))
 
 
-def _slice_until(end: float | None) -> int:
-    slice_ = int(_SLICE * 1e9)
-    return slice_ if end is None else min(_left_until(end), slice_)
+def _slice_until(end: float) -> int:
+    return min(_left_until(end), int(_SLICE * 1e9))
 
 
 def _timed_out(timeout: float | None) -> Exception:
@@ -163,13 +161,14 @@ class Event:
 
         The GIL is released, and Ctrl-C ends the wait.
         """
+        if timeout is None:
+            native._wait(self._handle)
+            return
         end = _end_of(timeout)
-        while True:
-            status = _c.dlb_event_wait(self._handle, _slice_until(end))
-            if status != _TIMEOUT:
-                return _check(status)
-            if end is not None and time.monotonic() >= end:
+        while (status := _c.dlb_event_wait(self._handle, _slice_until(end))) == _TIMEOUT:
+            if time.monotonic() >= end:
                 raise _timed_out(timeout)
+        _check(status)
 
     # At hand when the interpreter has emptied this module already.
     _release = _c.dlb_event_release
@@ -255,13 +254,14 @@ class Stream:
         `TimedOutError` after `timeout` seconds: what failed is raised by a later call then. The GIL is released,
         and Ctrl-C ends the wait.
         """
-        end = _end_of(timeout)
-        if end is None or _left_until(end):  # else an event would be one thing more to wait for
+        end = None if timeout is None else _end_of(timeout)
+        if end is None:
+            with suppress(Error):  # the stream says below what failed
+                self.record().wait()
+        elif _left_until(end):  # else an event would be one thing more to wait for
             event = self.record()
-            while not event.done():  # in slices, so that signals are seen to
+            while not event.done() and time.monotonic() < end:
                 _c.dlb_event_wait(event._handle, _slice_until(end))
-                if end is not None and time.monotonic() >= end:
-                    break
         status = _c.dlb_stream_synchronize_for(self._handle, _FOREVER if end is None else _left_until(end))
         if status == _TIMEOUT:
             raise _timed_out(timeout)
