@@ -5,7 +5,7 @@ use crate::copy;
 use crate::device::{Stream, copy_async};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Reason, Result, Staging};
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{Element, Tensor, dtype};
 use std::fmt;
 use std::sync::Arc;
 
@@ -100,7 +100,12 @@ impl Slot {
 
     /// The tensor of this number, whose bytes may have no value yet: for batches that are never read as slices.
     pub(crate) fn bare(&self, index: usize) -> Result<&Tensor> {
-        self.filled().at(index)
+        let tensor = self.filled().at(index)?;
+        if dtype::item_bytes(tensor.dtype()).is_none() {
+            // A copy reads the last byte, of which it may write a part.
+            self.initialise(index);
+        }
+        Ok(tensor)
     }
 
     /// Gives those bytes of a tensor that is there a value that have none yet.
