@@ -1,6 +1,6 @@
 use super::target::{Target, Upload};
 use super::{Batch, Leaf, Options, Ring};
-use crate::device::{Stream, device_allocator};
+use crate::device::{Stream, copy_async, device_allocator};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Kind, Reason, Result, Staging};
 use crate::memory::{Allocator, Host, Limits, Pool};
@@ -340,4 +340,27 @@ fn threads_that_share_a_slot_are_given_tensors_that_nobody_goes_on_to_write() {
         let batch = ring.next(None, SOON).unwrap();
         assert_eq!(batch.slice::<u8>(0).unwrap()[BYTES - 2..], [7, 7]);
     }
+}
+
+/// The threads of two streams let go of what waits for the other one: neither waits, or both would for ever.
+#[test]
+fn streams_that_let_go_of_each_others_batches_do_not_wait_for_each_other() {
+    let streams = [(); 2].map(|()| Stream::new(DLDevice::CPU).unwrap());
+    let rings = [ring(1, 0), ring(1, 0)];
+    let gate = Arc::new(Barrier::new(3));
+    let mut events = Vec::new();
+    for (number, ring) in rings.iter().enumerate() {
+        put(ring, &[7, 8, 9]).unwrap();
+        let batch = ring.next(Some(&streams[number]), SOON).unwrap();
+        let other = &streams[1 - number];
+        let gate = gate.clone();
+        other.call(move || Ok(_ = gate.wait())).unwrap();
+        let copy = Tensor::zeros(&[3], dtype::I32).unwrap();
+        // SAFETY: the memory is reached through tensors only.
+        events.push(unsafe { copy_async(&batch.tensors()[0], &copy, other) }.unwrap());
+        drop(batch);
+        ring.close(); // memory that comes back is not kept
+    }
+    gate.wait();
+    events.iter().for_each(|event| event.wait_timeout(PATIENT.unwrap()).unwrap());
 }
