@@ -139,7 +139,7 @@ impl Slot {
     ///
     /// # Safety
     ///
-    /// Nobody writes to the memory of `source` meanwhile.
+    /// The memory of `source` is what the tensor says, with a value in every element, and nobody writes to it meanwhile.
     pub unsafe fn fill(&mut self, index: usize, source: &Tensor) -> Result<()> {
         // SAFETY: the slot's memory is nobody else's, and the caller vouches for the source.
         unsafe { copy::copy(source, self.bare(index)?, copy::Options::default()) }?;

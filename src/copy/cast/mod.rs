@@ -58,7 +58,7 @@ use tally::{Change, Tally};
 ///
 /// # Safety
 ///
-/// The memory is what the tensor says, and nobody writes to it meanwhile.
+/// The memory is what the tensor says, with a value in every element, and nobody writes to it meanwhile.
 pub unsafe fn cast(
     source: &Tensor,
     dtype: DLDataType,
@@ -98,8 +98,8 @@ pub(crate) unsafe fn cast_in(
 ///
 /// # Safety
 ///
-/// The memory is what the tensors say. Meanwhile nobody writes to that of `source`, nor reads or writes that of
-/// `destination`.
+/// The memory is what the tensors say, with a value in every element of `source`. Meanwhile nobody writes to that of `source`,
+/// nor reads or writes that of `destination`.
 pub unsafe fn cast_into(
     source: &Tensor,
     destination: &Tensor,
