@@ -228,12 +228,13 @@ fn owners_that_hold_their_elements_inline() {
 fn owners_of_every_kind() {
     let _alone = alone();
     let boxed: Box<[i64]> = vec![1, 2].into();
-    let leaked: &'static mut [i64] = vec![3, 4].leak();
-    let address = leaked.as_mut_ptr();
+    let address = Box::into_raw(Box::<[i64]>::from([3, 4]));
+    // SAFETY: leaked, and nobody else's until it is taken back.
+    let leaked: &'static mut [i64] = unsafe { &mut *address };
     assert_eq!(Tensor::from_owner_mut(boxed, &[2]).unwrap().get_mut::<i64>().unwrap(), [1, 2]);
     assert_eq!(Tensor::from_owner_mut(leaked, &[2]).unwrap().get_mut::<i64>().unwrap(), [3, 4]);
     // SAFETY: leaked above, and its tensor is gone.
-    drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(address, 2)) });
+    drop(unsafe { Box::from_raw(address) });
     assert_eq!(Tensor::from_owner(String::from("ab"), &[2]).unwrap().get::<u8>().unwrap(), *b"ab");
     assert!(Tensor::from_owner(Vec::<f32>::new(), &[0, 3]).unwrap().get::<f32>().unwrap().is_empty());
 }

@@ -148,7 +148,8 @@ pub fn plan_new(source: &Tensor, order: Order, options: Options) -> Result<Repor
 ///
 /// # Safety
 ///
-/// Meanwhile nobody writes the memory of `source`, and nobody reads or writes that of `destination`.
+/// The memory is what the tensors say, and every element of `source` has a value, as one of [`Tensor::empty`] has not before
+/// it was written. Meanwhile nobody writes the memory of `source`, and nobody reads or writes that of `destination`.
 pub unsafe fn copy(source: &Tensor, destination: &Tensor, options: Options) -> Result<Report> {
     let plan = Plan::new(source, destination, options)?;
     source.settle(Access::Read)?;
@@ -195,7 +196,8 @@ pub unsafe fn copy(source: &Tensor, destination: &Tensor, options: Options) -> R
 ///
 /// # Safety
 ///
-/// Meanwhile nobody writes the memory of `source`.
+/// The memory is what the tensor says, and every element of it has a value, as one of [`Tensor::empty`] has not before it was
+/// written: the result is lent as a slice. Meanwhile nobody writes to it.
 pub unsafe fn new(source: &Tensor, order: Order) -> Result<Tensor> {
     // SAFETY: promised by the caller.
     unsafe { new_with(source, order, Options::default()) }.map(|(tensor, _)| tensor)

@@ -22,7 +22,8 @@ use crate::tensor::{Access, Tensor, device, dtype};
 ///
 /// # Safety
 ///
-/// Until the copy is done, nobody writes the memory of `source` and nobody reads or writes that of `destination`, but
+/// The memory is what the tensors say, with a value in every element of `source` when the copy comes to it. Until the copy is
+/// done, nobody writes the memory of `source` and nobody reads or writes that of `destination`, but
 /// through tensors that share it: not through another description of it, a slice, or an export from before. An export of
 /// `source` from meanwhile does not wait either, and is only read until then.
 pub unsafe fn copy_async(source: &Tensor, destination: &Tensor, stream: &Stream) -> Result<Event> {

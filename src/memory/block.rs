@@ -68,6 +68,11 @@ impl Block {
         chosen(&self.allocator).device()
     }
 
+    /// Whether a pool has it, which keeps what is given back until its fences are done, and has nobody wait for that.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.piece.held.is_some()
+    }
+
     /// Gives the memory back although work on it goes on: nobody gets it before the fences are done.
     pub fn release_after(self, fences: Vec<Arc<dyn Fence>>) {
         let mut block = ManuallyDrop::new(self);

@@ -5,7 +5,7 @@ use super::block::Block;
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use crate::error::{Allocation, Driver, Error, Result};
 use crate::guard::guard_silent;
-use crate::tensor::{ReleaseFn, Tensor, device, packed_bytes};
+use crate::tensor::{ReleaseFn, Tensor, device, dtype, packed_bytes};
 use dlpark::DlpackFlags;
 use std::ffi::c_void;
 use std::fmt;
@@ -124,6 +124,11 @@ impl Tensor {
         let bytes = packed_bytes(shape, dtype)?;
         if bytes > block.bytes() {
             return Err(Error::Allocation(Allocation::SmallBlock { have: block.bytes(), need: bytes }));
+        }
+        if bytes > 0 && dtype::item_bytes(dtype).is_none() && device::is_host(block.device()) {
+            // Where elements end within the last byte, a copy reads the rest of it, to leave that as it is.
+            // SAFETY: the block has so many bytes, and is nobody else's.
+            unsafe { block.data().cast::<u8>().add(bytes - 1).write(0) };
         }
         // SAFETY: the block is memory for this shape, writable, and its owner's until the release function runs.
         own(block, shape, dtype, |description, release, context| unsafe {

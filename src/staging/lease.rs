@@ -1,14 +1,16 @@
 //! The memory of one batch, and who has it.
 
 use super::shared::Shared;
+use crate::copy::threads;
 use crate::device::{Event, Lender, Lent, Stream};
 use crate::dlpack::DLTensor;
 use crate::error::Result;
 use crate::fork::{Guarded, Lock};
 use crate::memory::{Allocator, Block};
 use crate::staging::Leaf;
-use crate::tensor::{Reach, Tensor, packed_bytes};
+use crate::tensor::{Fence, Reach, Tensor, packed_bytes};
 use dlpark::DlpackFlags;
+use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -48,10 +50,24 @@ impl Drop for Set {
     fn drop(&mut self) {
         let events = self.used.iter().chain(&self.uploaded).filter(|event| !event.done());
         let fences: Vec<_> = events.map(Event::fence).collect();
-        for Buffer { block, .. } in self.host.drain(..).chain(self.device.drain(..)) {
-            block.release_after(fences.clone());
+        let blocks = self.host.drain(..).chain(self.device.drain(..)).map(|buffer| buffer.block);
+        let at_once = |block: &Block| fences.is_empty() || block.is_pooled();
+        let (pooled, others) = blocks.partition::<Vec<_>, _>(at_once);
+        pooled.into_iter().for_each(|block| block.release_after(fences.clone()));
+        if !others.is_empty() {
+            release_later(others, fences);
         }
     }
+}
+
+/// Gives back what no pool looks after once the fences are done, for which a thread waits that does nothing else. Whoever
+/// lets go of a batch may be the thread of a stream, which others wait for, or hold a lock that is needed there.
+fn release_later(blocks: Vec<Block>, fences: Vec<Arc<dyn Fence>>) {
+    // Where no thread can be started the memory is lost: better that than used by others.
+    let blocks = ManuallyDrop::new(blocks);
+    let _ = threads::spawn("dlbridge release", move || {
+        ManuallyDrop::into_inner(blocks).into_iter().for_each(|block| block.release_after(fences.clone()));
+    });
 }
 
 pub(super) struct Buffer {

@@ -5,7 +5,7 @@ use crate::copy;
 use crate::device::{Stream, copy_async};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Reason, Result, Staging};
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{Element, Tensor, dtype};
 use std::fmt;
 use std::sync::Arc;
 
@@ -100,7 +100,12 @@ impl Slot {
 
     /// The tensor of this number, whose bytes may have no value yet: for batches that are never read as slices.
     pub(crate) fn bare(&self, index: usize) -> Result<&Tensor> {
-        self.filled().at(index)
+        let tensor = self.filled().at(index)?;
+        if dtype::item_bytes(tensor.dtype()).is_none() {
+            // A copy reads the last byte, of which it may write a part.
+            self.initialise(index);
+        }
+        Ok(tensor)
     }
 
     /// Gives those bytes of a tensor that is there a value that have none yet.
@@ -134,7 +139,7 @@ impl Slot {
     ///
     /// # Safety
     ///
-    /// Nobody writes to the memory of `source` meanwhile.
+    /// The memory of `source` is what the tensor says, with a value in every element, and nobody writes to it meanwhile.
     pub unsafe fn fill(&mut self, index: usize, source: &Tensor) -> Result<()> {
         // SAFETY: the slot's memory is nobody else's, and the caller vouches for the source.
         unsafe { copy::copy(source, self.bare(index)?, copy::Options::default()) }?;

@@ -1,9 +1,9 @@
 use super::target::{Target, Upload};
 use super::{Batch, Leaf, Options, Ring};
-use crate::device::{Stream, device_allocator};
+use crate::device::{Stream, copy_async, device_allocator};
 use crate::dlpack::DLDevice;
 use crate::error::{Error, Kind, Reason, Result, Staging};
-use crate::memory::{Host, Limits, Pool};
+use crate::memory::{Allocator, Host, Limits, Pool};
 use crate::tensor::{Tensor, dtype};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -74,6 +74,24 @@ fn the_memory_that_was_filled_is_the_batch_and_is_used_again() {
     let larger = [Leaf::new("x", &[20, 30], dtype::F32)];
     drop(again);
     assert_eq!(ring.acquire(&larger, SOON).unwrap().tensors()[0].nbytes(), 2400);
+}
+
+/// As of [`Tensor::empty`]: a copy reads the byte that it writes a part of.
+#[test]
+fn a_last_byte_that_elements_do_not_fill_has_a_value() {
+    let pool: Arc<dyn Allocator> = Arc::new(Pool::new(Arc::new(Host), Limits::default()));
+    let memory = crate::memory::Options { allocator: Some(&pool), ..Default::default() };
+    let mut used = Tensor::zeros_with(&[512], dtype::U8, memory).unwrap();
+    used.get_mut::<u8>().unwrap().fill(0xff);
+    drop(used);
+    let target = Target { device: DLDevice::CPU, host: Some(pool), upload: None };
+    let ring = Ring::on(target, Options::default()).unwrap();
+    let nibbles = Tensor::zeros(&[3], dtype::parse("int4").unwrap()).unwrap();
+    let mut slot = ring.acquire(&[Leaf::new("x", nibbles.shape(), nibbles.dtype())], SOON).unwrap();
+    // SAFETY: nobody writes to the nibbles.
+    unsafe { slot.fill(0, &nibbles) }.unwrap();
+    // SAFETY: two bytes, which nobody writes to.
+    assert_eq!(unsafe { slot.bare(0).unwrap().data().cast::<u8>().add(1).read() }, 0);
 }
 
 #[test]
@@ -322,4 +340,27 @@ fn threads_that_share_a_slot_are_given_tensors_that_nobody_goes_on_to_write() {
         let batch = ring.next(None, SOON).unwrap();
         assert_eq!(batch.slice::<u8>(0).unwrap()[BYTES - 2..], [7, 7]);
     }
+}
+
+/// The threads of two streams let go of what waits for the other one: neither waits, or both would for ever.
+#[test]
+fn streams_that_let_go_of_each_others_batches_do_not_wait_for_each_other() {
+    let streams = [(); 2].map(|()| Stream::new(DLDevice::CPU).unwrap());
+    let rings = [ring(1, 0), ring(1, 0)];
+    let gate = Arc::new(Barrier::new(3));
+    let mut events = Vec::new();
+    for (number, ring) in rings.iter().enumerate() {
+        put(ring, &[7, 8, 9]).unwrap();
+        let batch = ring.next(Some(&streams[number]), SOON).unwrap();
+        let other = &streams[1 - number];
+        let gate = gate.clone();
+        other.call(move || Ok(_ = gate.wait())).unwrap();
+        let copy = Tensor::zeros(&[3], dtype::I32).unwrap();
+        // SAFETY: the memory is reached through tensors only.
+        events.push(unsafe { copy_async(&batch.tensors()[0], &copy, other) }.unwrap());
+        drop(batch);
+        ring.close(); // memory that comes back is not kept
+    }
+    gate.wait();
+    events.iter().for_each(|event| event.wait_timeout(PATIENT.unwrap()).unwrap());
 }

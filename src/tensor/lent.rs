@@ -5,7 +5,7 @@
 //! else has a reference; a writer takes a reference, and then looks for the mark. Each does its own before it looks at the
 //! other's, with a fence between the two, so that one of them at least sees the other.
 
-use super::Tensor;
+use super::{Access, Tensor};
 use crate::error::{Error, Result};
 use std::sync::atomic::{Ordering, fence};
 
@@ -20,7 +20,8 @@ impl Tensor {
     /// Another reference, for whoever writes to the elements without `unsafe`: a binding to a framework that computes in
     /// place.
     ///
-    /// Refused besides read-only tensors: what a [`Batch`](crate::staging::Batch) has lent as a slice.
+    /// Waits for copies into the memory and out of it. Refused besides read-only tensors: what a
+    /// [`Batch`](crate::staging::Batch) has lent as a slice.
     ///
     /// ```
     /// use dlbridge::Tensor;
@@ -35,6 +36,7 @@ impl Tensor {
         if self.is_read_only() {
             return Err(Error::ReadOnly { what: "tensor" });
         }
+        self.settle(Access::Write)?;
         let shared = self.clone();
         // A view of the tensor that was lent has a reference to it, too.
         fence(Ordering::SeqCst);

@@ -4,7 +4,7 @@ use crate::TURN;
 use crate::ledger::Ledger;
 use dlbridge::device;
 use dlbridge::dlpack::{DLDataType, DLDataTypeCode, DLDevice};
-use dlbridge::memory::{Allocator, Block, Limits, Options, Piece, Pool, pool};
+use dlbridge::memory::{Allocator, Block, Host, Limits, Options, Piece, Pool, pool};
 use dlbridge::tensor::dtype;
 use dlbridge::{Allocation, Error, Kind, Result, Tensor};
 use std::ffi::c_void;
@@ -28,6 +28,20 @@ fn p10_own_memory_is_aligned_and_writable() {
         let tensor = Tensor::empty_with(&[3 << 20], dtype::U8, options).unwrap();
         assert_eq!(tensor.data() as usize % alignment, 0);
     }
+}
+
+/// A copy of elements that end within a byte reads the rest of it, to leave it as it is, and so does not meet what has no
+/// value.
+#[test]
+fn a_last_byte_that_elements_do_not_fill_has_a_value() {
+    let pool: Arc<dyn Allocator> = Arc::new(Pool::new(Arc::new(Host), Limits::default()));
+    let options = Options { allocator: Some(&pool), ..Default::default() };
+    let mut used = Tensor::zeros_with(&[512], dtype::U8, options).unwrap();
+    used.get_mut::<u8>().unwrap().fill(0xff);
+    drop(used);
+    let nibbles = Tensor::empty_with(&[3], dtype::parse("int4").unwrap(), options).unwrap();
+    // SAFETY: two bytes, of which nobody has written the second but the library.
+    assert_eq!(unsafe { nibbles.data().cast::<u8>().add(1).read() }, 0);
 }
 
 #[test]

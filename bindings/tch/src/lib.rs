@@ -82,7 +82,7 @@ unsafe fn give_back(description: &DLTensor, lender: dlbridge::Tensor) -> Result<
     Ok(if same { lender } else { tensor })
 }
 
-/// A torch tensor on the memory of `source`, which it keeps alive.
+/// A torch tensor on the memory of `source`, which it keeps alive. Waits for copies into the memory and out of it.
 ///
 /// Refused: read-only tensors; what a batch of `dlbridge::staging` has lent as a slice; negative strides; more than 64 dimensions; devices other than cpu and cuda; dtypes that
 /// tch has no `Kind` for (unsigned integers but uint8, sub-byte types, lanes).
@@ -120,7 +120,7 @@ pub fn to_torch(source: &dlbridge::Tensor) -> Result<tch::Tensor, Error> {
 /// # Safety
 ///
 /// If `source` is read-only, or of a batch that lent it as a slice, nobody writes to the result, nor to what shares its
-/// storage.
+/// storage. No copy into the memory is under way.
 pub unsafe fn to_torch_alias(source: &dlbridge::Tensor) -> Result<tch::Tensor, Error> {
     share(source.clone())
 }

@@ -27,7 +27,7 @@ use super::tensors::{Order, Report, check_host, empty_in, shapes_differ};
 use super::threads;
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, LossReport, Result, Transfer};
-use crate::tensor::{Access, Tensor, dtype};
+use crate::tensor::{Access, Tensor, dtype, packed_bytes};
 pub use casting::Casting;
 pub(super) use kernel::Notes;
 pub(super) use recipe::{Buffers, Recipe};
@@ -58,7 +58,7 @@ use tally::{Change, Tally};
 ///
 /// # Safety
 ///
-/// The memory is what the tensor says, and nobody writes to it meanwhile.
+/// The memory is what the tensor says, with a value in every element, and nobody writes to it meanwhile.
 pub unsafe fn cast(
     source: &Tensor,
     dtype: DLDataType,
@@ -98,8 +98,8 @@ pub(crate) unsafe fn cast_in(
 ///
 /// # Safety
 ///
-/// The memory is what the tensors say. Meanwhile nobody writes to that of `source`, nor reads or writes that of
-/// `destination`.
+/// The memory is what the tensors say, with a value in every element of `source`. Meanwhile nobody writes to that of `source`,
+/// nor reads or writes that of `destination`.
 pub unsafe fn cast_into(
     source: &Tensor,
     destination: &Tensor,
@@ -145,14 +145,15 @@ pub(super) fn check_casting(from: DLDataType, to: DLDataType, casting: Casting) 
     scalars(from, to, casting).map(drop)
 }
 
-/// What [`cast`] would do, whatever the values are: one pass in every layout. Nothing is allocated or looked at.
+/// What [`cast`] would do, whatever the values are: one pass in every layout. Nothing is allocated or looked at. Refused: what
+/// [`cast`] refuses without a look at the values, and what no memory has room for.
 pub fn plan_cast(source: &Tensor, dtype: DLDataType, casting: Casting) -> Result<Report> {
     let (from, to) = scalars(source.dtype(), dtype, casting)?;
     check_host("source", source)?;
     let chunks = chunks_of(source, from, to);
     Ok(Report {
         kernel: c"cast",
-        bytes: source.size() * to.bytes(),
+        bytes: packed_bytes(source.shape(), dtype)?,
         passes: (source.size() > 0).into(),
         threads: chunks.min(threads::num_threads()),
         temporary: 0,
@@ -161,7 +162,7 @@ pub fn plan_cast(source: &Tensor, dtype: DLDataType, casting: Casting) -> Result
 
 /// Into how many parts the work is divided.
 fn chunks_of(source: &Tensor, from: Scalar, to: Scalar) -> usize {
-    threads::chunks_for(source.size() * (from.bytes() + to.bytes()))
+    threads::chunks_for(source.size().saturating_mul(from.bytes() + to.bytes()))
 }
 
 /// The two dtypes, where they are cast like this.

@@ -118,7 +118,10 @@ impl Recipe {
         count: usize,
         buffers: &mut Buffers,
     ) -> bool {
-        let (gathered, made) = (from_mut(&mut buffers.gathered).cast(), from_mut(&mut buffers.made).cast());
+        // Once each: whoever borrowed the buffers again would have them alone.
+        let gathered: *mut u8 = from_mut(&mut buffers.gathered).cast();
+        let widened: *mut u8 = from_mut(&mut buffers.widened).cast();
+        let made: *mut u8 = from_mut(&mut buffers.made).cast();
         let (taken, bytes) = (self.taken(), self.target.bytes());
         let mut at = from.cast_const();
         let direct = steps[1] == bytes as isize && matches!(self.parts, Parts::None | Parts::Pairs);
@@ -133,9 +136,9 @@ impl Recipe {
                 at = gathered;
             }
             let parts = if self.parts == Parts::Pairs { 2 * count } else { count };
-            let mut noted = self.rows(at, out, parts, from_mut(&mut buffers.widened).cast());
+            let mut noted = self.rows(at, out, parts, widened);
             if self.parts == Parts::Drop {
-                noted |= self.imaginary([from, made], steps[0], count, buffers);
+                noted |= self.imaginary([from, made], steps[0], count, [gathered, widened]);
             }
             let mut at = out.cast_const();
             if self.parts == Parts::Add {
@@ -172,20 +175,18 @@ impl Recipe {
     ///
     /// # Safety
     ///
-    /// As for [`Recipe::block`]; `made` are the booleans.
+    /// As for [`Recipe::block`]; `made` are the booleans, and each of the buffers has room for a block.
     unsafe fn imaginary(
         &self,
         [from, made]: [*mut u8; 2],
         step: isize,
         count: usize,
-        buffers: &mut Buffers,
+        [gathered, truths]: [*mut u8; 2],
     ) -> bool {
         if self.notes == Notes::Nothing && self.target != Scalar::Bool {
             return false;
         }
         let part = self.source.part();
-        let truths: *mut u8 = from_mut(&mut buffers.widened).cast();
-        let gathered = from_mut(&mut buffers.gathered).cast();
         let truth = convert_row(part, Scalar::Bool, false, Notes::Nothing).unwrap_or_else(|| part.load());
         let mut any = 0;
         // SAFETY: the second half of each element, the buffers of a block, and as many booleans.

@@ -192,6 +192,16 @@ fn a_destination_in_any_layout_knows_where_its_elements_are() {
     assert!(values.is_err());
 }
 
+/// A broadcast may have more elements than memory has room for bytes.
+#[test]
+fn a_plan_refuses_what_no_memory_has_room_for() {
+    let vast = of(vec![1_u8], &[1]).expand(&[1 << 62]).unwrap();
+    assert_eq!(plan_cast(&vast, dtype::U8, Casting::Unsafe).unwrap().bytes, 1 << 62);
+    let refused = plan_cast(&vast, dtype::F64, Casting::Unsafe).unwrap_err();
+    // SAFETY: nobody writes to the vector.
+    assert_eq!(refused, unsafe { cast(&vast, dtype::F64, Casting::Unsafe, None) }.unwrap_err());
+}
+
 #[test]
 fn what_is_refused_leaves_the_destination_alone() {
     let source = of(vec![1.0_f64, 2.5], &[2]);

@@ -65,7 +65,7 @@ impl Tensor {
     ///
     /// # Safety
     ///
-    /// The memory is what the tensors say, and nobody writes to it meanwhile.
+    /// The memory is what the tensors say, with a value in every element, and nobody writes to it meanwhile.
     pub unsafe fn equal(&self, other: &Tensor, options: CompareOptions) -> Result<bool> {
         let same_dtype = self.dtype() == other.dtype();
         if (options.strict && !same_dtype) || (options.rule == Rule::Equal && self.shape() != other.shape()) {

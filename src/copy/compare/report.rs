@@ -157,7 +157,8 @@ pub(super) unsafe fn scan(
     options: CompareOptions,
 ) -> Result<Comparison> {
     let shape = &pass.common.shape;
-    let size = shape.iter().product::<i64>() as usize;
+    // Where there is no element, the other extents need not have a product.
+    let size = if shape.contains(&0) { 0 } else { shape.iter().product::<i64>() as usize };
     let items = pass.items();
     let chunks = chunks_for(size.saturating_mul(items[0] + items[1]));
     let found: Vec<Mutex<Found>> = (0..chunks).map(|_| Mutex::default()).collect();

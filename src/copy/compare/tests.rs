@@ -151,3 +151,14 @@ fn more_pairs_than_can_be_counted_are_refused() {
     assert_eq!(close(&row(1 << 30)), Ok(false));
     assert_eq!(close(&row(0)), Ok(true));
 }
+
+/// The extents have no product, and there is nothing to compare.
+#[test]
+fn broadcasts_without_elements_are_compared() {
+    let wide = |shape: &[i64]| Tensor::from_vec(Vec::<u8>::new(), shape).unwrap();
+    let (a, b) = (wide(&[1 << 40, 1, 0]), wide(&[1, 1 << 40, 0]));
+    let close = CompareOptions { rule: Rule::Close(Tolerance::default()), ..Default::default() };
+    // SAFETY: there are no elements.
+    let found = unsafe { a.compare(&b, close) }.unwrap();
+    assert_eq!((found.equal, found.compared), (true, 0));
+}

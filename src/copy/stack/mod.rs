@@ -64,7 +64,7 @@ pub struct StackOptions<'a> {
 ///
 /// # Safety
 ///
-/// The memory is what the tensors say, and nobody writes to it meanwhile.
+/// The memory is what the tensors say, with a value in every element, and nobody writes to it meanwhile.
 pub unsafe fn stack(
     tensors: &[&Tensor],
     dtype: Option<DLDataType>,
@@ -93,8 +93,8 @@ pub unsafe fn stack(
 ///
 /// # Safety
 ///
-/// The memory is what the tensors say. Meanwhile nobody writes to that of the arrays, nor reads or writes that of
-/// `destination`.
+/// The memory is what the tensors say, with a value in every element of the arrays. Meanwhile nobody writes to that of the
+/// arrays, nor reads or writes that of `destination`.
 pub unsafe fn stack_into(tensors: &[&Tensor], destination: &Tensor, options: StackOptions<'_>) -> Result<()> {
     let first = tensors.first().ok_or(Error::Stack(Stack::Empty))?;
     let shape = shape(options.layout, first)?;

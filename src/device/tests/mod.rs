@@ -87,9 +87,11 @@ fn every_access_waits_for_a_copy_into_the_memory() {
         // SAFETY: the address of an i32 that nobody writes any more, if it was waited for.
         unsafe { data.cast::<i32>().read() }
     };
-    let looks: [Look; 5] = [
+    let looks: [Look; 6] = [
         |tensor| elements(tensor).unwrap()[0],
         |tensor| elements(&tensor.slice(0, None, None, 1).unwrap()).unwrap()[0],
+        // SAFETY: as for `first`; nobody writes.
+        |tensor| unsafe { tensor.share_writable().unwrap().data().cast::<i32>().read() },
         // SAFETY: as for `first`; nobody else writes.
         |tensor| unsafe { tensor.data_mut_as(dtype::I32).unwrap().cast::<i32>().read() },
         |tensor| {
@@ -138,6 +140,12 @@ fn reading_the_source_does_not_wait_and_writing_it_does() {
     // SAFETY: the copy is done, and nobody else writes.
     unsafe { source.as_mut_slice::<i32>() }.unwrap().fill(9);
     assert_eq!(elements(&destination).unwrap(), [1, 2, 3, 4]);
+    opener.join().unwrap();
+    // So does who is given it to write to without `unsafe`.
+    let opener = opened_soon(&held_up(&stream));
+    let event = copy(&source, &destination, &stream).unwrap();
+    source.share_writable().unwrap();
+    assert!(event.done());
     opener.join().unwrap();
 }
 
