@@ -241,7 +241,7 @@ class tensor {
 
   /** How many values a C function is told of; what no int32_t holds is too much for it anyway. */
   static std::int32_t count(int64_span values) noexcept {
-    constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+    constexpr std::int32_t most = (std::numeric_limits<std::int32_t>::max)();
     return values.size() < static_cast<std::size_t>(most) ? static_cast<std::int32_t>(values.size()) : most;
   }
 
