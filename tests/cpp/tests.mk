@@ -49,6 +49,14 @@ test-cpp-headers: | $(CPP_OUT)
 	    echo "int main() { float samples[2]; dlbridge::tensor::wrap(samples, {2}, $$owner); }" | \
 	        $(CPP_HEADER) -include cstdlib -std=c++11 - 2>&1 | grep -q 'a raw pointer owns nothing' || exit 1; \
 	done; echo "a raw pointer as owner is refused in words"
+	@for owner in '[](void *) {}' '[](float *data) mutable { delete data; }' 'std::default_delete<float>()'; do \
+	    for std in c++11 c++20; do \
+	        echo "int main() { float samples[2]; dlbridge::tensor::wrap(samples, {2}, $$owner); }" | \
+	            $(CPP_HEADER) -std=$$std - 2>&1 | grep -q 'capture the pointer instead' || exit 1; \
+	    done; \
+	done; echo "a deleter as owner is refused in words"
+	@echo 'int main() { struct alignas(64) aligned {} owner; float samples[2]; dlbridge::tensor::wrap(samples, {2}, owner); }' | \
+	    $(CPP_HEADER) -std=c++11 - 2>&1 | grep -q 'compile as C++17' && echo "an owner that C++11 cannot align is refused in words"
 
 $(CPP_OUT):
 	@mkdir -p $@
