@@ -150,6 +150,14 @@ class stream {
   detail::counted<dlb_stream, dlb_stream_retain, dlb_stream_release> handle_;
 };
 
+/** An export for a consumer that works on `on`: what is queued there from now on waits for the copies into the memory, and
+ * the memory is not used again before what is queued there when the consumer lets go. See dlb_tensor_export_on(). */
+inline managed_tensor export_on(const tensor &source, const stream &on) {
+  DLManagedTensorVersioned *managed = nullptr;
+  detail::check(dlb_tensor_export_on(source.get(), on.get(), &managed));
+  return managed_tensor(managed);
+}
+
 /** Queues a copy of the elements of `source` to `destination`, of the same shape and dtype, and returns. Both tensors are
  * kept until it is done; access to their elements through tensors waits for it. See dlb_copy_async(). */
 inline event copy_async(const tensor &source, const tensor &destination, const stream &on) {
@@ -211,8 +219,10 @@ inline tensor empty_for(const tensor &source, DLDevice device) {
 }  // namespace detail
 
 /** A copy of `source` in memory of its own on the device of the stream, under way. Returns at once, but as dlb_copy_async()
- * says of memory that is not pinned and of copies on a stream of the CPU that come before. Whoever reaches the elements of the result waits for them. */
+ * says of memory that is not pinned and of copies on a stream of the CPU that come before. Whoever reaches the elements of
+ * the result waits for them. */
 inline tensor upload(const tensor &source, const stream &on) {
+  if (!on) throw error(DLB_ERROR_INVALID_ARGUMENT, "the stream is empty: it was moved from; pass one that is not");
   tensor there = detail::empty_for(source, on.device());
   copy_async(source, there, on);
   return there;
