@@ -52,6 +52,12 @@ TEST(a_thread_loads_while_another_computes) {
   EXPECT(seen == 100 && ring.totals().handed == 100);
 }
 
+staging made_of_nothing() { return {}; }
+
+TEST(a_ring_is_a_member_of_aggregates_that_are_made_of_nothing) {
+  EXPECT(made_of_nothing().get() != nullptr);
+}
+
 TEST(a_tensor_of_a_batch_keeps_its_memory) {
   const staging ring = ring_of(1, 1);
   put(ring, 4, 10);
@@ -111,6 +117,9 @@ TEST(errors_are_thrown) {
     slot given_up = ring.acquire({{"", {1}, dtype_of<float>::get()}});
     THROWS(DLB_ERROR_TIMEOUT, "", ring.acquire({{"", {1}, dtype_of<float>::get()}}, milliseconds(0)));
   }
+  const dlbridge::leaf one = {"values", {1}, dtype_of<float>::get()};
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "two tensors of a batch are called \"values\"; give each a name of its own",
+         ring.acquire({one, one}));
   put(ring, 1, 0);
   const batch only = ring.next();
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "no tensor \"nothing\"; it has \"values\"", only["nothing"]);

@@ -187,7 +187,8 @@ struct staging_options {
 /** A ring of slots. See dlb_staging. */
 class staging {
  public:
-  explicit staging(const staging_options &options = staging_options()) : handle_(create(options)) {}
+  staging() : staging(staging_options()) {}
+  explicit staging(const staging_options &options) : handle_(create(options)) {}
 
   /** Takes over a reference that a C function gave. */
   static staging adopt(dlb_staging *owned) noexcept { return staging(owned); }
