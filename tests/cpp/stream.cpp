@@ -11,6 +11,10 @@ using dlbridge::tensor;
 
 static_assert(std::is_nothrow_move_constructible<stream>::value && std::is_nothrow_copy_constructible<event>::value, "");
 static_assert(std::is_nothrow_move_assignable<event>::value && !std::is_convertible<event, bool>::value, "");
+static_assert(!std::is_convertible<DLDevice, stream>::value, "");
+
+/** Members of aggregates that are made with {}. */
+stream made_of_nothing() { return {}; }
 
 namespace {
 
@@ -132,6 +136,7 @@ TEST(handles_are_copied_moved_and_shared) {
   again = taken;
   again.synchronize();
   EXPECT(event().done() && !event());
+  EXPECT(made_of_nothing() && made_of_nothing().device().device_type == kDLCPU);
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "event is NULL", event().wait());
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "stream is NULL; pass a valid pointer, in C++ a handle that is not empty", on.record());
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "the stream is empty", dlbridge::upload(zeros(1), on));

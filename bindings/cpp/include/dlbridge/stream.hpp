@@ -91,8 +91,10 @@ class event {
 /** An ordered queue of work on a device. Never empty, but when moved from. */
 class stream {
  public:
-  /** A new one. Throws DLB_ERROR_UNAVAILABLE where there is no such device, saying why. */
-  explicit stream(DLDevice device = DLDevice{kDLCPU, 0}) : handle_(create(device)) {}
+  /** A new one, of the CPU where no device is named. Throws DLB_ERROR_UNAVAILABLE where there is no such device, saying
+   * why. */
+  stream() : stream(DLDevice{kDLCPU, 0}) {}
+  explicit stream(DLDevice device) : handle_(create(device)) {}
 
   /** One that somebody else made on the device: a `cudaStream_t`, of torch or of the program, which must outlive the result.
    * nullptr is CUDA's legacy default stream. What is queued on either is one order. */
