@@ -31,7 +31,9 @@ class [[gnu::visibility("default")]] error : public std::runtime_error {
 namespace detail {
 
 inline void check(dlb_status status) {
-  if (status != DLB_OK) throw error(status, dlb_error_message());
+  if (status == DLB_OK) return;
+  const char *words = dlb_error_message();  // empty in a static destructor, where what threads keep is gone
+  throw error(status, words[0] == '\0' ? dlb_status_name(status) : words);
 }
 
 }  // namespace detail
