@@ -1633,8 +1633,8 @@ void dlb_staging_release(dlb_staging *staging);
  * `DLB_ERROR_TIMEOUT`, `DLB_ERROR_CLOSED` (closed or aborted; then the message has the reason), `DLB_ERROR_OUT_OF_MEMORY`
  * (also where all memory that the ring may have is held by batches that this thread has, or others that wait for the ring,
  * or that were released as such while tensors or exports of them live; the message has their numbers),
- * `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, a shape or dtype that cannot be) and `DLB_ERROR_UNAVAILABLE` (made before
- * a fork). Thread-safe.
+ * `DLB_ERROR_INVALID_ARGUMENT` (NULL, no tensors, two of one name, a shape or dtype that cannot be) and
+ * `DLB_ERROR_UNAVAILABLE` (made before a fork). Thread-safe.
  *
  * A batch that another thread has not released makes this wait. What is kept of a released one does not: up to `keep` of
  * them the ring makes more memory, and then this fails at once, whatever the time limit, since nobody may ever let go of

@@ -16,9 +16,8 @@
 
 /* The matrix moves into the tensor; its elements stay where they are. Eigen stores column after column. */
 static dlbridge::tensor from_matrix(Eigen::MatrixXf &&matrix) {
-  std::int64_t shape[] = {matrix.rows(), matrix.cols()}, strides[] = {1, matrix.rows()};
-  DLTensor description = {matrix.data(), {kDLCPU, 0}, 2, dlbridge::dtype_of<float>::get(), shape, strides, 0};
-  return dlbridge::tensor::wrap(description, std::move(matrix));
+  const std::int64_t rows = matrix.rows(), columns = matrix.cols();
+  return dlbridge::tensor::wrap(matrix.data(), {rows, columns}, {1, rows}, std::move(matrix));
 }
 
 using Strides = Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>;

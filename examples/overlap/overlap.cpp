@@ -31,7 +31,10 @@ void record(const dlbridge::staging &ring, std::chrono::milliseconds each) {
 }
 
 bool run(std::chrono::milliseconds load, std::chrono::milliseconds compute) {
-  const dlbridge::staging ring(2, 4);
+  dlbridge::staging_options options;
+  options.slots = 2;
+  options.keep = 4;
+  const dlbridge::staging ring(options);
   const auto begin = std::chrono::steady_clock::now();
   std::thread camera([ring, load] { record(ring, load); });
   int seen = 0, wrong = 0;

@@ -361,7 +361,7 @@ pub(super) fn check_host(what: &'static str, tensor: &Tensor) -> Result<()> {
         return Ok(());
     }
     let device = device::Name(tensor.device()).to_string();
-    Err(Error::Transfer(Transfer::Device { what, device, stream: "cpu".into() }))
+    Err(Error::Transfer(Transfer::NotHost { what, device }))
 }
 
 #[cfg(test)]

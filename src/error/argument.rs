@@ -112,7 +112,7 @@ fn about_out(cause: &Error, face: Face) -> String {
             )
         }
         Error::NotHost { device } => format!("out is on {device}, and results are written on the host"),
-        Error::Transfer(Transfer::Device { device, .. }) => {
+        Error::Transfer(Transfer::Device { device, .. } | Transfer::NotHost { device, .. }) => {
             format!("out is on {device}, and results are written on the host")
         }
         Error::Transfer(Transfer::Shapes { source, destination, .. }) => {

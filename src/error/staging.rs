@@ -12,6 +12,7 @@ pub enum Staging {
     Order { order: i32 },
     NotUtf8 { index: usize },
     NoTensors,
+    Twice { name: String },
     TooMany { count: usize, limit: usize },
     Index { index: usize, count: usize },
     Name { name: String, names: Vec<String> },
@@ -44,6 +45,7 @@ impl Staging {
             | Order { .. }
             | NotUtf8 { .. }
             | NoTensors
+            | Twice { .. }
             | TooMany { .. }
             | Index { .. }
             | Name { .. }
@@ -86,6 +88,9 @@ impl Staging {
                 write!(f, "the name of tensor {index} is not UTF-8; pass UTF-8, or NULL for its position")
             }
             NoTensors => f.write_str("a batch of no tensors is asked for; describe at least one"),
+            Twice { name } => {
+                write!(f, "two tensors of a batch are called {name:?}; give each a name of its own, or none")
+            }
             TooMany { count, limit } => {
                 write!(f, "a batch of {count} tensors is asked for; pass at most {limit}")
             }

@@ -12,6 +12,7 @@ pub enum Transfer {
     Shapes { source: Vec<i64>, destination: Vec<i64>, expands: bool },
     Dtypes { source: String, destination: String },
     Device { what: &'static str, device: String, stream: String },
+    NotHost { what: &'static str, device: String },
     Overlap { source: (usize, usize), destination: (usize, usize) },
     SubByte { dtype: String },
     PartOfByte { dtype: String, bits: u64 },
@@ -39,6 +40,7 @@ impl Transfer {
         match self {
             Shapes { .. } | Dtypes { .. } | OwnThread => Kind::InvalidArgument,
             Device { .. }
+            | NotHost { .. }
             | Overlap { .. }
             | SubByte { .. }
             | PartOfByte { .. }
@@ -75,6 +77,14 @@ impl Transfer {
                 f,
                 "the {what} is on {device}, which a stream of {stream} cannot reach; pass a tensor in host memory, or a stream of {device}"
             ),
+            NotHost { what, device } => {
+                let (remedy, python) = match *what {
+                    "source" => ("copy it to the host first", "dlbridge.download(x).result()"),
+                    _ => ("pass one on the host, and copy that to the device", "dlbridge.upload(x, device)"),
+                };
+                let call = face.pick("dlb_copy_async()", python, "device::copy_async()");
+                write!(f, "the {what} is on {device}, and this is done in host memory; {remedy} ({call})")
+            }
             Overlap { source, destination } => write!(
                 f,
                 "the source, from {:#x} to {:#x}, and the destination, from {:#x} to {:#x}, overlap or lie between each other; copy to a buffer of its own, and from there",

@@ -36,7 +36,9 @@ impl Error {
     fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Error::*;
         match self {
-            Null { what } => write!(f, "{what} is NULL; pass a valid pointer"),
+            Null { what } => {
+                write!(f, "{what} is NULL; pass a valid pointer, in C++ a handle that is not empty")
+            }
             NullList { what, count } => {
                 write!(
                     f,

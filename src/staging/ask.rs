@@ -31,8 +31,11 @@ impl<'a> AskSlot<'a> {
             }
             _ => {}
         }
-        for leaf in leaves {
+        for (index, leaf) in leaves.iter().enumerate() {
             packed_bytes(leaf.shape, leaf.dtype)?;
+            if !leaf.name.is_empty() && leaves[..index].iter().any(|other| other.name == leaf.name) {
+                return Err(Error::Staging(Staging::Twice { name: leaf.name.to_owned() }));
+            }
         }
         Ok(AskSlot { shared, asker: Asker::new(shared, Side::Producer), patient })
     }

@@ -42,6 +42,14 @@ TEST(what_does_not_fit_is_refused) {
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "does not convert", dlbridge::copy(source, dlbridge::empty<float>({2, 3})));
   THROWS(DLB_ERROR_READ_ONLY, "read-only", dlbridge::copy(source, dlbridge::empty<std::int32_t>({2, 3}).read_only()));
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "", dlbridge::copy(tensor(), source));
+  DLTensor elsewhere = source.view();
+  elsewhere.device.device_type = kDLVulkan;
+  const tensor there = tensor::borrow(elsewhere);
+  const char *const first = "the source is on vulkan:0, and this is done in host memory; copy it to the host first (dlb_copy_async())";
+  THROWS(DLB_ERROR_UNSUPPORTED, first, there.copy());
+  THROWS(DLB_ERROR_UNSUPPORTED, first, dlbridge::cast<double>(there));
+  THROWS(DLB_ERROR_UNSUPPORTED, "the destination is on vulkan:0, and this is done in host memory; pass one on the host",
+         dlbridge::copy(source, there));
 }
 
 TEST(threads_can_be_counted_and_set) {

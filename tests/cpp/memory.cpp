@@ -149,6 +149,22 @@ TEST(threads_share_a_pool) {
   EXPECT(pool.stats().held == 0 && pool.stats().allocations == 1600);
 }
 
+TEST(a_tensor_like_another_has_its_shape_dtype_and_place) {
+  const tensor turned = dlbridge::zeros<std::int16_t>({3, 5}).permute({1, 0});
+  const tensor like = dlbridge::empty_like(turned), zeros = dlbridge::zeros_like(turned);
+  for (const tensor &each : {like, zeros}) {
+    EXPECT(each.ndim() == 2 && each.shape()[0] == 5 && each.is<std::int16_t>() && each.is_contiguous());
+    EXPECT(each.device().device_type == kDLCPU && each.get() != turned.get());
+  }
+  EXPECT(dlbridge::equal(zeros, turned));
+  book entries;
+  const allocator elsewhere = allocator::of(arena(entries), DLDevice{kDLVulkan, 0});
+  const tensor there = dlbridge::empty_like(turned, elsewhere);
+  EXPECT(there.device().device_type == kDLVulkan && entries.bytes == 30);
+  THROWS(DLB_ERROR_UNAVAILABLE, "vulkan:0", dlbridge::empty_like(there));  // where it is, and not somewhere else
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "empty", dlbridge::empty_like(tensor()));
+}
+
 TEST(pinned_memory_is_the_hosts_or_the_reason_is_said) {
   std::vector<float> samples(100000);
   const DLDevice cuda{kDLCUDA, 0};
@@ -160,6 +176,7 @@ TEST(pinned_memory_is_the_hosts_or_the_reason_is_said) {
   }
   const tensor pinned = dlbridge::empty<float>({300, 1000}, allocator::pinned());
   EXPECT(pinned.device().device_type == kDLCUDAHost);
+  EXPECT(dlbridge::zeros_like(pinned).device().device_type == kDLCUDAHost);
   pinned.mutable_data<float>()[299999] = 1;
   EXPECT(dlbridge::empty<float>({300, 1000}, allocator::device(cuda)).device().device_type == kDLCUDA);
   dlbridge::pin outer(samples.data(), samples.size() * sizeof(float)), inner(samples.data(), 4), none;

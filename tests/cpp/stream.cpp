@@ -11,6 +11,10 @@ using dlbridge::tensor;
 
 static_assert(std::is_nothrow_move_constructible<stream>::value && std::is_nothrow_copy_constructible<event>::value, "");
 static_assert(std::is_nothrow_move_assignable<event>::value && !std::is_convertible<event, bool>::value, "");
+static_assert(!std::is_convertible<DLDevice, stream>::value, "");
+
+/** Members of aggregates that are made with {}. */
+stream made_of_nothing() { return {}; }
 
 namespace {
 
@@ -50,6 +54,17 @@ class gate {
   std::promise<void> open_;
   float element_ = 0;
 };
+
+TEST(an_export_on_a_stream_waits_for_nothing_here) {
+  const stream on;
+  const tensor destination = zeros(100);
+  gate held(on);
+  copy_async(counting(100), destination, on);
+  const dlbridge::managed_tensor out = dlbridge::export_on(destination, on);
+  held.open();
+  on.synchronize();
+  EXPECT(static_cast<const float *>(out->dl_tensor.data)[99] == 100);
+}
 
 TEST(a_copy_goes_on_and_the_data_waits_for_it) {
   stream on;
@@ -121,8 +136,10 @@ TEST(handles_are_copied_moved_and_shared) {
   again = taken;
   again.synchronize();
   EXPECT(event().done() && !event());
+  EXPECT(made_of_nothing() && made_of_nothing().device().device_type == kDLCPU);
   THROWS(DLB_ERROR_INVALID_ARGUMENT, "event is NULL", event().wait());
-  THROWS(DLB_ERROR_INVALID_ARGUMENT, "stream is NULL", on.record());
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "stream is NULL; pass a valid pointer, in C++ a handle that is not empty", on.record());
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "the stream is empty", dlbridge::upload(zeros(1), on));
 }
 
 TEST(a_future_gives_its_tensor_away_when_it_is_done) {

@@ -1,6 +1,7 @@
 /* dlbridge.hpp without any framework. */
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <functional>
 #include <thread>
 
@@ -51,6 +52,23 @@ struct producer {
   }
 };
 
+/** Called for its elements and its regions, as matrices of others are. */
+struct matrix {
+  float operator()(int, int) const { return 0; }
+  matrix operator()(const std::int64_t *) const { return *this; }
+};
+
+/** Fails the program where an error of a static destructor says nothing. */
+const struct last_words {
+  ~last_words() {
+    try {
+      tensor().copy();
+    } catch (const dlbridge::error &error) {
+      if (error.what()[0] == '\0') std::_Exit(1);
+    }
+  }
+} words_at_exit;
+
 struct throwing_copy {
   throwing_copy() = default;
   throwing_copy(const throwing_copy &) { throw std::runtime_error("no copy"); }
@@ -81,6 +99,11 @@ TEST(wrap_takes_functions_and_std_functions) {
   tensor::wrap(memory.description, function);
   tensor::wrap(memory.description, std::function<void()>(function));
   EXPECT(calls == 2);
+}
+
+TEST(wrap_takes_objects_with_several_call_operators) {
+  six memory;
+  EXPECT(tensor::wrap(memory.description, matrix()).size() == 6);
 }
 
 TEST(wrap_keeps_a_shared_owner_until_the_end) {
@@ -155,6 +178,28 @@ TEST(typed_wrap_describes_row_major_host_memory) {
   EXPECT(same(mine.shape(), {2, 3, 4}) && same(mine.strides(), {12, 4, 1}));
   EXPECT(dlbridge::to_string(mine.dtype()) == "int16" && dlbridge::to_string(mine.device()) == "cpu");
   EXPECT(mine.mutable_data<std::int16_t>() == values.data() && !mine.is_read_only());
+}
+
+TEST(typed_wrap_takes_strides) {
+  std::vector<std::uint8_t> pixels(4 * 8, 1);
+  pixels[8] = 7;
+  std::uint8_t *const data = pixels.data();
+  const tensor rows = tensor::wrap(data, {4, 2, 3}, {8, 3, 1}, std::move(pixels));
+  EXPECT(same(rows.strides(), {8, 3, 1}) && rows.select(0, 1).data<std::uint8_t>()[0] == 7 && pixels.empty());
+  const std::uint8_t *const constant = data;
+  const tensor borrowed = tensor::borrow(constant, {4}, {8});
+  EXPECT(borrowed.is_read_only() && borrowed.select(0, 1).data<std::uint8_t>()[0] == 7);
+  EXPECT(same(tensor::borrow(data, {4, 8}).strides(), {8, 1}) && !tensor::borrow(data, {4, 8}).is_read_only());
+  int calls = 0;
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "strides [8] were given for shape [4, 8]; pass one for each dimension",
+         tensor::wrap(data, {4, 8}, {8}, [&calls] { ++calls; }));
+  EXPECT(calls == 0);
+}
+
+TEST(a_tensor_is_asked_for_its_dtype) {
+  const tensor mine = counting({2});
+  EXPECT(mine.is<float>() && !mine.is<double>() && !mine.is<std::int32_t>() && !mine.is<std::complex<float>>());
+  THROWS(DLB_ERROR_INVALID_ARGUMENT, "empty", tensor().is<float>());
 }
 
 TEST(const_elements_make_a_read_only_tensor) {

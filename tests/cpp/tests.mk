@@ -26,8 +26,8 @@ test-cpp-torch: $(CPP_OUT)/torch ## the libtorch door, with the torch of .venv
 test-libtorch-versions: lib $(VENV)/.ready ## the same with the oldest and the newest libtorch there are: 2.5 GB to download, in build/libtorch
 	@CXX="$(CXX)" tests/cpp/torch_versions.sh $(PY) $(LIB_RELEASE) 1.13.0 2.0.0 newest
 
-# dlbridge.hpp compiles alone in each C++, with DLPack's own header and without, has no dtype for bool, and takes no owner
-# that would keep nothing alive.
+# dlbridge.hpp compiles alone in each C++, with DLPack's own header and without, behind macros that Qt and Windows have, has
+# no dtype for bool, and takes no owner that would keep nothing alive. With hidden symbols its errors stay one type.
 CPP_HEADER = $(CXX) -x c++ -fsyntax-only $(CPP_FLAGS) -include dlbridge.hpp
 test-cpp-headers: | $(CPP_OUT)
 	@for std in c++11 c++14 c++17 c++20 c++23; do \
@@ -37,12 +37,26 @@ test-cpp-headers: | $(CPP_OUT)
 	@for header in $(filter-out %/torch.hpp,$(wildcard bindings/cpp/include/dlbridge/*.hpp)); do \
 	    $(CXX) -x c++ -fsyntax-only $(CPP_FLAGS) -std=c++20 -include $$header /dev/null || exit 1; \
 	done; echo "each header of dlbridge/ compiles alone"
+	@# The C++ library first: it does without the macros, or undefines them.
+	@$(CXX) -x c++ -fsyntax-only $(CPP_FLAGS) -std=c++20 -include tests/cpp/macros.hpp -include dlbridge.hpp /dev/null
+	@echo "dlbridge.hpp compiles behind macros that others define"
+	@echo 'void fails() { throw dlbridge::error(DLB_ERROR_LOSSY, ""); }' | \
+	    $(CXX) -x c++ -c $(CPP_FLAGS) -std=c++11 -fvisibility=hidden -include dlbridge.hpp -o $(CPP_OUT)/hidden.o -
+	@readelf -sW $(CPP_OUT)/hidden.o | grep -q 'DEFAULT.*_ZTIN8dlbridge5errorE' && echo "an error has one type where symbols are hidden"
 	@echo 'int main() { dlbridge::dtype_of<bool>::get(); }' | $(CPP_HEADER) -std=c++11 - 2>&1 | \
 	    grep -q 'for bool reinterpret the tensor' && echo "dtype_of<bool> is refused in words"
 	@for owner in samples std::free; do \
 	    echo "int main() { float samples[2]; dlbridge::tensor::wrap(samples, {2}, $$owner); }" | \
 	        $(CPP_HEADER) -include cstdlib -std=c++11 - 2>&1 | grep -q 'a raw pointer owns nothing' || exit 1; \
 	done; echo "a raw pointer as owner is refused in words"
+	@for owner in '[](void *) {}' '[](float *data) mutable { delete data; }' 'std::default_delete<float>()'; do \
+	    for std in c++11 c++20; do \
+	        echo "int main() { float samples[2]; dlbridge::tensor::wrap(samples, {2}, $$owner); }" | \
+	            $(CPP_HEADER) -std=$$std - 2>&1 | grep -q 'capture the pointer instead' || exit 1; \
+	    done; \
+	done; echo "a deleter as owner is refused in words"
+	@echo 'int main() { struct alignas(64) aligned {} owner; float samples[2]; dlbridge::tensor::wrap(samples, {2}, owner); }' | \
+	    $(CPP_HEADER) -std=c++11 - 2>&1 | grep -q 'compile as C++17' && echo "an owner that C++11 cannot align is refused in words"
 
 $(CPP_OUT):
 	@mkdir -p $@

@@ -10,11 +10,15 @@
  *
  *  - A `tensor` is a handle, as a shared_ptr is: copies share one description of one buffer, which never changes, and
  *    the buffer's owner is let go after the last tensor and the last export on it. No element is ever copied.
- *  - What fails throws `dlbridge::error`, or std::bad_alloc, and has then changed nothing. Destructors, moves and the
- *    members marked noexcept never throw.
+ *  - What fails throws `dlbridge::error`, with a status to decide by (DLB_ERROR_OUT_OF_MEMORY where the library gets no
+ *    memory), or std::bad_alloc where C++ gets none for an object of its own, and has then changed nothing. Destructors,
+ *    moves and the members marked noexcept never throw.
  *  - Threads may share what a tensor describes, each through a handle of its own; a single handle is like any other
  *    object, to be changed by one thread at a time. The elements are plain shared memory.
  *  - Everything may be asked of an empty handle (default-constructed or moved from); what needs a tensor then throws.
+ *
+ * It needs exceptions, and no RTTI. Macros that Windows and Qt define (min, max, slots) may be there before it; to name
+ * staging_options::slots, compile with QT_NO_KEYWORDS.
  *
  * It is one header for each noun, of those in dlbridge/ all but torch.hpp: tensor.hpp, memory.hpp (empty(), allocators,
  * pools), copy.hpp, cast.hpp, compare.hpp (equal(), allclose()), stack.hpp (stack()), stream.hpp (streams, events,

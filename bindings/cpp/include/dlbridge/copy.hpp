@@ -30,8 +30,7 @@ inline copy_report reported(dlb_status (*function)(const dlb_tensor *, dlb_tenso
   dlb_copy_report report{};
   report.struct_size = sizeof report;
   check(function(source.get(), destination.get(), nullptr, &report));
-  return copy_report{report.kernel, report.bytes, report.temporary, static_cast<int>(report.passes),
-                     static_cast<int>(report.threads)};
+  return copy_report{report.kernel, report.bytes, report.temporary, report.passes, report.threads};
 }
 
 inline dlb_status plan(const dlb_tensor *source, dlb_tensor *destination, const dlb_copy_options *options,

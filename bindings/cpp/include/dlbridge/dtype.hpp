@@ -19,7 +19,9 @@ namespace dlbridge {
  * `tensor.reinterpret(dtype_of<std::uint8_t>::get())` instead. */
 template <class T, class = void>
 struct dtype_of {
-  static_assert(sizeof(T) == 0, "no dtype for this type; for bool reinterpret the tensor as std::uint8_t");
+  static_assert(sizeof(T) == 0,
+                "no dtype for this type; specialise dtype_of for one of your own, for bool reinterpret the tensor as "
+                "std::uint8_t");
 };
 
 template <class T>

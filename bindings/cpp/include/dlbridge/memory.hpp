@@ -140,18 +140,25 @@ class pin {
 
 namespace detail {
 inline tensor make(dlb_status (*make)(const dlb_tensor_options *, dlb_tensor **), int64_span shape, DLDataType dtype,
-                   const allocator &from, std::size_t alignment) {
+                   const allocator &from, std::size_t alignment, DLDevice device = DLDevice()) {
   constexpr std::size_t limit = DLB_MAX_NDIM + 1;  // one more is refused by the library, in its words
   dlb_tensor_options options = dlb_tensor_options();
   options.struct_size = sizeof options;
   options.shape = shape.data();
   options.ndim = static_cast<std::int32_t>(shape.size() < limit ? shape.size() : limit);
   options.dtype = dtype;
+  options.device = device;
   options.alignment = alignment;
   options.allocator = from.get();
   dlb_tensor *raw = nullptr;
   check(make(&options, &raw));
   return tensor::adopt(raw);
+}
+
+inline tensor make_like(dlb_status (*make)(const dlb_tensor_options *, dlb_tensor **), const tensor &source,
+                        const allocator &from) {
+  return detail::make(make, source.shape(), source.dtype(), from, 0,
+                      from.get() == nullptr ? source.device() : DLDevice());
 }
 }  // namespace detail
 
@@ -176,6 +183,17 @@ tensor empty(int64_span shape, const allocator &from = allocator(), std::size_t 
 template <class T>
 tensor zeros(int64_span shape, const allocator &from = allocator(), std::size_t alignment = 0) {
   return zeros(shape, dtype_of<T>::get(), from, alignment);
+}
+
+/** empty() with the shape and the dtype of another tensor, and on its device where no allocator is named; row-major,
+ * whatever the strides of that one. */
+inline tensor empty_like(const tensor &source, const allocator &from = allocator()) {
+  return detail::make_like(dlb_tensor_empty, source, from);
+}
+
+/** The same of zeros(). */
+inline tensor zeros_like(const tensor &source, const allocator &from = allocator()) {
+  return detail::make_like(dlb_tensor_zeros, source, from);
 }
 
 }  // namespace dlbridge

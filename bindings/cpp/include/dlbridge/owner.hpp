@@ -5,6 +5,7 @@
 #ifndef DLBRIDGE_OWNER_HPP
 #define DLBRIDGE_OWNER_HPP
 
+#include <cstddef>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -19,6 +20,17 @@ template <class Owner>
 auto callable(int) -> decltype(static_cast<void>(std::declval<Owner &>()()), std::true_type());
 template <class Owner>
 std::false_type callable(long);
+
+/** Whether an owner is called with a pointer, as a deleter is. What has several operator(), as a matrix may, is none: of
+ * those decltype names no type. */
+template <class Owner, class Result, class Value>
+std::true_type takes_pointer(Result (Owner::*)(Value *));
+template <class Owner, class Result, class Value>
+std::true_type takes_pointer(Result (Owner::*)(Value *) const);
+template <class Owner>
+auto deleter(int) -> decltype(takes_pointer(std::declval<decltype(&Owner::operator())>()));
+template <class Owner>
+std::false_type deleter(long);
 
 template <class Owner>
 void let_go(Owner &owner, std::true_type) {
@@ -35,6 +47,13 @@ class slot {
   static_assert(!std::is_pointer<Owner>::value || calls::value,
                 "a raw pointer owns nothing, and a function is called without arguments; pass a callable, a smart "
                 "pointer, or use borrow()");
+  static_assert(!decltype(deleter<Owner>(0))::value,
+                "an owner is called without arguments, and this one takes a pointer, so that it would never be called; "
+                "capture the pointer instead: [data] { ... }");
+#if !defined(__cpp_aligned_new)
+  static_assert(alignof(Owner) <= alignof(std::max_align_t),
+                "this C++ makes no objects of such an alignment; pass a smart pointer to it, or compile as C++17");
+#endif
 
  public:
   slot() noexcept : full_(false) {}

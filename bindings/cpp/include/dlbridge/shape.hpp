@@ -57,7 +57,7 @@ inline bool holds(int64_span shape, std::size_t count) noexcept {
   std::size_t size = 1;
   for (std::int64_t extent : shape) {
     const std::size_t factor = static_cast<std::size_t>(extent);
-    if (extent < 0 || (factor != 0 && size > std::numeric_limits<std::size_t>::max() / factor)) return false;
+    if (extent < 0 || (factor != 0 && size > (std::numeric_limits<std::size_t>::max)() / factor)) return false;
     size *= factor;
   }
   return size == count;

@@ -91,8 +91,10 @@ class event {
 /** An ordered queue of work on a device. Never empty, but when moved from. */
 class stream {
  public:
-  /** A new one. Throws DLB_ERROR_UNAVAILABLE where there is no such device, saying why. */
-  explicit stream(DLDevice device = DLDevice{kDLCPU, 0}) : handle_(create(device)) {}
+  /** A new one, of the CPU where no device is named. Throws DLB_ERROR_UNAVAILABLE where there is no such device, saying
+   * why. */
+  stream() : stream(DLDevice{kDLCPU, 0}) {}
+  explicit stream(DLDevice device) : handle_(create(device)) {}
 
   /** One that somebody else made on the device: a `cudaStream_t`, of torch or of the program, which must outlive the result.
    * nullptr is CUDA's legacy default stream. What is queued on either is one order. */
@@ -149,6 +151,14 @@ class stream {
 
   detail::counted<dlb_stream, dlb_stream_retain, dlb_stream_release> handle_;
 };
+
+/** An export for a consumer that works on `on`: what is queued there from now on waits for the copies into the memory, and
+ * the memory is not used again before what is queued there when the consumer lets go. See dlb_tensor_export_on(). */
+inline managed_tensor export_on(const tensor &source, const stream &on) {
+  DLManagedTensorVersioned *managed = nullptr;
+  detail::check(dlb_tensor_export_on(source.get(), on.get(), &managed));
+  return managed_tensor(managed);
+}
 
 /** Queues a copy of the elements of `source` to `destination`, of the same shape and dtype, and returns. Both tensors are
  * kept until it is done; access to their elements through tensors waits for it. See dlb_copy_async(). */
@@ -211,8 +221,10 @@ inline tensor empty_for(const tensor &source, DLDevice device) {
 }  // namespace detail
 
 /** A copy of `source` in memory of its own on the device of the stream, under way. Returns at once, but as dlb_copy_async()
- * says of memory that is not pinned and of copies on a stream of the CPU that come before. Whoever reaches the elements of the result waits for them. */
+ * says of memory that is not pinned and of copies on a stream of the CPU that come before. Whoever reaches the elements of
+ * the result waits for them. */
 inline tensor upload(const tensor &source, const stream &on) {
+  if (!on) throw error(DLB_ERROR_INVALID_ARGUMENT, "the stream is empty: it was moved from; pass one that is not");
   tensor there = detail::empty_for(source, on.device());
   copy_async(source, there, on);
   return there;

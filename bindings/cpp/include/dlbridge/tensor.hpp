@@ -23,8 +23,12 @@ namespace dlbridge {
 
 namespace detail {
 
-/** A row-major description in host memory. */
-inline DLTensor describe(const void *data, DLDataType dtype, int64_span shape) {
+/** A description in host memory; without strides it is row-major. */
+inline DLTensor describe(const void *data, DLDataType dtype, int64_span shape, int64_span strides) {
+  if (!strides.empty() && strides.size() != shape.size()) {
+    throw error(DLB_ERROR_INVALID_ARGUMENT, "strides " + list(strides) + " were given for shape " + list(shape) +
+                                                "; pass one for each dimension, in elements, or none for row-major");
+  }
   constexpr std::size_t limit = DLB_MAX_NDIM + 1;  // one more is refused by the library, in its words
   DLTensor description = DLTensor();
   description.data = const_cast<void *>(data);
@@ -32,6 +36,7 @@ inline DLTensor describe(const void *data, DLDataType dtype, int64_span shape) {
   description.ndim = static_cast<std::int32_t>(shape.size() < limit ? shape.size() : limit);
   description.dtype = dtype;
   description.shape = const_cast<std::int64_t *>(shape.data());
+  description.strides = strides.empty() ? nullptr : const_cast<std::int64_t *>(strides.data());
   return description;
 }
 
@@ -72,8 +77,8 @@ class tensor {
    *   tensor::wrap(description, std::move(unique))                  anything else is destroyed
    *
    * It is moved or copied in, and `description` has to hold then: of a vector that is moved it does, of one that is
-   * copied it does not. A raw pointer, and a function that takes arguments, are refused by the compiler.
-   * That happens exactly once, on whichever thread drops the last user of the buffer; it must not throw. If wrap
+   * copied it does not. A raw pointer, and what is called with a pointer as a deleter is, are refused by the compiler.
+   * The owner is let go exactly once, on whichever thread drops the last user of the buffer; it must not throw. If wrap
    * throws, the owner is as it was: not called, not moved from. Shape and strides of `description` are copied; NULL
    * strides mean row-major. `flags` is 0 or DLPACK_FLAG_BITMASK_READ_ONLY. */
   template <class Owner>
@@ -85,16 +90,29 @@ class tensor {
     return wrapped;
   }
 
-  /** The same for row-major elements in host memory. `const` elements make a read-only tensor. */
+  /** The same for elements in host memory, row-major or with strides, which count elements:
+   *
+   *   tensor::wrap(pixels, {480, 640, 3}, {2048, 3, 1}, [frame] { give_back(frame); })      rows are padded to 2048
+   *
+   * `const` elements make a read-only tensor. */
   template <class T, class Owner>
   static tensor wrap(T *data, int64_span shape, Owner &&owner) {
-    return wrap(detail::describe(data, dtype_of<typename std::remove_const<T>::type>::get(), shape),
-                std::forward<Owner>(owner), std::is_const<T>::value ? DLPACK_FLAG_BITMASK_READ_ONLY : 0);
+    return wrap(data, shape, int64_span(), std::forward<Owner>(owner));
+  }
+  template <class T, class Owner>
+  static tensor wrap(T *data, int64_span shape, int64_span strides, Owner &&owner) {
+    return wrap(detail::describe(data, dtype_of<typename std::remove_const<T>::type>::get(), shape, strides),
+                std::forward<Owner>(owner), flags_of<T>());
   }
 
   /** Wraps memory that outlives every tensor and every export on it: nobody is told when they are gone. */
   static tensor borrow(const DLTensor &description, std::uint64_t flags = 0) {
     return made_by(dlb_tensor_wrap, &description, flags, nullptr, nullptr);
+  }
+  template <class T>
+  static tensor borrow(T *data, int64_span shape, int64_span strides = int64_span()) {
+    return borrow(detail::describe(data, dtype_of<typename std::remove_const<T>::type>::get(), shape, strides),
+                  flags_of<T>());
   }
 
   /** A row-major tensor over the elements of a vector, which moves in. If this throws, `values` is as it was. */
@@ -161,6 +179,12 @@ class tensor {
   int64_span strides() const { return int64_span(view().strides, ndim()); }
   DLDataType dtype() const { return view().dtype; }
   DLDevice device() const { return view().device; }
+  /** Whether the elements have the dtype of a C++ type. */
+  template <class T>
+  bool is() const {
+    const DLDataType mine = dtype(), asked = dtype_of<T>::get();
+    return mine.code == asked.code && mine.bits == asked.bits && mine.lanes == asked.lanes;
+  }
   /** DLPACK_FLAG_BITMASK_READ_ONLY or 0. */
   std::uint64_t flags() const noexcept { return dlb_tensor_flags(raw_); }
   bool is_read_only() const noexcept { return (flags() & DLPACK_FLAG_BITMASK_READ_ONLY) != 0; }
@@ -226,6 +250,11 @@ class tensor {
  private:
   explicit tensor(dlb_tensor *owned) noexcept : raw_(owned) {}
 
+  template <class T>
+  static constexpr std::uint64_t flags_of() noexcept {
+    return std::is_const<T>::value ? DLPACK_FLAG_BITMASK_READ_ONLY : 0;
+  }
+
   /** What a C function makes whose last argument is `dlb_tensor **out`. */
   template <class Function, class... Arguments>
   static tensor made_by(Function function, Arguments... arguments) {
@@ -241,7 +270,7 @@ class tensor {
 
   /** How many values a C function is told of; what no int32_t holds is too much for it anyway. */
   static std::int32_t count(int64_span values) noexcept {
-    constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+    constexpr std::int32_t most = (std::numeric_limits<std::int32_t>::max)();
     return values.size() < static_cast<std::size_t>(most) ? static_cast<std::int32_t>(values.size()) : most;
   }
 

@@ -44,7 +44,7 @@ constexpr DLDeviceType torch_cuda = kDLCUDA;
 
 inline at::Device torch_device(DLDevice device) {
   if (device.device_type == kDLCPU) return at::Device(at::kCPU);
-  const bool fits = device.device_id <= std::numeric_limits<at::DeviceIndex>::max();
+  const bool fits = device.device_id <= (std::numeric_limits<at::DeviceIndex>::max)();
   if (device.device_type == torch_cuda && fits) {
     return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device.device_id));
   }
