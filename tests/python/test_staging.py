@@ -422,7 +422,9 @@ def test_a_forked_child_is_told_to_make_its_own() -> None:
         assert process.exitcode == 0
 
 
-def test_a_bar_shows_progress(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_pass_shows_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tqdm")
-    assert len(list(dlbridge.Stager([np.zeros(1)] * 3, progress=True))) == 3
-    assert "3/3" in capsys.readouterr().err
+    stager = dlbridge.Stager([np.zeros(1)] * 3, progress=True)
+    for _ in range(2):
+        assert len(list(stager)) == 3
+        assert "3/3" in capsys.readouterr().err

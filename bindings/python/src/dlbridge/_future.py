@@ -54,7 +54,7 @@ class Future:
         return self._tensor
 
     def __await__(self) -> Generator[Any, None, Any]:
-        """`result()` for asyncio: others run until it is there. Giving up (`asyncio.wait_for`) does not stop the copy."""
+        """`result()` for asyncio: others run until it is there. Giving up (`asyncio.wait_for`) stops no copy."""
         if not self.done():
             from asyncio import get_running_loop  # who awaits has it
 

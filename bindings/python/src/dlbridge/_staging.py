@@ -8,7 +8,8 @@ import operator
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from types import TracebackType
 from typing import Any, Callable
 
@@ -47,7 +48,7 @@ class Stager:
     timeout: how many seconds the loop waits for a batch before `TimedOutError`; None for any number.
     order: "kept", or "first" for batches as they get ready.
     ragged: whether batches may differ from the first in shape, dtype and structure.
-    progress: a bar by tqdm.
+    progress: a bar by tqdm, for each pass.
     stack: whether lists are arrays to be stacked to one.
     dtype, casting, layout, scale, bias: as for `dlbridge.stack`; without `stack` an array is a stack already. Done
         on the way into the slot, in the one pass that copies. Each of these six may be a dict, for the arrays of a
@@ -112,7 +113,8 @@ class Stager:
         self._ring_options = (device, slots, keep, order == "first")
         self._convert: Callable[[Any], Any] | None = None if as_ is None else consumer(as_, "as_")
         self._recipe = Recipe(stack, dtype=dtype, casting=casting, layout=layout, scale=scale, bias=bias)
-        self._progress = _progress(batches) if progress else None
+        self._new_bar = _bars() if progress else None
+        self._bar: Any = None
         self._work: Work | None = None
         self._close: Any = None
         self._fresh = True
@@ -128,9 +130,17 @@ class Stager:
                     return self._work
                 self._close()
                 self._ring = Ring(*self._ring_options)
+            if self._new_bar is not None:
+                self._bar = self._new_bar(total=operator.length_hint(self._batches) or None)
             self._fresh = False
             self._work = work = Work(
-                self._ring, iter(self._batches), self._workers, self._ragged, self._recipe, self._kept, self._wide
+                self._ring,
+                _iterated(self._batches),
+                self._workers,
+                self._ragged,
+                self._recipe,
+                self._kept,
+                self._wide,
             )
             names = [""] if self._workers == 1 else [f" {number}" for number in range(self._workers)]
             threads = [
@@ -197,8 +207,8 @@ class Stager:
         convert = self._convert
         batch = put_together(work.rests.pop(number), tensors if convert is None else [convert(x) for x in tensors])
         work.timeline.add_use(use, number, slot, asked)
-        if self._progress is not None:
-            self._progress.update()
+        if self._bar is not None:
+            self._bar.update()
         return batch
 
     def close(self) -> None:
@@ -210,8 +220,8 @@ class Stager:
         self._fresh = False
         if self._close is not None:
             self._close()
-        if self._progress is not None:
-            self._progress.close()
+        if self._bar is not None:
+            self._bar.close()
 
     @property
     def stats(self) -> StagerStats:
@@ -253,6 +263,14 @@ class Stager:
         return f"<dlbridge.Stager of {self._ring_options[1]} slots on {name_of(_Device(*self._device))}>"
 
 
+def _iterated(batches: Any) -> Iterator[Any]:
+    """`iter(batches)`; what is only indexed, as a map-style Dataset is, not past its `len()`: Python asks for one
+    index after the other until an IndexError, which not all of them raise."""
+    iterator = iter(batches)
+    indexed = not hasattr(type(batches), "__iter__") and hasattr(type(batches), "__len__")
+    return islice(iterator, len(batches)) if indexed else iterator
+
+
 def _count(name: str, value: Any, least: int, most: int) -> int:
     try:
         count = operator.index(value)
@@ -281,9 +299,9 @@ def _stream_on(device: tuple[int, int]) -> int:
     return int(torch.cuda.current_stream(number).cuda_stream)
 
 
-def _progress(batches: Any) -> Any:
+def _bars() -> Any:
+    """What makes a bar."""
     try:
-        tqdm = importlib.import_module("tqdm.auto").tqdm
+        return importlib.import_module("tqdm.auto").tqdm
     except ImportError as missing:
         raise UnavailableError("tqdm is not installed; run pip install tqdm, or leave progress out") from missing
-    return tqdm(total=len(batches) if hasattr(batches, "__len__") else None)
