@@ -367,9 +367,7 @@ def test_a_timeline_of_nothing_is_refused_and_no_file_is_made(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_numbers_have_meanings_and_short_times_have_digits() -> None:
-    for name in dlbridge.StagerStats._fields:
-        assert "Alias for field" not in getattr(dlbridge.StagerStats, name).__doc__
+def test_short_times_have_digits() -> None:
     stats = dlbridge.StagerStats(2000, 8_000_000, 12.5, 0.25, 0.00042, 0.0000315, 0.0, 3e-8, 0.5, 160.0, 0.64, 3)
     values = [line.split("  ")[-1].split() for line in str(stats).splitlines()]
     assert [len(line) for line in str(stats).splitlines()] == [len(str(stats).splitlines()[0])] * len(stats)

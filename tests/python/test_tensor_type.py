@@ -63,6 +63,16 @@ def test_help_names_and_signatures() -> None:
     assert pickle.loads(pickle.dumps(dlbridge.Tensor)) is dlbridge.Tensor
 
 
+def test_help_says_what_the_fields_of_a_named_tuple_are() -> None:
+    found = [each for each in vars(dlbridge).values() if hasattr(each, "_fields")]
+    assert dlbridge.MemoryStats in found
+    assert dlbridge.StagerStats in found
+    for named in found:
+        for field in named._fields:
+            words = getattr(named, field).__doc__
+            assert f"`{field}`: {words}\n" in named.__doc__, "what IPython shows of the class"
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickling_is_refused_naming_what_can_be(protocol: int) -> None:
     tensor = dlbridge.from_dlpack(np.arange(3.0))

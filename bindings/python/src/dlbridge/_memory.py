@@ -6,6 +6,7 @@ import ctypes
 from typing import Any, NamedTuple
 
 from ._errors import BY_NUMBER, InvalidArgumentError, WrongTypeError
+from ._fields import explained
 from ._library import get_library, native
 from ._streams import _Device, name_of
 
@@ -120,42 +121,48 @@ class pin:
             self._release(self._handle)
 
 
+@explained
 class MemoryStats(NamedTuple):
     """The numbers of the pool, then what was to be copied in this process. Printed, it is a table.
 
     The first five are bytes. Copies are counted when they are queued, whether or not they fail, and each as
     one, however many pieces the driver was given.
+
+    `asked`: In use, as it was asked for.
+    `held`: In use, as it was set aside: rounded up to 4 KiB, or a cached block that is up to an eighth larger.
+    `cached`: Kept for reuse; trim() gives it back.
+    `peak_asked`: The largest `asked` so far.
+    `peak_held`: The largest sum of `held` and `cached` so far.
+    `allocations`: Requests that were granted.
+    `hits`: Those of them that a cached block served.
+    `limit`: What it may have at most, in use and cached; None for any amount.
+    `cached_limit`: What it may cache at most, as `memory_limit` set it last; None for any amount.
+    `copies`: Copies within the host's memory, which all copies on the CPU device are.
+    `copied_bytes`: Their bytes.
+    `uploads`: Copies from the host to a device.
+    `uploaded_bytes`: Their bytes.
+    `downloads`: Copies from a device to the host.
+    `downloaded_bytes`: Their bytes.
+    `device_copies`: Copies within a device, or from one to another.
+    `device_copied_bytes`: Their bytes.
     """
 
     asked: int
-    """In use, as it was asked for."""
     held: int
-    """In use, as it was set aside: rounded up to 4 KiB, or a cached block that is up to an eighth larger."""
     cached: int
-    """Kept for reuse; trim() gives it back."""
     peak_asked: int
-    """The largest `asked` so far."""
     peak_held: int
-    """The largest sum of `held` and `cached` so far."""
     allocations: int
-    """Requests that were granted."""
     hits: int
-    """Those of them that a cached block served."""
     limit: int | None
-    """What it may have at most, in use and cached; None for any amount."""
     cached_limit: int | None
-    """What it may cache at most, as `memory_limit` set it last; None for any amount."""
     copies: int
-    """Copies within the host's memory, which all copies on the CPU device are."""
     copied_bytes: int
     uploads: int
-    """Copies from the host to a device."""
     uploaded_bytes: int
     downloads: int
-    """Copies from a device to the host."""
     downloaded_bytes: int
     device_copies: int
-    """Copies within a device, or from one to another."""
     device_copied_bytes: int
 
     @property
