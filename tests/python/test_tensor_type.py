@@ -33,6 +33,11 @@ def test_an_assignment_names_the_copy() -> None:
         t[:, 1] = 0
 
 
+def test_what_completion_offers_is_public() -> None:
+    offered = {name for name in dir(dlbridge) if not name.startswith("_")}
+    assert offered == set(dlbridge.__all__) - {"__version__"}
+
+
 def test_help_says_what_the_fields_of_reports_are() -> None:
     loss, comparison = (pydoc.plain(pydoc.render_doc(x)) for x in (dlbridge.LossReport, dlbridge.Comparison))
     assert all(f"`{name}`: " in loss for name in dlbridge.LossReport._fields)
