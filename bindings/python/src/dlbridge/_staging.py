@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import TracebackType
-from typing import Any, Callable
+from typing import Any, Callable, Literal
 
 from ._errors import ClosedError, InvalidArgumentError, UnavailableError, WrongTypeError
 from ._frameworks import consumer
@@ -83,7 +83,7 @@ class Stager:
         workers: int = 1,
         as_: Any = None,
         timeout: float | None = None,
-        order: str = "kept",
+        order: Literal["kept", "first"] = "kept",
         ragged: bool = False,
         progress: bool = False,
         keep: int = 16,
@@ -94,6 +94,7 @@ class Stager:
         scale: Any = None,
         bias: Any = None,
     ) -> None:
+        """`help(dlbridge.Stager)` has the options."""
         if not hasattr(type(batches), "__iter__") and not hasattr(type(batches), "__getitem__"):
             kind = type(batches).__name__
             raise WrongTypeError(f"batches is of type {kind}; pass an iterable of batches, such as a list")
