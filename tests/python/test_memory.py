@@ -126,8 +126,14 @@ def test_like_another_array() -> None:
         assert dlbridge.empty_like(like, dtype="float64").dtype == "float64"
     with pytest.raises(dlbridge.NotAnArrayError, match=r"numpy\.asarray"):
         dlbridge.zeros_like([1, 2, 3])
-    with pytest.raises(dlbridge.Error, match=r"detach"):
-        dlbridge.empty_like(torch.ones(3, requires_grad=True))
+
+
+def test_like_a_parameter_for_what_an_optimiser_keeps() -> None:
+    parameter = torch.nn.Parameter(torch.ones(3, 2, dtype=torch.bfloat16))
+    for like in (parameter, parameter * 2):
+        momentum = dlbridge.zeros_like(like, dtype="float32").torch()
+        assert (momentum.tolist(), momentum.requires_grad) == ([[0, 0]] * 3, False)
+        assert dlbridge.empty_like(like).dtype == "bfloat16"
 
 
 def test_memory_returns_to_the_pool_and_is_reused() -> None:

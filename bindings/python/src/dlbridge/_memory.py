@@ -62,7 +62,8 @@ def empty_like_pinned(x: Any, /) -> Any:
 
 
 def _like(make: Any, x: Any, dtype: Any, device: Any, pinned: bool) -> Any:
-    like = native.from_dlpack(x)
+    # Of a parameter too: the elements are not looked at, and autograd is not concerned.
+    like = native.from_dlpack(x.detach() if getattr(x, "requires_grad", False) is True else x)
     if device is None and not pinned:
         device = like.device
     return make(like.shape, like.dtype if dtype is None else dtype, device=device, pinned=pinned)
