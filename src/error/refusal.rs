@@ -223,10 +223,15 @@ impl Refusal {
             NoTorchDtype { dtype } => {
                 write!(f, "torch has no {dtype}; take the bytes with dlbridge.from_dlpack(x).view(\"uint8\")")
             }
-            BufferFormat { format } => write!(
-                f,
-                "the buffer has the format {format:?}, which has no DLPack type; pass numpy.asarray(x) converted to a numeric dtype"
-            ),
+            BufferFormat { format } => {
+                let call = match format.trim_start_matches(['@', '=', '<', '>', '!']).bytes().next() {
+                    Some(b'&') => "a pointer does not tell a size: pass numpy.ctypeslib.as_array(x, shape)",
+                    Some(b'P') => "an address tells no size: pass (ctypes.c_uint8 * size).from_address(x.value)",
+                    Some(b'T') => "pass one of its fields, numpy.asarray(x)[\"field\"]",
+                    _ => "pass numpy.asarray(x) converted to a numeric dtype",
+                };
+                write!(f, "the buffer has the format {format:?}, which has no DLPack type; {call}")
+            }
             NotHostNumpy { device } => {
                 write!(f, "the data is on {device} and NumPy reads host memory; call dlbridge.download(x).result() first")
             }
