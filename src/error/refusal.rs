@@ -174,6 +174,9 @@ impl Refusal {
                 f,
                 "x is of type {type_name}, a subclass of torch.Tensor, and may mean something else than its memory; call x.as_subclass(torch.Tensor) if it does not"
             ),
+            TorchStandIn { type_name } if type_name == "DTensor" => f.write_str(
+                "x is of type DTensor, whose memory is spread over processes; call x.to_local() for the part that is here, or x.full_tensor()",
+            ),
             TorchStandIn { type_name } => write!(
                 f,
                 "x is of type {type_name}, a subclass of torch.Tensor that stands for other tensors and has no memory of its own; make the conversion outside the function that torch.export or make_fx records, or pass the tensors that it stands for"
