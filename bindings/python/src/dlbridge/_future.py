@@ -10,12 +10,12 @@ from typing import Any
 
 from ._errors import Error, WrongTypeError
 from ._library import native
-from ._streams import Event, Stream, handle_of
+from ._streams import Event, Stream, Unique, handle_of
 
 _Callback = Callable[["Future"], object]
 
 
-class Future:
+class Future(Unique):
     """A download under way. Made by `download()`; thread-safe.
 
     The data is reached through `result()` alone, which waits, so it cannot be read too early; in asyncio through

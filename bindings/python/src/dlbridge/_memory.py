@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ._errors import BY_NUMBER, InvalidArgumentError, WrongTypeError
 from ._fields import explained
 from ._library import get_library, native
-from ._streams import _Device, name_of
+from ._streams import Unique, _Device, name_of
 
 # CDLL, not PyDLL: giving memory back takes a while, and other threads may run meanwhile.
 _c = ctypes.CDLL(get_library())
@@ -69,7 +69,7 @@ def _like(make: Any, x: Any, dtype: Any, device: Any, pinned: bool) -> Any:
     return make(like.shape, like.dtype if dtype is None else dtype, device=device, pinned=pinned)
 
 
-class pin:
+class pin(Unique):
     """Page-locks the memory of an array where it is, until the end of the `with` block: CUDA devices then copy from
     and to it without help of the CPU. Nothing is copied, and the array stays what it is.
 

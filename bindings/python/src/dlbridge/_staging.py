@@ -17,7 +17,7 @@ from ._errors import ClosedError, InvalidArgumentError, UnavailableError, WrongT
 from ._frameworks import consumer
 from ._library import native
 from ._recipe import Recipe
-from ._streams import _Device, name_of
+from ._streams import Unique, _Device, name_of
 from ._structure import put_together
 from ._timeline import StagerStats, Timeline, clock
 from ._work import Ring, Work, shut_down
@@ -27,7 +27,7 @@ _CUDA = 2
 _SLOTS = 3
 
 
-class Stager:
+class Stager(Unique):
     """Double buffering over any iterable of batches: while the loop computes on one, the next is being loaded.
 
     A batch is an array of any framework, or tuples, lists, dicts and dataclasses of arrays (numbers, strings and
