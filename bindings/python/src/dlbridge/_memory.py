@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 from typing import Any, NamedTuple
 
 from ._errors import BY_NUMBER, InvalidArgumentError, WrongTypeError
@@ -230,8 +231,11 @@ _pools: dict[tuple[int, int, bool], int | None] = {(1, 0, False): None}
 
 def _pool(device: Any, pinned: bool) -> int | None:
     """The pool of a place; None is the host's."""
-    kind, number = (1, 0) if device == "cpu" else native._device(device)
-    place = kind, number, bool(pinned)
+    if not isinstance(pinned, bool):
+        raise WrongTypeError(f"pinned is {pinned!r}; pass True or False")
+    host = isinstance(device, str) and device == "cpu"
+    kind, number = (1, 0) if host else native._device(device)
+    place = kind, number, pinned
     if place not in _pools:
         out = ctypes.c_void_p()
         if pinned and kind != 1:
@@ -253,8 +257,10 @@ def _pool(device: Any, pinned: bool) -> int | None:
 
 
 def _bytes(name: str, value: int) -> int:
-    if not hasattr(type(value), "__index__"):
-        raise WrongTypeError(f"{name} is {value!r}; pass a number of bytes, 0 or more")
-    if not 0 <= value < 1 << 64:
-        raise InvalidArgumentError(f"{name} is {value}; pass a number of bytes, 0 or more")
-    return value
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise WrongTypeError(f"{name} is {value!r}; pass a number of bytes, 0 or more") from None
+    if not 0 <= count < 1 << 64:
+        raise InvalidArgumentError(f"{name} is {count}; pass a number of bytes, 0 or more")
+    return count

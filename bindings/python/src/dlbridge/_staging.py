@@ -98,16 +98,16 @@ class Stager(Unique):
         if not hasattr(type(batches), "__iter__") and not hasattr(type(batches), "__getitem__"):
             kind = type(batches).__name__
             raise WrongTypeError(f"batches is of type {kind}; pass an iterable of batches, such as a list")
+        for name, value in (("ragged", ragged), ("progress", progress)):
+            if not isinstance(value, bool):
+                raise WrongTypeError(f"{name} is {value!r}; pass True or False")
         workers = _count("workers", workers, 1, 1024)
         self._wide = slots is None and not ragged
         slots = _SLOTS if slots is None else _count("slots", slots, 1, 1 << 16)
         keep = _count("keep", keep, 0, 1 << 16)
-        if order not in ("kept", "first"):
+        if not (isinstance(order, str) and order in ("kept", "first")):
             wrong = InvalidArgumentError if isinstance(order, str) else WrongTypeError
             raise wrong(f"order is {order!r}; pass 'kept' or 'first'")
-        for name, value in (("ragged", ragged), ("progress", progress)):
-            if not isinstance(value, bool):
-                raise WrongTypeError(f"{name} is {value!r}; pass True or False")
         self._device: tuple[int, int] = native._device(device)
         self._batches, self._workers, self._ragged = batches, workers, ragged
         self._timeout = -1 if timeout is None else _nanoseconds(timeout)
