@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import numbers
 import reprlib
 import time
 from types import TracebackType
@@ -106,12 +107,8 @@ def check_device(device: Any) -> None:
     _check(_c.dlb_device_check(_Device(*native._device(device))))
 
 
-def _check_timeout(timeout: float) -> None:
-    try:
-        number = timeout < 0 or timeout >= 0  # NaN is neither
-    except TypeError:
-        number = False
-    if not number:
+def _check_timeout(timeout: Any) -> None:
+    if not isinstance(timeout, numbers.Real) or timeout != timeout:  # NaN
         raise WrongTypeError(f"timeout is {timeout!r}; pass seconds, or None to wait for as long as it takes")
 
 
