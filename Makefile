@@ -142,7 +142,7 @@ test-extension: package ## extension modules on the C API, with pybind11 and wit
 lint-python: package ## formatting, lints and types of the Python code
 	@$(VENV)/bin/ruff check -q bindings tests examples benches
 	@$(VENV)/bin/ruff format -q --check bindings tests examples benches
-	@cd bindings/python && $(VENV)/bin/mypy src hatch_build.py
+	@cd bindings/python && $(VENV)/bin/mypy src hatch_build.py ../../tests/python/typed.py
 	@$(PY) -m mypy.stubtest --concise dlbridge
 
 # --- the rest: each folder has its rules beside its files ---

@@ -174,6 +174,9 @@ impl Refusal {
                 f,
                 "x is of type {type_name}, a subclass of torch.Tensor, and may mean something else than its memory; call x.as_subclass(torch.Tensor) if it does not"
             ),
+            TorchStandIn { type_name } if type_name == "DTensor" => f.write_str(
+                "x is of type DTensor, whose memory is spread over processes; call x.to_local() for the part that is here, or x.full_tensor()",
+            ),
             TorchStandIn { type_name } => write!(
                 f,
                 "x is of type {type_name}, a subclass of torch.Tensor that stands for other tensors and has no memory of its own; make the conversion outside the function that torch.export or make_fx records, or pass the tensors that it stands for"
@@ -223,10 +226,15 @@ impl Refusal {
             NoTorchDtype { dtype } => {
                 write!(f, "torch has no {dtype}; take the bytes with dlbridge.from_dlpack(x).view(\"uint8\")")
             }
-            BufferFormat { format } => write!(
-                f,
-                "the buffer has the format {format:?}, which has no DLPack type; pass numpy.asarray(x) converted to a numeric dtype"
-            ),
+            BufferFormat { format } => {
+                let call = match format.trim_start_matches(['@', '=', '<', '>', '!']).bytes().next() {
+                    Some(b'&') => "a pointer does not tell a size: pass numpy.ctypeslib.as_array(x, shape)",
+                    Some(b'P') => "an address tells no size: pass (ctypes.c_uint8 * size).from_address(x.value)",
+                    Some(b'T') => "pass one of its fields, numpy.asarray(x)[\"field\"]",
+                    _ => "pass numpy.asarray(x) converted to a numeric dtype",
+                };
+                write!(f, "the buffer has the format {format:?}, which has no DLPack type; {call}")
+            }
             NotHostNumpy { device } => {
                 write!(f, "the data is on {device} and NumPy reads host memory; call dlbridge.download(x).result() first")
             }

@@ -267,10 +267,24 @@ impl Error {
             NotAnArray { type_name } if type_name == "Future" => {
                 f.write_str("x is of type Future, which has an array once it is done; pass x.result()")
             }
-            NotAnArray { type_name } => write!(
-                f,
-                "x is of type {type_name}, which is no DLPack producer: it has neither __dlpack__ nor a buffer and is no DLPack capsule; pass an array, for example numpy.asarray(x)"
-            ),
+            NotAnArray { type_name } if type_name == "type" => {
+                f.write_str("x is a class and no array; pass an instance")
+            }
+            NotAnArray { type_name } => {
+                let example = match type_name.as_str() {
+                    // What NumPy makes no numbers of.
+                    "NoneType" | "str" | "dict" | "set" | "function" | "method" | "module" => "",
+                    "generator" => ", for example dlbridge.stack(x) where it yields arrays",
+                    "list" | "tuple" => {
+                        ", for example numpy.asarray(x), or dlbridge.stack(x) where it holds arrays"
+                    }
+                    _ => ", for example numpy.asarray(x)",
+                };
+                write!(
+                    f,
+                    "x is of type {type_name}, which is no DLPack producer: it has neither __dlpack__ nor a buffer and is no DLPack capsule; pass an array{example}"
+                )
+            }
             Refused(refusal) => refusal.say(face, f),
             Transfer(transfer) => transfer.say(face, f),
             Driver(driver) => driver.say(face, f),

@@ -108,6 +108,10 @@ pub(super) unsafe fn from_described(
 
 /// A producer with `__dlpack__`; else memory that `__array_interface__` or the buffer protocol shows.
 fn from_other(gil: &Gil, object: Object) -> Result<Tensor> {
+    if gil.is_type(object) {
+        // It has the methods of its instances, which want one.
+        return Err(Error::NotAnArray { type_name: "type".into() });
+    }
     let module = gil.attribute_text(gil.type_of(object), c"__module__");
     if module.starts_with("tensorflow") && gil.attribute_text(object, c"dtype").contains("string") {
         // TensorFlow's own __dlpack__ ends the process on these.
@@ -123,7 +127,8 @@ fn from_other(gil: &Gil, object: Object) -> Result<Tensor> {
             if is_immutable(&module) { tensor.read_only() } else { Ok(tensor) }
         }
         Err(Error::NotAnArray { type_name }) => {
-            let otherwise = || Err(missing::explain(gil, object).unwrap_or(Error::NotAnArray { type_name }));
+            let known = || missing::explain(gil, object).or_else(|| missing::on_device(gil, object));
+            let otherwise = || Err(known().unwrap_or(Error::NotAnArray { type_name }));
             buffer::import(gil, object).unwrap_or_else(otherwise)
         }
         Err(Error::Python { who, words }) => match missing::explain(gil, object) {

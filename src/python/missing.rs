@@ -1,11 +1,11 @@
-//! Columns with missing values, which a buffer cannot show: Arrow's nulls, pandas' NA and object columns.
+//! What shows no buffer for a reason that is known: Arrow's nulls, pandas' NA and object columns, a device's memory.
 
 use super::api::Object;
 use super::gil::Gil;
 use crate::error::{Error, Refusal};
 use std::ffi::CStr;
 
-/// Why a column was not handed over, where that is known. The exception that is set stays set.
+/// Why an object was not handed over, where that is known. The exception that is set stays set.
 pub(super) fn explain(gil: &Gil, object: Object) -> Option<Error> {
     let raised = gil.set_aside();
     let (what, call) = arrow(gil, object).or_else(|| pandas(gil, object)).unzip();
@@ -76,6 +76,19 @@ fn pandas(gil: &Gil, object: Object) -> Option<(String, &'static str)> {
             "pass x.to_numpy(dtype=..., na_value=...)",
         ),
         _ => (format!("a pandas {name} is no array"), "pass x.to_numpy()"),
+    })
+}
+
+/// What to do with memory of a device that its owner does not show by DLPack: an array of Numba, of PyCUDA.
+pub(super) fn on_device(gil: &Gil, object: Object) -> Option<Error> {
+    let shown = gil.attribute(object, c"__cuda_array_interface__").is_ok();
+    gil.clear();
+    let name = gil.type_name(object);
+    shown.then(|| {
+        Error::Refused(Refusal::Missing {
+            what: format!("a {name} shows its memory by __cuda_array_interface__, and not by DLPack"),
+            call: "pass torch.as_tensor(x, device=\"cuda\"), or cupy.asarray(x)",
+        })
     })
 }
 

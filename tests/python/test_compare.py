@@ -294,9 +294,9 @@ def test_what_cannot_be_compared_says_why() -> None:
     a = np.ones(3)
     with pytest.raises(TypeError, match=r"^equal\(\) needs b, by position; call equal\(a, b\)$"):
         dlbridge.equal(a)  # type: ignore[call-overload]
-    with pytest.raises(dlbridge.NotAnArrayError, match=r"^b is of type list, .*numpy.asarray\(b\)$"):
+    with pytest.raises(dlbridge.NotAnArrayError, match=r"^b is of type list, .*numpy.asarray\(b\), or"):
         dlbridge.equal(a, [1, 1, 1])
-    with pytest.raises(dlbridge.NotAnArrayError, match=r"^a is of type list, .*numpy.asarray\(a\)$"):
+    with pytest.raises(dlbridge.NotAnArrayError, match=r"^a is of type list, .*numpy.asarray\(a\), or"):
         dlbridge.allclose([1, 1, 1], a)
     with pytest.raises(dlbridge.UnsupportedError, match=r"call b.filled\(value\), or b.data"):
         dlbridge.equal(a, np.ma.zeros(3))

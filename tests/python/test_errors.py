@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import re
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,8 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "trim(1.5)": (lambda: dlbridge.trim(1.5), "keep is 1.5; pass a number of bytes"),
     "wait('x')": (lambda: wait("x"), "timeout is 'x'; pass seconds, or None"),
     "wait(nan)": (lambda: wait(float("nan")), "timeout is nan; pass seconds, or None"),
+    "wait(array)": (lambda: wait(np.ones(2)), r"timeout is array\(.*; pass seconds, or None"),
+    "wait(Decimal)": (lambda: wait(decimal.Decimal(1)), r"timeout is Decimal\(.*; pass seconds, or None"),
     "wait([])": (lambda: wait([]), r"timeout is \[\]; pass seconds, or None"),
     "empty(None)": (
         lambda: dlbridge.empty(None, "f4"),

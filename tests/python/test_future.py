@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -192,6 +193,43 @@ def test_a_callback_may_ask_for_the_result(slow: Any) -> None:
     future.add_done_callback(look)
     assert over.wait(60)
     assert seen == [7]
+
+
+def test_asyncio_awaits_it_runs_others_meanwhile_and_may_give_up(slow: Any) -> None:
+    async def serve() -> None:
+        future = dlbridge.download(slow)
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while not future.done():
+                turns += 1
+                await asyncio.sleep(0.001)
+
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(future, 0.01)
+        first, second, _ = await asyncio.gather(future, future, count())
+        assert first is second is future.result() is await future
+        assert turns > 5
+
+    asyncio.run(serve())
+
+
+def test_a_loop_that_is_closed_before_the_download_is_done_is_left_alone(
+    slow: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def give_up() -> dlbridge.Future:
+        future = dlbridge.download(slow)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(future, 0.01)
+        return future
+
+    over = threading.Event()
+    future = asyncio.run(give_up())
+    assert not future.done()
+    future.add_done_callback(lambda _: over.set())
+    assert over.wait(60)
+    assert caplog.text == ""
 
 
 def test_the_source_lives_until_it_is_done_and_no_longer(slow: Any) -> None:

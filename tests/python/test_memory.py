@@ -115,6 +115,18 @@ def test_zeros_for_jax() -> None:
     assert jax.dlpack.from_dlpack(dlbridge.zeros((3, 5), "float32")).sum() == 0
 
 
+def test_an_array_is_no_number_no_switch_and_no_device_of_a_pool() -> None:
+    for array in (np.ones(2), torch.ones(2)):
+        with pytest.raises(dlbridge.WrongTypeError, match=r"keep is .*; pass a number of bytes, 0 or more$"):
+            dlbridge.trim(array)  # type: ignore[arg-type]
+        for call in (dlbridge.memory_stats, dlbridge.trim):
+            with pytest.raises(dlbridge.WrongTypeError, match=r"pinned is .*; pass True or False$"):
+                call(pinned=array)
+            with pytest.raises(dlbridge.WrongTypeError, match=r"device is "):
+                call(device=array)
+    assert dlbridge.trim(np.int64(0)) == 0  # type: ignore[arg-type]
+
+
 def test_like_another_array() -> None:
     image = np.ones((4, 5, 3), "uint16")[::-1, :, ::2]
     for like in (image, dlbridge.from_dlpack(image), torch.ones(4, 5, 2, dtype=torch.uint16).expand(4, 5, 2)):
@@ -126,8 +138,14 @@ def test_like_another_array() -> None:
         assert dlbridge.empty_like(like, dtype="float64").dtype == "float64"
     with pytest.raises(dlbridge.NotAnArrayError, match=r"numpy\.asarray"):
         dlbridge.zeros_like([1, 2, 3])
-    with pytest.raises(dlbridge.Error, match=r"detach"):
-        dlbridge.empty_like(torch.ones(3, requires_grad=True))
+
+
+def test_like_a_parameter_for_what_an_optimiser_keeps() -> None:
+    parameter = torch.nn.Parameter(torch.ones(3, 2, dtype=torch.bfloat16))
+    for like in (parameter, parameter * 2):
+        momentum = dlbridge.zeros_like(like, dtype="float32").torch()
+        assert (momentum.tolist(), momentum.requires_grad) == ([[0, 0]] * 3, False)
+        assert dlbridge.empty_like(like).dtype == "bfloat16"
 
 
 def test_memory_returns_to_the_pool_and_is_reused() -> None:

@@ -367,9 +367,7 @@ def test_a_timeline_of_nothing_is_refused_and_no_file_is_made(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_numbers_have_meanings_and_short_times_have_digits() -> None:
-    for name in dlbridge.StagerStats._fields:
-        assert "Alias for field" not in getattr(dlbridge.StagerStats, name).__doc__
+def test_short_times_have_digits() -> None:
     stats = dlbridge.StagerStats(2000, 8_000_000, 12.5, 0.25, 0.00042, 0.0000315, 0.0, 3e-8, 0.5, 160.0, 0.64, 3)
     values = [line.split("  ")[-1].split() for line in str(stats).splitlines()]
     assert [len(line) for line in str(stats).splitlines()] == [len(str(stats).splitlines()[0])] * len(stats)
@@ -422,7 +420,9 @@ def test_a_forked_child_is_told_to_make_its_own() -> None:
         assert process.exitcode == 0
 
 
-def test_a_bar_shows_progress(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_pass_shows_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tqdm")
-    assert len(list(dlbridge.Stager([np.zeros(1)] * 3, progress=True))) == 3
-    assert "3/3" in capsys.readouterr().err
+    stager = dlbridge.Stager([np.zeros(1)] * 3, progress=True)
+    for _ in range(2):
+        assert len(list(stager)) == 3
+        assert "3/3" in capsys.readouterr().err

@@ -227,6 +227,12 @@ def test_what_is_no_yes_or_no_is_refused(option: str) -> None:
         dlbridge.Stager([], **{option: "no"})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("option", ["ragged", "progress", "order", "workers", "slots", "keep", "timeout"])
+def test_an_array_is_no_option(option: str) -> None:
+    with pytest.raises(dlbridge.WrongTypeError, match=rf"{option} is .*; pass "):
+        dlbridge.Stager([], **{option: np.ones(2)})  # type: ignore[arg-type]
+
+
 def test_a_ring_that_was_aborted_below_is_no_quiet_end() -> None:
     going_on = threading.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import multiprocessing.shared_memory
 import subprocess
@@ -37,6 +38,11 @@ def test_a_dataloader_with_a_distributed_sampler_feeds_it(workers: int) -> None:
             assert (images == labels[:, None, None]).all()
             seen += labels.tolist()
     assert seen == list(range(1, 64, 2))
+
+
+def test_a_dataset_ends_where_its_length_says() -> None:
+    with dlbridge.Stager(Numbers(), as_="torch") as stager:
+        assert [label for _, label in itertools.islice(stager, 70)] == list(range(64)), "it takes any index"
 
 
 def write(name: str, ready: Any, free: Any) -> None:
@@ -127,3 +133,16 @@ def test_workers_cast_what_a_dataloader_gives_straight_into_the_slot() -> None:
         for images, labels in stager:
             assert images.dtype == torch.float16
             assert (images == labels[:, None, None] * 0.5).all()
+
+
+def test_a_source_that_cannot_tell_its_length_shows_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+
+    class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+        def __iter__(self) -> Iterator[torch.Tensor]:
+            return iter([torch.zeros(2)] * 3)
+
+    # It has __len__, which raises.
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=None)
+    assert len(list(dlbridge.Stager(loader, progress=True))) == 3
+    assert "3it" in capsys.readouterr().err

@@ -293,9 +293,10 @@ def test_the_dtype_that_drift_advises_for_what_numpy_does_not_have() -> None:
 
 def test_what_is_no_array_is_named_as_it_is_reached() -> None:
     with pytest.raises(
-        dlbridge.NotAnArrayError, match=r"^batch 0, array \['b'\]: .*numpy.asarray\(batch\['b'\]\)$"
+        dlbridge.NotAnArrayError,
+        match=r"^batch 0, array \['b'\]: .*numpy.asarray\(batch\['b'\]\), or a number or a string that",
     ):
-        list(dlbridge.Stager([{"a": np.ones(2), "b": {1, 2}}]))
+        list(dlbridge.Stager([{"a": np.ones(2), "b": object()}]))
     grad = torch.ones(2, requires_grad=True)
     with pytest.raises(
         dlbridge.UnsupportedError, match=r"^batch 0: .* requires grad; call batch.detach\(\) first$"
@@ -351,7 +352,7 @@ def test_options_for_fields_of_named_tuples_and_dataclasses() -> None:
         wrong: list[tuple[Any, str]] = [
             (kind(pictures(1), np.zeros(4)), r"batch 1, array \.right has shape \(4,\) and batch 0 had \(3,\)"),
             (kind(pictures(1), np.zeros(3, "int8")), r"\.right is int8 .* pass dtype=\{'right': 'float64'\}"),
-            (kind(pictures(1), {1}), r"batch 1, array \.right: .*numpy.asarray\(batch\.right\)"),
+            (kind(pictures(1), object()), r"batch 1, array \.right: .*numpy.asarray\(batch\.right\)"),
         ]
         for second, words in wrong:
             first = kind(pictures(0), np.zeros(3))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
+import pickle
 import subprocess
 import sys
 import threading
@@ -27,6 +29,17 @@ def slow() -> np.ndarray[Any, Any]:
     array = np.zeros((SIDE, SIDE), np.float32)
     array[-1, -1] = array[0, 1] = 7
     return array.T
+
+
+def test_what_has_a_handle_is_neither_copied_nor_pickled() -> None:
+    stream = dlbridge.Stream()
+    handles = [stream, stream.record(), dlbridge.download(np.ones(3)), dlbridge.Stager([np.ones(3)])]
+    for each in (*handles, dlbridge.pin.__new__(dlbridge.pin)):
+        for double in (copy.copy, copy.deepcopy, pickle.dumps):
+            # Both would have let go of one handle.
+            words = rf"^a dlbridge\.{type(each).__name__} belongs to this process, .* neither copied nor pickled; "
+            with pytest.raises(dlbridge.WrongTypeError, match=words):
+                double(each)
 
 
 REACHING: dict[str, Callable[[Any], float]] = {

@@ -33,6 +33,11 @@ def test_an_assignment_names_the_copy() -> None:
         t[:, 1] = 0
 
 
+def test_what_completion_offers_is_public() -> None:
+    offered = {name for name in dir(dlbridge) if not name.startswith("_")}
+    assert offered == set(dlbridge.__all__) - {"__version__"}
+
+
 def test_help_says_what_the_fields_of_reports_are() -> None:
     loss, comparison = (pydoc.plain(pydoc.render_doc(x)) for x in (dlbridge.LossReport, dlbridge.Comparison))
     assert all(f"`{name}`: " in loss for name in dlbridge.LossReport._fields)
@@ -61,6 +66,16 @@ def test_help_names_and_signatures() -> None:
         assert function.__doc__
         assert pickle.loads(pickle.dumps(function)) is function
     assert pickle.loads(pickle.dumps(dlbridge.Tensor)) is dlbridge.Tensor
+
+
+def test_help_says_what_the_fields_of_a_named_tuple_are() -> None:
+    found = [each for each in vars(dlbridge).values() if hasattr(each, "_fields")]
+    assert dlbridge.MemoryStats in found
+    assert dlbridge.StagerStats in found
+    for named in found:
+        for field in named._fields:
+            words = getattr(named, field).__doc__
+            assert f"`{field}`: {words}\n" in named.__doc__, "what IPython shows of the class"
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -120,7 +135,7 @@ def test_a_tensor_is_neither_true_nor_false_nor_searched() -> None:
             bool(tensor)
         with pytest.raises(TypeError, match=r"x in tensor\.numpy\(\)"):
             assert 0.0 in tensor
-    with pytest.raises(TypeError, match=r"a 0-d tensor has no len\(\)"):
+    with pytest.raises(TypeError, match=r"a 0-d tensor has no len\(\); its only element is tensor\.item\(\)$"):
         len(dlbridge.from_dlpack(np.array(1.0)))
 
 
@@ -143,7 +158,7 @@ def test_an_iteration_ends() -> None:
     tensor = dlbridge.from_dlpack(np.arange(6.0).reshape(2, 3))
     assert [row.numpy().tolist() for row in tensor] == [[0, 1, 2], [3, 4, 5]]
     assert [row.shape for row in dlbridge.from_dlpack(np.zeros((0, 3)))] == []
-    with pytest.raises(TypeError, match="0-d"):
+    with pytest.raises(TypeError, match=r"0-d .*; its only element is tensor\.item\(\)$"):
         iter(dlbridge.from_dlpack(np.array(1.0)))
     with pytest.raises(IndexError, match=r"index 2 is outside axis 0 of size 2; pass -2 to 1$"):
         tensor[2]

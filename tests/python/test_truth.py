@@ -6,6 +6,7 @@ import ctypes
 import gc
 import mmap
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,30 +142,42 @@ def test_a_writable_mmap_stays_open_while_it_is_shared(tmp_path: Path) -> None:
 
 # --- what is no array ---
 
+ASARRAY = r"pass an array, for example numpy\.asarray\(x\)"
 NO_ARRAYS = [
-    [1, 2],
-    (1, 2),
-    {"a": 1},
-    None,
-    1,
-    1.5,
-    True,
-    "text",
-    {1},
-    object(),
-    range(3),
-    [torch.ones(2)],
+    *((thing, ASARRAY + "$") for thing in (1, 1.5, True, object(), range(3))),
+    *((thing, ASARRAY + r", or dlbridge\.stack\(x\) where it holds arrays$") for thing in ([1, 2], (1, 2))),
+    ((array for array in [np.ones(2)]), r"for example dlbridge\.stack\(x\) where it yields arrays$"),
+    # NumPy makes no numbers of these.
+    *((thing, "pass an array$") for thing in ({"a": 1}, None, "text", {1}, lambda: 1, sys)),
 ]
 
 
 @pytest.mark.parametrize("call", [dlbridge.from_dlpack, dlbridge.to_numpy, dlbridge.to_torch])
-@pytest.mark.parametrize("thing", NO_ARRAYS, ids=lambda thing: type(thing).__name__)
-def test_what_is_no_array_is_refused_naming_asarray(thing: Any, call: Callable[[Any], Any]) -> None:
-    words = rf"{type(thing).__name__}\b.* is no DLPack producer: .*numpy\.asarray\(x\)"
+@pytest.mark.parametrize(("thing", "remedy"), NO_ARRAYS, ids=lambda thing: type(thing).__name__)
+def test_what_is_no_array_is_refused_with_a_call_that_makes_one(
+    thing: Any, remedy: str, call: Callable[[Any], Any]
+) -> None:
+    words = rf"{type(thing).__name__}\b.* is no DLPack producer: .*; .*{remedy}"
     with pytest.raises(dlbridge.NotAnArrayError, match=words) as caught:
         call(thing)
     assert isinstance(caught.value, TypeError)
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("kind", [np.ndarray, torch.Tensor, dlbridge.Tensor, int])
+def test_a_class_is_no_array(kind: Any) -> None:
+    with pytest.raises(dlbridge.NotAnArrayError, match=r"^x is a class and no array; pass an instance$"):
+        dlbridge.from_dlpack(kind)
+
+
+def test_memory_that_cuda_array_interface_alone_shows_is_named() -> None:
+    class Numba:
+        def __init__(self) -> None:
+            self.__cuda_array_interface__ = {"shape": (3,), "typestr": "<f4", "data": (512, False), "version": 3}
+
+    words = r'^a Numba shows its memory by __cuda_.*; pass torch\.as_tensor\(x, device="cuda"\), or cupy'
+    with pytest.raises(dlbridge.UnsupportedError, match=words):
+        dlbridge.to_torch(Numba())
 
 
 @pytest.mark.parametrize("thing", [[1, 2], (1, 2), 1, 1.5, True])
@@ -178,6 +191,28 @@ def test_ctypes_arrays_and_the_standard_array_are_shared() -> None:
     tensor[0] = 9
     assert values[0] == 9
     assert tensor.data_ptr() == ctypes.addressof(values)
+
+
+def test_ctypes_pointers_and_structs_are_refused_with_a_call_that_shows_their_memory() -> None:
+    pixels = (ctypes.c_uint8 * 6)(*range(6))
+    pointer = ctypes.cast(pixels, ctypes.POINTER(ctypes.c_uint8))
+    with pytest.raises(dlbridge.UnsupportedError, match=r"pass numpy\.ctypeslib\.as_array\(x, shape\)$"):
+        dlbridge.from_dlpack(pointer)
+    assert dlbridge.from_dlpack(np.ctypeslib.as_array(pointer, (2, 3))).data_ptr == ctypes.addressof(pixels)
+    address = ctypes.cast(pixels, ctypes.c_void_p)
+    with pytest.raises(
+        dlbridge.UnsupportedError, match=r"pass \(ctypes\.c_uint8 \* size\)\.from_address\(x\.value\)$"
+    ):
+        dlbridge.from_dlpack(address)
+    assert dlbridge.from_dlpack((ctypes.c_uint8 * 6).from_address(address.value or 0)).tolist() == list(range(6))
+
+    class Pixel(ctypes.Structure):
+        _fields_ = [("red", ctypes.c_uint8), ("green", ctypes.c_uint8)]
+
+    pair = (Pixel * 2)((1, 2), (3, 4))
+    with pytest.raises(dlbridge.UnsupportedError, match=r'pass one of its fields, numpy\.asarray\(x\)\["field"\]$'):
+        dlbridge.from_dlpack(pair)
+    assert dlbridge.from_dlpack(np.asarray(pair)["green"]).tolist() == [2, 4]
 
 
 # --- arguments ---

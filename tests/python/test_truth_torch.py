@@ -258,3 +258,20 @@ def test_a_fake_tensor_is_refused_before_its_memory_is_read(name: str) -> None:
     with pytest.raises(dlbridge.UnsupportedError, match=words) as caught:
         IN[name](fake)
     assert "as_subclass" not in str(caught.value)  # it would go on standing for others
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="a torch without torch.distributed")
+def test_a_tensor_of_several_processes_names_its_part_here() -> None:
+    from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
+
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        tensor = distribute_tensor(torch.ones(2, 3), init_device_mesh("cpu", (1,)), [Shard(0)])
+        words = r"^x is of type DTensor, .*; call x\.to_local\(\) for the part that is here, or x\.full_tensor\(\)$"
+        with pytest.raises(dlbridge.UnsupportedError, match=words):
+            dlbridge.from_dlpack(tensor)
+        for part in (tensor.to_local(), tensor.full_tensor()):
+            assert dlbridge.equal(part, np.ones((2, 3)))
+        del tensor, part
+    finally:
+        torch.distributed.destroy_process_group()

@@ -33,7 +33,15 @@ from ._errors import (
 from ._explain import Explanation, explain
 from ._frameworks import to
 from ._future import Future, download
-from ._library import get_cmake_dir, get_include, get_library, live_exports, live_tensors, native, version
+from ._library import (
+    get_cmake_dir,
+    get_include,
+    get_library,
+    live_exports,
+    live_tensors,
+    native as _native,
+    version as _version,
+)
 from ._loss import LossReport
 from ._memory import (
     MemoryStats,
@@ -52,18 +60,18 @@ from ._streams import Event, Stream, cuda_available, devices, upload
 from ._tensor import Tensor
 from ._timeline import StagerStats
 
-allclose = native.allclose
-cast = native.cast
-copy = native.copy
-empty = native.empty
-equal = native.equal
-from_dlpack = native.from_dlpack
-stack = native.stack
-to_numpy = native.to_numpy
-to_torch = native.to_torch
-zeros = native.zeros
+allclose = _native.allclose
+cast = _native.cast
+copy = _native.copy
+empty = _native.empty
+equal = _native.equal
+from_dlpack = _native.from_dlpack
+stack = _native.stack
+to_numpy = _native.to_numpy
+to_torch = _native.to_torch
+zeros = _native.zeros
 
-__version__ = version()
+__version__ = _version()
 
 __all__ = [
     "ClosedError",

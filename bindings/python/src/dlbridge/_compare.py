@@ -4,29 +4,37 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ._fields import explained
 
+
+@explained
 class Difference(NamedTuple):
-    """Two elements of one index."""
+    """Two elements of one index.
+
+    `index`: Where, in the shape that both broadcast to.
+    `a`: The value there in the first array: a bool, int, float or complex.
+    `b`: That in the second.
+    """
 
     index: tuple[int, ...]  # type: ignore[assignment]
-    """Where, in the shape that both broadcast to."""
     a: Any
-    """The value there in the first array: a bool, int, float or complex."""
     b: Any
-    """That in the second."""
 
 
+@explained
 class Worst(NamedTuple):
-    """The largest error of a kind."""
+    """The largest error of a kind.
+
+    `error`: |a - b|, or that divided by |b|.
+    `index`: Where it is first reached.
+    `a`: The value there in the first array.
+    `b`: That in the second.
+    """
 
     error: float
-    """|a - b|, or that divided by |b|."""
     index: tuple[int, ...]  # type: ignore[assignment]
-    """Where it is first reached."""
     a: Any
-    """The value there in the first array."""
     b: Any
-    """That in the second."""
 
 
 class Comparison:

@@ -16,6 +16,7 @@ from ._errors import (
     UnavailableError,
     UnsupportedError,
 )
+from ._fields import explained
 from ._frameworks import KNOWN, Framework, consumer, name_of, options_of, to
 from ._library import native
 from ._streams import check_device
@@ -32,21 +33,26 @@ _OF_THE_HOST = (3, 11, 13)
 _Capsule = type(native.Tensor.__dlpack_c_exchange_api__)
 
 
+@explained
 class Explanation(NamedTuple):
-    """What `explain` found. Prints as a short table."""
+    """What `explain` found; true where the call would succeed. Printed, it is a table.
+
+    `framework`: Its name.
+    `zero_copy`: Whether the result would be on the memory of `x`.
+    `reason`: Why that is so.
+    `nbytes`: How many bytes a copy or a cast would write; 0 where none is needed, or none would help.
+    `change`: What makes it work where it does not, and zero-copy where it copies.
+    `plan`: How that copy or cast would be made: kernel, passes, threads. Empty where there is none.
+    `works`: Whether the call would succeed: where `zero_copy` is false, by a copy.
+    """
 
     framework: str
     zero_copy: bool
-    """Whether the result would be on the memory of `x`."""
     reason: str
     nbytes: int
-    """How many bytes a copy or a cast would write; 0 where none is needed, or none would help."""
     change: str
-    """What makes it work where it does not, and zero-copy where it copies."""
     plan: str = ""
-    """How that copy or cast would be made: kernel, passes, threads. Empty where there is none."""
     works: bool = True
-    """Whether the call would succeed: where `zero_copy` is false, by a copy."""
 
     def __bool__(self) -> bool:
         """`works`."""

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from ._errors import Error, WrongTypeError
 from ._library import native
-from ._streams import Event, Stream, handle_of
+from ._streams import Event, Stream, Unique, handle_of
 
 _Callback = Callable[["Future"], object]
 
 
-class Future:
+class Future(Unique):
     """A download under way. Made by `download()`; thread-safe.
 
-    The data is reached through `result()` alone, which waits, so it cannot be read too early. A process that exits
-    waits neither for downloads nor for their callbacks. In a forked child what was unfinished raises
-    `UnavailableError`.
+    The data is reached through `result()` alone, which waits, so it cannot be read too early; in asyncio through
+    `await future`, which holds up nobody else. A process that exits waits neither for downloads nor for their
+    callbacks. In a forked child what was unfinished raises `UnavailableError`.
     """
 
     def __init__(self) -> None:
@@ -52,6 +52,26 @@ class Future:
         """
         self._event.wait(timeout)
         return self._tensor
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """`result()` for asyncio: others run until it is there. Giving up (`asyncio.wait_for`) stops no copy."""
+        if not self.done():
+            from asyncio import get_running_loop  # who awaits has it
+
+            loop = get_running_loop()
+            arrival = loop.create_future()
+
+            def arrive() -> None:
+                if not arrival.done():  # nobody has given up
+                    arrival.set_result(None)
+
+            def tell(_: Future) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop was closed
+                    loop.call_soon_threadsafe(arrive)
+
+            self.add_done_callback(tell)
+            yield from arrival
+        return self.result()
 
     def exception(self, timeout: float | None = None) -> Error | None:
         """What failed on the way, or None; waits as `result()` does."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ._fields import explained
 
+
+@explained
 class LossReport(NamedTuple):
     """What a cast changed. Printed, it is a table.
 

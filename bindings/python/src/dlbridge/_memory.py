@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 from typing import Any, NamedTuple
 
 from ._errors import BY_NUMBER, InvalidArgumentError, WrongTypeError
+from ._fields import explained
 from ._library import get_library, native
-from ._streams import _Device, name_of
+from ._streams import Unique, _Device, name_of
 
 # CDLL, not PyDLL: giving memory back takes a while, and other threads may run meanwhile.
 _c = ctypes.CDLL(get_library())
@@ -61,13 +63,14 @@ def empty_like_pinned(x: Any, /) -> Any:
 
 
 def _like(make: Any, x: Any, dtype: Any, device: Any, pinned: bool) -> Any:
-    like = native.from_dlpack(x)
+    # Of a parameter too: the elements are not looked at, and autograd is not concerned.
+    like = native.from_dlpack(x.detach() if getattr(x, "requires_grad", False) is True else x)
     if device is None and not pinned:
         device = like.device
     return make(like.shape, like.dtype if dtype is None else dtype, device=device, pinned=pinned)
 
 
-class pin:
+class pin(Unique):
     """Page-locks the memory of an array where it is, until the end of the `with` block: CUDA devices then copy from
     and to it without help of the CPU. Nothing is copied, and the array stays what it is.
 
@@ -120,42 +123,48 @@ class pin:
             self._release(self._handle)
 
 
+@explained
 class MemoryStats(NamedTuple):
     """The numbers of the pool, then what was to be copied in this process. Printed, it is a table.
 
     The first five are bytes. Copies are counted when they are queued, whether or not they fail, and each as
     one, however many pieces the driver was given.
+
+    `asked`: In use, as it was asked for.
+    `held`: In use, as it was set aside: rounded up to 4 KiB, or a cached block that is up to an eighth larger.
+    `cached`: Kept for reuse; trim() gives it back.
+    `peak_asked`: The largest `asked` so far.
+    `peak_held`: The largest sum of `held` and `cached` so far.
+    `allocations`: Requests that were granted.
+    `hits`: Those of them that a cached block served.
+    `limit`: What it may have at most, in use and cached; None for any amount.
+    `cached_limit`: What it may cache at most, as `memory_limit` set it last; None for any amount.
+    `copies`: Copies within the host's memory, which all copies on the CPU device are.
+    `copied_bytes`: Their bytes.
+    `uploads`: Copies from the host to a device.
+    `uploaded_bytes`: Their bytes.
+    `downloads`: Copies from a device to the host.
+    `downloaded_bytes`: Their bytes.
+    `device_copies`: Copies within a device, or from one to another.
+    `device_copied_bytes`: Their bytes.
     """
 
     asked: int
-    """In use, as it was asked for."""
     held: int
-    """In use, as it was set aside: rounded up to 4 KiB, or a cached block that is up to an eighth larger."""
     cached: int
-    """Kept for reuse; trim() gives it back."""
     peak_asked: int
-    """The largest `asked` so far."""
     peak_held: int
-    """The largest sum of `held` and `cached` so far."""
     allocations: int
-    """Requests that were granted."""
     hits: int
-    """Those of them that a cached block served."""
     limit: int | None
-    """What it may have at most, in use and cached; None for any amount."""
     cached_limit: int | None
-    """What it may cache at most, as `memory_limit` set it last; None for any amount."""
     copies: int
-    """Copies within the host's memory, which all copies on the CPU device are."""
     copied_bytes: int
     uploads: int
-    """Copies from the host to a device."""
     uploaded_bytes: int
     downloads: int
-    """Copies from a device to the host."""
     downloaded_bytes: int
     device_copies: int
-    """Copies within a device, or from one to another."""
     device_copied_bytes: int
 
     @property
@@ -222,8 +231,11 @@ _pools: dict[tuple[int, int, bool], int | None] = {(1, 0, False): None}
 
 def _pool(device: Any, pinned: bool) -> int | None:
     """The pool of a place; None is the host's."""
-    kind, number = (1, 0) if device == "cpu" else native._device(device)
-    place = kind, number, bool(pinned)
+    if not isinstance(pinned, bool):
+        raise WrongTypeError(f"pinned is {pinned!r}; pass True or False")
+    host = isinstance(device, str) and device == "cpu"
+    kind, number = (1, 0) if host else native._device(device)
+    place = kind, number, pinned
     if place not in _pools:
         out = ctypes.c_void_p()
         if pinned and kind != 1:
@@ -245,8 +257,10 @@ def _pool(device: Any, pinned: bool) -> int | None:
 
 
 def _bytes(name: str, value: int) -> int:
-    if not hasattr(type(value), "__index__"):
-        raise WrongTypeError(f"{name} is {value!r}; pass a number of bytes, 0 or more")
-    if not 0 <= value < 1 << 64:
-        raise InvalidArgumentError(f"{name} is {value}; pass a number of bytes, 0 or more")
-    return value
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise WrongTypeError(f"{name} is {value!r}; pass a number of bytes, 0 or more") from None
+    if not 0 <= count < 1 << 64:
+        raise InvalidArgumentError(f"{name} is {count}; pass a number of bytes, 0 or more")
+    return count

@@ -8,15 +8,16 @@ import operator
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from types import TracebackType
-from typing import Any, Callable
+from typing import Any, Callable, Literal
 
 from ._errors import ClosedError, InvalidArgumentError, UnavailableError, WrongTypeError
 from ._frameworks import consumer
 from ._library import native
 from ._recipe import Recipe
-from ._streams import _Device, name_of
+from ._streams import Unique, _Device, name_of
 from ._structure import put_together
 from ._timeline import StagerStats, Timeline, clock
 from ._work import Ring, Work, shut_down
@@ -26,7 +27,7 @@ _CUDA = 2
 _SLOTS = 3
 
 
-class Stager:
+class Stager(Unique):
     """Double buffering over any iterable of batches: while the loop computes on one, the next is being loaded.
 
     A batch is an array of any framework, or tuples, lists, dicts and dataclasses of arrays (numbers, strings and
@@ -47,7 +48,7 @@ class Stager:
     timeout: how many seconds the loop waits for a batch before `TimedOutError`; None for any number.
     order: "kept", or "first" for batches as they get ready.
     ragged: whether batches may differ from the first in shape, dtype and structure.
-    progress: a bar by tqdm.
+    progress: a bar by tqdm, for each pass.
     stack: whether lists are arrays to be stacked to one.
     dtype, casting, layout, scale, bias: as for `dlbridge.stack`; without `stack` an array is a stack already. Done
         on the way into the slot, in the one pass that copies. Each of these six may be a dict, for the arrays of a
@@ -82,7 +83,7 @@ class Stager:
         workers: int = 1,
         as_: Any = None,
         timeout: float | None = None,
-        order: str = "kept",
+        order: Literal["kept", "first"] = "kept",
         ragged: bool = False,
         progress: bool = False,
         keep: int = 16,
@@ -93,26 +94,28 @@ class Stager:
         scale: Any = None,
         bias: Any = None,
     ) -> None:
+        """`help(dlbridge.Stager)` has the options."""
         if not hasattr(type(batches), "__iter__") and not hasattr(type(batches), "__getitem__"):
             kind = type(batches).__name__
             raise WrongTypeError(f"batches is of type {kind}; pass an iterable of batches, such as a list")
+        for name, value in (("ragged", ragged), ("progress", progress)):
+            if not isinstance(value, bool):
+                raise WrongTypeError(f"{name} is {value!r}; pass True or False")
         workers = _count("workers", workers, 1, 1024)
         self._wide = slots is None and not ragged
         slots = _SLOTS if slots is None else _count("slots", slots, 1, 1 << 16)
         keep = _count("keep", keep, 0, 1 << 16)
-        if order not in ("kept", "first"):
+        if not (isinstance(order, str) and order in ("kept", "first")):
             wrong = InvalidArgumentError if isinstance(order, str) else WrongTypeError
             raise wrong(f"order is {order!r}; pass 'kept' or 'first'")
-        for name, value in (("ragged", ragged), ("progress", progress)):
-            if not isinstance(value, bool):
-                raise WrongTypeError(f"{name} is {value!r}; pass True or False")
         self._device: tuple[int, int] = native._device(device)
         self._batches, self._workers, self._ragged = batches, workers, ragged
         self._timeout = -1 if timeout is None else _nanoseconds(timeout)
         self._ring_options = (device, slots, keep, order == "first")
         self._convert: Callable[[Any], Any] | None = None if as_ is None else consumer(as_, "as_")
         self._recipe = Recipe(stack, dtype=dtype, casting=casting, layout=layout, scale=scale, bias=bias)
-        self._progress = _progress(batches) if progress else None
+        self._new_bar = _bars() if progress else None
+        self._bar: Any = None
         self._work: Work | None = None
         self._close: Any = None
         self._fresh = True
@@ -128,9 +131,17 @@ class Stager:
                     return self._work
                 self._close()
                 self._ring = Ring(*self._ring_options)
+            if self._new_bar is not None:
+                self._bar = self._new_bar(total=operator.length_hint(self._batches) or None)
             self._fresh = False
             self._work = work = Work(
-                self._ring, iter(self._batches), self._workers, self._ragged, self._recipe, self._kept, self._wide
+                self._ring,
+                _iterated(self._batches),
+                self._workers,
+                self._ragged,
+                self._recipe,
+                self._kept,
+                self._wide,
             )
             names = [""] if self._workers == 1 else [f" {number}" for number in range(self._workers)]
             threads = [
@@ -197,8 +208,8 @@ class Stager:
         convert = self._convert
         batch = put_together(work.rests.pop(number), tensors if convert is None else [convert(x) for x in tensors])
         work.timeline.add_use(use, number, slot, asked)
-        if self._progress is not None:
-            self._progress.update()
+        if self._bar is not None:
+            self._bar.update()
         return batch
 
     def close(self) -> None:
@@ -210,8 +221,8 @@ class Stager:
         self._fresh = False
         if self._close is not None:
             self._close()
-        if self._progress is not None:
-            self._progress.close()
+        if self._bar is not None:
+            self._bar.close()
 
     @property
     def stats(self) -> StagerStats:
@@ -253,6 +264,14 @@ class Stager:
         return f"<dlbridge.Stager of {self._ring_options[1]} slots on {name_of(_Device(*self._device))}>"
 
 
+def _iterated(batches: Any) -> Iterator[Any]:
+    """`iter(batches)`; what is only indexed, as a map-style Dataset is, not past its `len()`: Python asks for one
+    index after the other until an IndexError, which not all of them raise."""
+    iterator = iter(batches)
+    indexed = not hasattr(type(batches), "__iter__") and hasattr(type(batches), "__len__")
+    return islice(iterator, len(batches)) if indexed else iterator
+
+
 def _count(name: str, value: Any, least: int, most: int) -> int:
     try:
         count = operator.index(value)
@@ -281,9 +300,9 @@ def _stream_on(device: tuple[int, int]) -> int:
     return int(torch.cuda.current_stream(number).cuda_stream)
 
 
-def _progress(batches: Any) -> Any:
+def _bars() -> Any:
+    """What makes a bar."""
     try:
-        tqdm = importlib.import_module("tqdm.auto").tqdm
+        return importlib.import_module("tqdm.auto").tqdm
     except ImportError as missing:
         raise UnavailableError("tqdm is not installed; run pip install tqdm, or leave progress out") from missing
-    return tqdm(total=len(batches) if hasattr(batches, "__len__") else None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import numbers
 import reprlib
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from ._errors import BY_NUMBER, Error, InvalidArgumentError, UnavailableError, WrongTypeError
 from ._library import get_library, native
@@ -107,12 +108,8 @@ def check_device(device: Any) -> None:
     _check(_c.dlb_device_check(_Device(*native._device(device))))
 
 
-def _check_timeout(timeout: float) -> None:
-    try:
-        number = timeout < 0 or timeout >= 0  # NaN is neither
-    except TypeError:
-        number = False
-    if not number:
+def _check_timeout(timeout: Any) -> None:
+    if not isinstance(timeout, numbers.Real) or timeout != timeout:  # NaN
         raise WrongTypeError(f"timeout is {timeout!r}; pass seconds, or None to wait for as long as it takes")
 
 
@@ -138,7 +135,19 @@ def _timed_out(timeout: float | None) -> Exception:
     return BY_NUMBER[_TIMEOUT](f"it is not done, and timeout={timeout} does not wait; {advice}")
 
 
-class Event:
+class Unique:
+    """What has a handle of the library's and lets it go once: a copy would let it go again, and another process has
+    nothing at that address."""
+
+    def __reduce__(self) -> NoReturn:
+        """Refused: for pickle and for the module copy."""
+        raise WrongTypeError(
+            f"a dlbridge.{type(self).__name__} belongs to this process, and can be neither copied nor pickled; "
+            "pass on this one, or make another where it is needed"
+        )
+
+
+class Event(Unique):
     """A point in a stream: done once everything queued before it is. Made by `Stream.record()`. Thread-safe."""
 
     def __init__(self) -> None:
@@ -181,7 +190,7 @@ class Event:
         return f"<dlbridge.Event {'done' if self.done() else 'pending'}>"
 
 
-class Stream:
+class Stream(Unique):
     """An ordered queue of work on a device; on the CPU a thread of the library, which runs no Python code; on CUDA
     a stream of the driver's, which other libraries take through `__cuda_stream__`.
 

@@ -16,7 +16,7 @@ Tensor = native.Tensor
 def _len(self: Any) -> int:
     """The size of the first dimension."""
     if self.ndim == 0:
-        raise WrongTypeError("a 0-d tensor has no len(); its only element is tensor.numpy()[()]")
+        raise WrongTypeError("a 0-d tensor has no len(); its only element is tensor.item()")
     return int(self.shape[0])
 
 
@@ -28,7 +28,7 @@ def _bool(self: Any) -> bool:
 def _iter(self: Any) -> Iterator[Any]:
     """The views along the first dimension."""
     if self.ndim == 0:
-        raise WrongTypeError("a 0-d tensor cannot be iterated; its only element is tensor.numpy()[()]")
+        raise WrongTypeError("a 0-d tensor cannot be iterated; its only element is tensor.item()")
     return (self._select(0, index) for index in range(self.shape[0]))
 
 

@@ -11,12 +11,28 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ._errors import InvalidArgumentError, UnavailableError, WrongTypeError
+from ._fields import explained
 
 clock = time.perf_counter_ns
 
 
+@explained
 class StagerStats(NamedTuple):
-    """The numbers of a `Stager` so far; all times are seconds. Printed, it is a table."""
+    """The numbers of a `Stager` so far; all times are seconds. Printed, it is a table.
+
+    `batches`: Batches that the loop got.
+    `bytes`: Bytes of their arrays.
+    `seconds`: From the start until the loop asked for the last time.
+    `source`: Seconds that the source took to yield its batches, summed over the workers.
+    `copy`: Seconds that it took to copy them into slots, summed over the workers.
+    `compute`: Seconds that the loop had a batch before it asked for the next, summed over its threads.
+    `waited_for_slot`: Seconds that workers waited because the loop was behind, summed over them.
+    `waited_for_batch`: Seconds that the loop waited because the workers were behind, summed over its threads.
+    `overlap`: The share of the shorter of loading and computing that was hidden behind the other: 1 is all.
+    `batches_per_second`: `batches` over `seconds`.
+    `megabytes_per_second`: Millions of `bytes` over `seconds`.
+    `sets`: Sets of buffers that were made, when first needed: at most as many as slots, more if batches were kept.
+    """
 
     batches: int
     bytes: int
@@ -36,24 +52,6 @@ class StagerStats(NamedTuple):
         names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
         return "\n".join(f"{name:<{names}}  {value:>{values}}" for name, value in rows)
 
-
-# For help(): the field of a named tuple has no other place for it.
-for _name, _words in {
-    "batches": "Batches that the loop got.",
-    "bytes": "Bytes of their arrays.",
-    "seconds": "From the start until the loop asked for the last time.",
-    "source": "Seconds that the source took to yield its batches, summed over the workers.",
-    "copy": "Seconds that it took to copy them into slots, summed over the workers.",
-    "compute": "Seconds that the loop had a batch before it asked for the next, summed over its threads.",
-    "waited_for_slot": "Seconds that workers waited because the loop was behind, summed over them.",
-    "waited_for_batch": "Seconds that the loop waited because the workers were behind, summed over its threads.",
-    "overlap": "The share of the shorter of loading and computing that was hidden behind the other: 1 is all.",
-    "batches_per_second": "`batches` over `seconds`.",
-    "megabytes_per_second": "Millions of `bytes` over `seconds`.",
-    "sets": "Sets of buffers that were made, each when first needed: at most as many as slots, and more where "
-    "batches were kept.",
-}.items():
-    getattr(StagerStats, _name).__doc__ = _words
 
 _TIMES = ("seconds", "source", "copy", "compute", "waited_for_slot", "waited_for_batch")
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from ._errors import Error, InvalidArgumentError, LossyError
+from ._errors import Error, InvalidArgumentError, LossyError, NotAnArrayError
 from ._library import native
 from ._promotion import promoted
 from ._recipe import Recipe
@@ -210,6 +210,8 @@ def _list(paths: list[str]) -> str:
 def _located(error: Error, number: int, path: str) -> Error:
     """The same error, of this array, which it calls x."""
     words = re.sub(r'(?<![\w"])x(?![\w"])', lambda _: f"batch{path}", str(error))
+    if isinstance(error, NotAnArrayError):
+        words += ", or a number or a string that stands for it, which come along as they are"
     located = type(error)(f"batch {number}{_at(path)}: {words}")
     if isinstance(located, LossyError):
         located.report = getattr(error, "report", None)
