@@ -99,6 +99,11 @@ TEST(wrap_takes_functions_and_std_functions) {
   tensor::wrap(memory.description, function);
   tensor::wrap(memory.description, std::function<void()>(function));
   EXPECT(calls == 2);
+  struct once {
+    void operator()() && { ++calls; }
+  };
+  tensor::wrap(memory.description, once());
+  EXPECT(calls == 3);
 }
 
 TEST(wrap_takes_objects_with_several_call_operators) {

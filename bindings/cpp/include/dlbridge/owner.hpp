@@ -15,9 +15,9 @@ namespace dlbridge {
 
 namespace detail {
 
-/** Whether an owner can be called, without arguments. */
+/** Whether an owner can be called, without arguments; as an rvalue, for that is done once. */
 template <class Owner>
-auto callable(int) -> decltype(static_cast<void>(std::declval<Owner &>()()), std::true_type());
+auto callable(int) -> decltype(static_cast<void>(std::declval<Owner>()()), std::true_type());
 template <class Owner>
 std::false_type callable(long);
 
@@ -34,7 +34,7 @@ std::false_type deleter(long);
 
 template <class Owner>
 void let_go(Owner &owner, std::true_type) {
-  owner();
+  std::move(owner)();
 }
 template <class Owner>
 void let_go(Owner &, std::false_type) {}
