@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import functools
 import inspect
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import unittest.mock
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,23 @@ def test_an_assignment_names_the_copy() -> None:
     assert t[1].tolist() == [1.0] * 3
     with pytest.raises(TypeError, match=r"or write t\.numpy\(\)\[\.\.\.\] = x"):
         t[:, 1] = 0
+
+
+def test_the_stub_has_the_first_words_of_builtins_for_editors() -> None:
+    stub = ast.parse(Path(dlbridge.__file__).with_suffix(".pyi").read_text())
+    (tensor,) = [node for node in stub.body if isinstance(node, ast.ClassDef)]
+    found: dict[Any, list[str]] = {dlbridge.Tensor: [ast.get_docstring(tensor) or ""]}
+    for owner, body in ((dlbridge, stub.body), (dlbridge.Tensor, tensor.body)):
+        for node in body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                shown = getattr(owner, node.name)
+                if owner is dlbridge.Tensor or inspect.isbuiltin(shown):
+                    found.setdefault(shown, []).append(ast.get_docstring(node) or "")
+    assert {dlbridge.to_torch, dlbridge.Tensor.numpy, dlbridge.Tensor.shape} <= set(found)
+    for shown, (first, *overloads) in found.items():
+        assert first, shown
+        assert " ".join(shown.__doc__.split()).startswith(first.rstrip("."))
+        assert not any(overloads), "editors show that of the first"
 
 
 def test_what_completion_offers_is_public() -> None:

@@ -1,3 +1,5 @@
+# Builtins have the first words of their docs here, since editors find no others.
+
 from collections.abc import Iterable, Iterator, Sequence
 from types import EllipsisType
 from typing import Any, Literal, NoReturn, SupportsFloat, SupportsIndex, TypeVar, final, overload
@@ -123,30 +125,44 @@ _Index = SupportsIndex | slice | EllipsisType | None
 
 @final
 class Tensor:
+    """A buffer that somebody owns, described: address, shape, strides, dtype, device."""
+
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the dimensions."""
     @property
-    def strides(self) -> tuple[int, ...]: ...
+    def strides(self) -> tuple[int, ...]:
+        """The steps along the dimensions, in elements (NumPy counts bytes)."""
     @property
-    def ndim(self) -> int: ...
+    def ndim(self) -> int:
+        """The number of dimensions."""
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """The name of the element type, as NumPy and ml_dtypes write it."""
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """Where the memory is: 'cpu', 'cuda:0'."""
     @property
-    def data_ptr(self) -> int: ...
+    def data_ptr(self) -> int:
+        """The address of the first element; 0 where there is none."""
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """The number of elements."""
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """The bytes the elements fill when packed."""
     @property
-    def copied(self) -> bool: ...
+    def copied(self) -> bool:
+        """Whether the memory is a copy that was made for this tensor, or for the one it is a view of."""
     @property
-    def itemsize(self) -> int: ...
+    def itemsize(self) -> int:
+        """The bytes of an element, rounded up: 1 for packed ones of 4 bits."""
     @property
-    def readonly(self) -> bool: ...
+    def readonly(self) -> bool:
+        """Whether nobody may write to the memory through this tensor."""
     @property
-    def contiguous(self) -> bool: ...
+    def contiguous(self) -> bool:
+        """Whether the elements lie packed in row-major (C) order."""
     def __len__(self) -> int: ...
     def __copy__(self) -> Tensor: ...
     def __bool__(self) -> NoReturn: ...
@@ -158,13 +174,16 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]: ...
     def __getitem__(self, index: _Index | tuple[_Index, ...]) -> Tensor: ...
     @overload
-    def astype(self, dtype: Any, *, casting: _Casting = "same_kind", report: Literal[False] = False) -> Tensor: ...
+    def astype(self, dtype: Any, *, casting: _Casting = "same_kind", report: Literal[False] = False) -> Tensor:
+        """The elements as another dtype, in a new row-major tensor: dlbridge.cast(self, dtype, ...)."""
     @overload
     def astype(
         self, dtype: Any, *, casting: _Casting = "same_kind", report: Literal[True]
     ) -> tuple[Tensor, LossReport]: ...
-    def copy(self, *, order: _Order = "C") -> Tensor: ...
-    def view(self, dtype: Any) -> Tensor: ...
+    def copy(self, *, order: _Order = "C") -> Tensor:
+        """A tensor of its own with the same elements: dlbridge.copy(self)."""
+    def view(self, dtype: Any) -> Tensor:
+        """The same bytes as another dtype (spelled as for to_numpy)."""
     @overload
     def numpy(
         self,
@@ -173,7 +192,8 @@ class Tensor:
         dtype: Any = None,
         casting: _Casting = "same_kind",
         report: Literal[False] = False,
-    ) -> np.ndarray[Any, Any]: ...
+    ) -> np.ndarray[Any, Any]:
+        """A `numpy.ndarray` on the same memory: `dlbridge.to_numpy(self)`, with its keywords."""
     @overload
     def numpy(
         self,
@@ -193,7 +213,8 @@ class Tensor:
         device: Any = None,
         casting: _Casting = "same_kind",
         report: Literal[False] = False,
-    ) -> torch.Tensor: ...
+    ) -> torch.Tensor:
+        """A `torch.Tensor` on the same memory: `dlbridge.to_torch(self)`, with its keywords."""
     @overload
     def torch(
         self,
@@ -205,9 +226,12 @@ class Tensor:
         casting: _Casting = "same_kind",
         report: Literal[True],
     ) -> tuple[torch.Tensor, LossReport]: ...
-    def tolist(self) -> Any: ...
-    def item(self) -> Any: ...
-    def to(self, device: Any) -> Tensor: ...
+    def tolist(self) -> Any:
+        """The elements as nested Python lists, as `numpy()` has them."""
+    def item(self) -> Any:
+        """The only element as a Python number."""
+    def to(self, device: Any) -> Tensor:
+        """The tensor on `device`: itself where it is there, else a copy under way."""
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
     def __dlpack__(
@@ -224,7 +248,9 @@ class Tensor:
 @overload
 def cast(
     x: Any, /, dtype: Any, *, casting: _Casting = "same_kind", out: None = None, report: Literal[False] = False
-) -> Tensor: ...
+) -> Tensor:
+    """The elements of any array as another dtype: a new row-major Tensor, or `out`."""
+
 @overload
 def cast(
     x: Any, /, dtype: Any, *, casting: _Casting = "same_kind", out: None = None, report: Literal[True]
@@ -238,21 +264,29 @@ def cast(
     x: Any, /, dtype: Any = None, *, casting: _Casting = "same_kind", out: _Out, report: Literal[True]
 ) -> tuple[_Out, LossReport]: ...
 @overload
-def copy(x: Any, /, *, out: None = None, order: _Order = "C") -> Tensor: ...
+def copy(x: Any, /, *, out: None = None, order: _Order = "C") -> Tensor:
+    """A Tensor of its own with the elements of `x`, any producer; or `out`."""
+
 @overload
 def copy(x: Any, /, *, out: _Out, order: _Order = "C") -> _Out: ...
 def empty(
     shape: SupportsIndex | Sequence[SupportsIndex], dtype: Any, *, device: Any = "cpu", pinned: bool = False
-) -> Tensor: ...
+) -> Tensor:
+    """A row-major Tensor on memory of its own: writable, its values anything."""
+
 def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None, pinned: bool = False) -> Tensor: ...
 def zeros(
     shape: SupportsIndex | Sequence[SupportsIndex], dtype: Any, *, device: Any = "cpu", pinned: bool = False
-) -> Tensor: ...
+) -> Tensor:
+    """empty() with every byte 0."""
+
 def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None, pinned: bool = False) -> Tensor: ...
 @overload
 def equal(
     a: Any, b: Any, /, *, equal_nan: bool = False, strict: bool = False, report: Literal[False] = False
-) -> bool: ...
+) -> bool:
+    """Whether two arrays, of any frameworks and dtypes, have one shape and the same values."""
+
 @overload
 def equal(
     a: Any, b: Any, /, *, equal_nan: bool = False, strict: bool = False, report: Literal[True]
@@ -267,7 +301,9 @@ def allclose(
     atol: SupportsFloat = 1e-08,
     equal_nan: bool = False,
     report: Literal[False] = False,
-) -> bool: ...
+) -> bool:
+    """Whether |a - b| <= atol + rtol * |b| everywhere, for two arrays of any frameworks and dtypes."""
+
 @overload
 def allclose(
     a: Any,
@@ -292,7 +328,9 @@ def from_dlpack(
     dtype: Any = None,
     casting: _Casting = "same_kind",
     report: Literal[False] = False,
-) -> Tensor: ...
+) -> Tensor:
+    """The buffer of any DLPack producer (NumPy, PyTorch, JAX, ...) or DLPack capsule, as a Tensor."""
+
 @overload
 def from_dlpack(
     x: Any,
@@ -313,7 +351,9 @@ def to_numpy(
     dtype: Any = None,
     casting: _Casting = "same_kind",
     report: Literal[False] = False,
-) -> np.ndarray[Any, Any]: ...
+) -> np.ndarray[Any, Any]:
+    """A numpy.ndarray on the buffer of `x`; copy=True gives it memory of its own."""
+
 @overload
 def to_numpy(
     x: Any,
@@ -335,7 +375,9 @@ def to_torch(
     device: Any = None,
     casting: _Casting = "same_kind",
     report: Literal[False] = False,
-) -> torch.Tensor: ...
+) -> torch.Tensor:
+    """A torch.Tensor on the buffer of `x`; copy=True gives it memory of its own."""
+
 @overload
 def to_torch(
     x: Any,
@@ -360,7 +402,9 @@ def stack(
     scale: _Numbers = None,
     bias: _Numbers = None,
     as_: None = None,
-) -> Tensor: ...
+) -> Tensor:
+    """Arrays of one shape, of any mix of frameworks, as one batch with a new first axis."""
+
 @overload
 def stack(
     arrays: Iterable[Any],

@@ -94,7 +94,6 @@ class Stager(Unique):
         scale: Any = None,
         bias: Any = None,
     ) -> None:
-        """`help(dlbridge.Stager)` has the options."""
         if not hasattr(type(batches), "__iter__") and not hasattr(type(batches), "__getitem__"):
             kind = type(batches).__name__
             raise WrongTypeError(f"batches is of type {kind}; pass an iterable of batches, such as a list")
