@@ -24,6 +24,10 @@ pub enum Refusal {
     UnknownReadOnly {
         given: String,
     },
+    DtypeForDevice {
+        given: String,
+        dtype: String,
+    },
     UnknownDevice {
         given: String,
     },
@@ -128,6 +132,7 @@ impl Refusal {
             | WrongType { .. }
             | UnknownReadOnly { .. }
             | UnknownOrder { .. }
+            | DtypeForDevice { .. }
             | UnknownDevice { .. }
             | UnclearDtype { .. }
             | Stream { .. }
@@ -148,6 +153,10 @@ impl Refusal {
             Signature { words } => f.write_str(words),
             WrongType { cause } => write!(f, "{}", cause.words(face)),
             UnknownReadOnly { given } => write!(f, "readonly is {given}; pass \"error\", \"copy\" or \"alias\""),
+            DtypeForDevice { given, dtype } => write!(
+                f,
+                "device is {given}, which is a dtype; call dlbridge.cast(x, {dtype:?}), or pass dtype={dtype:?}"
+            ),
             UnknownDevice { given } if FRAMEWORKS.contains(&given.trim_matches('"')) => write!(
                 f,
                 "device is {given}, which is a framework; call dlbridge.to(x, {given}), or pass a device such as \"cpu\" or \"cuda:0\""

@@ -96,6 +96,11 @@ fn unknown_device(gil: &Gil, spelling: Object) -> Error {
     let means = ["str", "tuple", "module", "device"].contains(&type_name.to_lowercase().as_str());
     let quoted = matches!(type_name.as_str(), "str" | "module" | "device");
     let given = if quoted { format!("{text:?}") } else { text };
-    let unknown = Error::Refused(Refusal::UnknownDevice { given });
+    let dtype = read_dtype(gil, spelling);
+    gil.clear();
+    let unknown = Error::Refused(match dtype {
+        Ok(dtype) => Refusal::DtypeForDevice { given, dtype: dtype::Name(dtype).to_string() },
+        Err(_) => Refusal::UnknownDevice { given },
+    });
     if means { unknown } else { wrong_type(unknown) }
 }

@@ -284,3 +284,12 @@ def test_every_error_derives_from_error_and_from_a_builtin() -> None:
         assert issubclass(error, dlbridge.Error)
         builtins = [base for base in error.__mro__ if base.__module__ == "builtins"]
         assert error is dlbridge.Error or builtins[0] is not Exception, error
+
+
+@pytest.mark.parametrize("given", [torch.float16, np.float16, np.dtype("float16"), "float16", "f2"])
+def test_a_dtype_for_a_device_names_the_cast(given: Any) -> None:
+    words = r'^device is .*, which is a dtype; call dlbridge\.cast\(x, "float16"\), or pass dtype="float16"$'
+    for call in (tensor.to, lambda device: dlbridge.to_torch(array, device=device)):
+        with pytest.raises(dlbridge.InvalidArgumentError, match=words) as caught:
+            call(given)
+        assert isinstance(caught.value, TypeError) == (not isinstance(given, str))
