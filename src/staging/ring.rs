@@ -121,7 +121,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Lets consumers have what is submitted and being filled, and nothing after it. Memory that no batch is in goes now.
+    /// Lets consumers have what is submitted and being filled, and nothing after it. Memory that no batch is in goes now, or when
+    /// the streams that it was used on are done with it; nobody waits here.
     pub fn close(&self) {
         self.0.0.close();
     }
