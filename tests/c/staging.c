@@ -185,6 +185,10 @@ static void what_is_refused(void) {
     int64_t length = -1;
     DLTensor values = like(&length, 1, int32);
     CHECK_FAILS(dlb_staging_acquire(ring, &values, NULL, 1, 0, &slot), DLB_ERROR_INVALID_ARGUMENT, "dimension 0");
+    length = 1;
+    const DLTensor two[] = {values, values};
+    const char *const names[] = {"x", "x"};
+    CHECK_FAILS(dlb_staging_acquire(ring, two, names, 2, 0, &slot), DLB_ERROR_INVALID_ARGUMENT, "are called \"x\"");
     CHECK_FAILS(dlb_staging_acquire(ring, NULL, NULL, 1, 0, &slot), DLB_ERROR_INVALID_ARGUMENT, "tensors is NULL");
     CHECK_FAILS(dlb_staging_acquire(ring, NULL, NULL, 0, 0, &slot), DLB_ERROR_INVALID_ARGUMENT, "no tensors");
     CHECK_FAILS(dlb_staging_acquire(ring, NULL, NULL, -1, 0, &slot), DLB_ERROR_INVALID_ARGUMENT, "-1");

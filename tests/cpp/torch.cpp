@@ -182,7 +182,6 @@ TEST(dtypes_torch_has_not_are_refused) {
 
 TEST(devices_torch_does_not_take_are_refused) {
   const std::pair<DLDevice, const char *> devices[] = {
-      {{kDLCUDAHost, 0}, "cuda_host"},
       {{kDLMetal, 0}, "metal"},
       {{kDLROCM, 1}, "rocm:1"},
       {{kDLCUDA, 300}, "cuda:300"},
@@ -191,6 +190,15 @@ TEST(devices_torch_does_not_take_are_refused) {
     twelve memory;
     memory.description.device = device;
     THROWS(DLB_ERROR_UNSUPPORTED, name, to_torch(tensor::wrap(memory.description, nobody)));
+  }
+}
+
+TEST(pinned_memory_is_the_hosts_to_torch) {
+  for (const DLDeviceType type : {kDLCUDAHost, kDLROCMHost, kDLCUDAManaged}) {
+    twelve memory;
+    memory.description.device = {type, 0};
+    const at::Tensor theirs = to_torch(tensor::wrap(memory.description, nobody));
+    EXPECT(theirs.is_cpu() && theirs.data_ptr() == memory.description.data && theirs.numel() == 12);
   }
 }
 

@@ -28,7 +28,7 @@ mod ffi;
 pub use error::Error;
 
 use dlbridge::DlpackFlags;
-use dlbridge::dlpack::{DLDeviceType, DLTensor};
+use dlbridge::dlpack::{DLDevice, DLDeviceType, DLTensor};
 use dlbridge::tensor::{device, dtype};
 use ffi::Keeper;
 use tch::Kind;
@@ -82,10 +82,12 @@ unsafe fn give_back(description: &DLTensor, lender: dlbridge::Tensor) -> Result<
     Ok(if same { lender } else { tensor })
 }
 
-/// A torch tensor on the memory of `source`, which it keeps alive. Waits for copies into the memory and out of it.
+/// A torch tensor on the memory of `source`, which it keeps alive; pinned memory as that of the cpu. Waits for copies into the
+/// memory and out of it.
 ///
-/// Refused: read-only tensors; what a batch of `dlbridge::staging` has lent as a slice; negative strides; more than 64 dimensions; devices other than cpu and cuda; dtypes that
-/// tch has no `Kind` for (unsigned integers but uint8, sub-byte types, lanes).
+/// Refused: read-only tensors; what a batch of `dlbridge::staging` has lent as a slice; negative strides; more than 64
+/// dimensions; devices other than cpu and cuda; dtypes that tch has no `Kind` for (unsigned integers but uint8, sub-byte
+/// types, lanes).
 ///
 /// ```
 /// use dlbridge::Tensor;
@@ -130,8 +132,10 @@ fn share(source: dlbridge::Tensor) -> Result<tch::Tensor, Error> {
         let words = format!("{} dimensions are more than the 64 of torch; reshape it first", source.ndim());
         return Err(Error::Refused(words));
     }
-    // Torch numbers its devices with 8 bits. ROCm is what torch calls cuda where it is built for that.
-    let place = source.device();
+    // Torch numbers its devices with 8 bits. ROCm is what torch calls cuda where it is built for that. What is page-locked or
+    // managed is to it plain memory of the host.
+    let own = source.device();
+    let place = if device::is_host(own) { DLDevice::CPU } else { own };
     let known = matches!(place.device_type, DLDeviceType::CPU | DLDeviceType::CUDA | DLDeviceType::ROCM);
     if !known || place.device_id > i32::from(i8::MAX) {
         let name = device::Name(place);
@@ -144,7 +148,7 @@ fn share(source: dlbridge::Tensor) -> Result<tch::Tensor, Error> {
         return Err(Error::Refused(words));
     }
     let strides = torch_strides(&source)?;
-    let description = DLTensor { strides: strides.as_ptr().cast_mut(), ..*source.view() };
+    let description = DLTensor { strides: strides.as_ptr().cast_mut(), device: place, ..*source.view() };
     // SAFETY: the tensor's own description, but for strides that are never taken.
     unsafe { ffi::lend(&description, source) }
 }

@@ -40,6 +40,11 @@ fn values(tensor: &tch::Tensor) -> Vec<i32> {
 }
 
 #[track_caller]
+/// One element on a device of this kind, or so it says.
+fn on(device_type: DLDeviceType) -> Sample {
+    Sample { device: DLDevice { device_type, device_id: 0 }, ..Sample::of(&[1]) }
+}
+
 fn refused<T>(result: Result<T, Error>, words: &str) {
     match result.map(drop) {
         Err(Error::Refused(text)) if text.contains(words) => {}
@@ -208,11 +213,22 @@ fn what_torch_cannot_have_is_refused() {
     refused(to_torch(&ours.slice(1, None, None, -1).unwrap()), "call .flip([1]) there");
     refused(to_torch(&Tensor::from_vec(vec![1_u16], &[1]).unwrap()), "no Kind for uint16; share the bytes");
     refused(to_torch(&ours.reshape(&[&[1; 63][..], &[2, 3]].concat()).unwrap()), "65 dimensions");
-    let pinned =
-        Sample { device: DLDevice { device_type: DLDeviceType::CUDAHOST, device_id: 0 }, ..Sample::of(&[1]) };
-    let pinned = pinned.produce::<DLManagedTensorVersioned>();
-    refused(to_torch(&pinned.import().unwrap()), "not on cuda_host");
-    assert_eq!((pinned.deletions(), ours.reference_count()), (1, 1), "nothing is kept of what is refused");
+    let elsewhere = on(DLDeviceType::METAL).produce::<DLManagedTensorVersioned>();
+    refused(to_torch(&elsewhere.import().unwrap()), "not on metal");
+    assert_eq!((elsewhere.deletions(), ours.reference_count()), (1, 1), "nothing is kept of what is refused");
+}
+
+#[test]
+fn pinned_memory_is_the_hosts_to_torch() {
+    let _alone = alone();
+    for kind in [DLDeviceType::CUDAHOST, DLDeviceType::ROCMHOST, DLDeviceType::CUDAMANAGED] {
+        let pinned = on(kind).produce::<DLManagedTensorVersioned>();
+        let ours = pinned.import().unwrap();
+        let theirs = to_torch(&ours).unwrap();
+        assert_eq!((theirs.device(), theirs.data_ptr().addr()), (tch::Device::Cpu, ours.data().addr()));
+        drop((ours, theirs));
+        assert_eq!(pinned.deletions(), 1);
+    }
 }
 
 #[test]

@@ -42,8 +42,10 @@ constexpr DLDeviceType torch_cuda = kDLCUDA;
 
 [[noreturn]] inline void refuse(const std::string &words) { throw error(DLB_ERROR_UNSUPPORTED, words); }
 
+/** Where torch is to find the memory: what is page-locked or managed is to it plain memory of the host. */
 inline at::Device torch_device(DLDevice device) {
-  if (device.device_type == kDLCPU) return at::Device(at::kCPU);
+  const DLDeviceType type = device.device_type;
+  if (type == kDLCPU || type == kDLCUDAHost || type == kDLROCMHost || type == kDLCUDAManaged) return at::Device(at::kCPU);
   const bool fits = device.device_id <= (std::numeric_limits<at::DeviceIndex>::max)();
   if (device.device_type == torch_cuda && fits) {
     return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device.device_id));
@@ -119,7 +121,7 @@ inline void check_shareable(const at::Tensor &x) {
 
 }  // namespace detail
 
-/** A torch tensor on the memory of `source`, which it keeps alive.
+/** A torch tensor on the memory of `source`, which it keeps alive; pinned memory as that of the cpu.
  *
  * Refused: a read-only tensor, unless `policy` is `read_only::alias`; negative strides; more than 64 dimensions;
  * devices other than cpu and cuda; dtypes this libtorch does not have (sub-byte integers, lanes, float6). */
