@@ -5,7 +5,7 @@ use super::block::Block;
 use crate::dlpack::{DLDataType, DLDevice, DLTensor};
 use crate::error::{Allocation, Driver, Error, Result};
 use crate::guard::guard_silent;
-use crate::tensor::{ReleaseFn, Tensor, device, dtype, packed_bytes};
+use crate::tensor::{Reach, ReleaseFn, Tensor, device, dtype, packed_bytes};
 use dlpark::DlpackFlags;
 use std::ffi::c_void;
 use std::fmt;
@@ -106,7 +106,7 @@ impl Tensor {
         let block = unsafe { Block::zeros(allocator, bytes, alignment) }?;
         // SAFETY: that is initialised now.
         own(block, shape, dtype, |description, release, context| unsafe {
-            Tensor::wrap_exclusive(description, DlpackFlags::empty(), release, context, true)
+            Tensor::wrap_reached(description, DlpackFlags::empty(), release, context, Reach::Nobody)
         })
     }
 
@@ -132,7 +132,7 @@ impl Tensor {
         }
         // SAFETY: the block is memory for this shape, writable, and its owner's until the release function runs.
         own(block, shape, dtype, |description, release, context| unsafe {
-            Tensor::wrap_exclusive(description, flags, release, context, false)
+            Tensor::wrap_reached(description, flags, release, context, Reach::Unwritten)
         })
     }
 }

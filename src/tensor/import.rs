@@ -54,21 +54,19 @@ impl Tensor {
         unsafe { build(description, flags, owner, Reach::Unknown) }
     }
 
-    /// [`Tensor::wrap_foreign`] for memory that nobody else knows of, so that it can be borrowed mutably where it is
-    /// `initialised`, or [`Tensor::written`].
+    /// [`Tensor::wrap_foreign`] for memory of which is known who reaches it.
     ///
     /// # Safety
     ///
-    /// As for [`Tensor::wrap_foreign`]; besides, the memory is reached through this tensor only, and `initialised` is true.
-    pub(crate) unsafe fn wrap_exclusive(
+    /// As for [`Tensor::wrap_foreign`]; besides, the memory is reached as `reach` says.
+    pub(crate) unsafe fn wrap_reached(
         description: &DLTensor,
         flags: DlpackFlags,
         release: super::ReleaseFn,
         context: *mut c_void,
-        initialised: bool,
+        reach: Reach,
     ) -> Result<Self> {
         let owner = Owner::Foreign { release, context };
-        let reach = if initialised { Reach::Nobody } else { Reach::Unwritten };
         // SAFETY: the caller vouches for the description.
         unsafe { build(description, flags, owner, reach) }
     }

@@ -2,7 +2,7 @@
 
 use super::copy::Target;
 use super::driver::call;
-use super::stream::Lane;
+use super::lane::Lane;
 use super::under_way;
 use crate::error::Result;
 use crate::guard::guard;

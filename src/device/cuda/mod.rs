@@ -11,6 +11,7 @@ mod event;
 mod given;
 mod host_copy;
 mod idle;
+mod lane;
 mod mark;
 mod memory;
 mod pin;

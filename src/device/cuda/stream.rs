@@ -7,21 +7,20 @@ use super::capture::{self, Relaxed};
 use super::context::{Current, Device};
 use super::driver::{Handle, call};
 use super::event::Event;
+use super::lane::Lane;
 use super::mark::{Kept, Mark, SourceRead};
 use super::pointer::Inquiry;
 use super::{copy, under_way};
 use crate::device::nest::{Nest, Side};
-use crate::device::signal::Signal;
 use crate::device::{Queue, Submitted, Work};
 use crate::dlpack::DLDevice;
 use crate::error::{Driver as Failure, Error, Result, Transfer};
-use crate::fork::{Guarded, Lock};
+use crate::fork::Lock;
 use crate::guard::guard;
 use crate::tensor::{Fence, Tensor, device};
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// It does not wait for the legacy default stream, nor that for it.
@@ -32,91 +31,6 @@ const FRESH: Duration = Duration::from_micros(200);
 pub(super) const LEGACY: usize = 1;
 /// The default stream of whichever thread calls.
 pub(in crate::device) const PER_THREAD: usize = 2;
-
-/// What a stream and its marks share.
-pub(super) struct Lane {
-    handle: usize,
-    /// Whether the stream is ours and there: a handle is used again once its stream was destroyed.
-    ours: AtomicBool,
-    /// Whether others have the handle, who may have it captured.
-    shown: AtomicBool,
-    /// Whether what is queued behind a failure is carried out all the same.
-    carries_on: bool,
-    state: Guarded<State>,
-    turn: Mutex<u64>,
-    next: Signal,
-}
-
-#[derive(Default)]
-struct State {
-    /// The number of the next place.
-    places: u64,
-    /// What failed first since the stream was last synchronised.
-    failure: Option<Error>,
-}
-
-impl Lane {
-    pub fn new(handle: usize, ours: bool, carries_on: bool) -> Lane {
-        let (state, turn, next) = (Guarded::default(), Mutex::new(0), Signal::new());
-        let (ours, shown) = (AtomicBool::new(ours), AtomicBool::new(!ours));
-        Lane { handle, ours, shown, carries_on, state, turn, next }
-    }
-
-    /// Notes what failed, for what is queued behind it.
-    pub fn failed(&self, error: Error, lock: &mut Lock) {
-        self.state.get(lock).failure.get_or_insert(error);
-    }
-
-    /// What failed since this was asked last.
-    pub fn take_failure(&self, lock: &mut Lock) -> Option<Error> {
-        self.state.get(lock).failure.take()
-    }
-
-    /// Whether a native handle is this stream, so that what is on it is in order anyway. Of a stream of somebody else's we
-    /// do not know whether it is the one that had this handle before.
-    pub fn is_own(&self, native: *mut c_void) -> bool {
-        self.handle == native as usize && self.ours.load(Ordering::Acquire)
-    }
-
-    /// Whether what is queued here is one order.
-    pub fn is_one_stream(&self) -> bool {
-        self.handle != PER_THREAD
-    }
-
-    /// Whether what is queued behind a failure here fails with it.
-    pub fn fails_as_one(&self) -> bool {
-        self.is_one_stream() && !self.carries_on
-    }
-
-    /// What failed before and was not reported yet, where that holds up what is behind it.
-    fn holds_up(&self) -> Option<Error> {
-        let mut lock = Lock::take();
-        self.state.get(&mut lock).failure.clone().filter(|_| !self.carries_on)
-    }
-
-    fn handle(&self) -> Handle {
-        self.handle as Handle
-    }
-
-    /// Waits for the turn of a place; it is over when the result goes. The default streams of threads are many behind one
-    /// handle, so nobody waits for another thread there.
-    fn turn(&self, place: u64) -> Turn<'_> {
-        if self.is_one_stream() {
-            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(self.next.wait_while(turn, |turn| *turn != place));
-        }
-        Turn(self)
-    }
-}
-
-struct Turn<'a>(&'a Lane);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *self.0.turn.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.next.notify_all();
-    }
-}
 
 /// A stream of the driver: our own, which is destroyed when this goes, or somebody else's.
 pub(in crate::device) struct Queued {
@@ -313,7 +227,7 @@ impl Queued {
 impl Queue for Queued {
     fn ready(&self) -> Result<()> {
         self.check_process()?;
-        match self.lane.shown.load(Ordering::Relaxed) {
+        match self.lane.is_shown() {
             // SAFETY: the stream lives as long as this.
             true => unsafe { capture::check(self.device, self.lane.handle()) },
             // Nobody could have it captured.
@@ -355,9 +269,7 @@ impl Queue for Queued {
                 _ => None,
             };
         }
-        let state = self.lane.state.get(lock);
-        let place = state.places;
-        state.places += 1;
+        let place = self.lane.reserve(lock);
         let mark = Arc::new(Mark::reserved(self.lane.clone(), place, direct, &after));
         under_way::add(mark.clone(), lock);
         let source_read: Option<Arc<dyn Fence>> = match staged {
@@ -387,13 +299,13 @@ impl Queue for Queued {
     }
 
     fn show(&self) {
-        self.lane.shown.store(true, Ordering::Relaxed);
+        self.lane.show();
     }
 }
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        if !self.lane.ours.swap(false, Ordering::AcqRel) || !self.device.driver.is_ours() {
+        if !self.lane.end() || !self.device.driver.is_ours() {
             return;
         }
         if let Some(current) = self.device.enter_to_free() {

@@ -4,8 +4,8 @@
 //! lets go of nothing, so one thread of the library looks at what is left now and then, as long as there is something.
 
 use super::capture::Relaxed;
+use super::lane::Lane;
 use super::mark::Mark;
-use super::stream::Lane;
 use crate::device::signal::Signal;
 use crate::device::{cpu, thread};
 use crate::error::{Error, Result};
