@@ -1,6 +1,9 @@
 //! Threads that share the work of one call. They sleep between calls, claim chunk after chunk, and the caller works too,
 //! so that a call is done whether or not any of them comes.
 
+mod bed;
+
+use bed::Bed;
 use crate::error::{Error, Result};
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::{guard, guard_silent};
@@ -114,8 +117,8 @@ struct Pool {
     /// The process that the workers are in.
     generation: u64,
     workers: usize,
-    /// How many of them sleep until they are told of a job.
-    asleep: usize,
+    /// Those of them that sleep until they are told of a job.
+    asleep: Vec<Bed>,
     /// Calls that have chunks left, as addresses of their `Job`: on the stacks of callers that wait.
     jobs: Vec<*mut Job<'static>>,
 }
@@ -123,7 +126,7 @@ struct Pool {
 // SAFETY: the addresses lead to jobs whose callers wait until they are out of the list and unused.
 unsafe impl Send for Pool {}
 
-static POOL: Guarded<Pool> = Guarded::new(Pool { generation: 0, workers: 0, asleep: 0, jobs: Vec::new() });
+static POOL: Guarded<Pool> = Guarded::new(Pool { generation: 0, workers: 0, asleep: Vec::new(), jobs: Vec::new() });
 /// How many jobs there were so far, for who looks without the lock.
 static PUBLISHED: AtomicUsize = AtomicUsize::new(0);
 /// There is a job.
@@ -168,10 +171,11 @@ fn publish(job: &Job, helpers: usize) -> bool {
         *pool = Pool {
             generation: fork::generation(),
             workers: 0,
-            asleep: 0,
+            asleep: std::mem::take(&mut pool.asleep),
             jobs: std::mem::take(&mut pool.jobs),
         };
         pool.jobs.clear();
+        pool.asleep.clear();
     }
     let generation = pool.generation;
     while pool.workers < helpers && spawn("dlbridge worker", move || serve(generation)).is_ok() {
@@ -182,7 +186,8 @@ fn publish(job: &Job, helpers: usize) -> bool {
     }
     pool.jobs.push(address(job));
     PUBLISHED.fetch_add(1, Ordering::Release);
-    let asleep = pool.asleep.min(helpers);
+    pool.asleep.iter_mut().for_each(Bed::leave_to_caller);
+    let asleep = pool.asleep.len().min(helpers);
     drop(lock);
     for _ in 0..asleep {
         WORK.notify_one();
@@ -226,9 +231,12 @@ fn serve(generation: u64) {
             linger(seen);
             lock = Lock::take();
         } else {
-            POOL.get(&mut lock).asleep += 1;
+            POOL.get(&mut lock).asleep.push(Bed::new());
             lock = lock.wait(&WORK, None);
-            POOL.get(&mut lock).asleep -= 1;
+            let asleep = &mut POOL.get(&mut lock).asleep;
+            if let Some(at) = asleep.iter().position(Bed::is_of_this_thread) {
+                asleep.swap_remove(at).rise();
+            }
         }
     }
 }
