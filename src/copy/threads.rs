@@ -3,10 +3,10 @@
 
 mod bed;
 
-use bed::Bed;
 use crate::error::{Error, Result};
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::{guard, guard_silent};
+use bed::Bed;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::Condvar;
@@ -23,6 +23,8 @@ const CHUNKS_PER_THREAD: usize = 16;
 /// How long a worker looks for another call before it sleeps: who calls again and again need not wake it each time. Short
 /// beside any call that is shared.
 const LINGERS: Duration = Duration::from_micros(20);
+/// From so many workers on the system wakes them on idle processors by itself.
+const FEW: usize = 4;
 /// More threads than any machine has cores.
 const MOST: usize = 1024;
 
@@ -126,7 +128,8 @@ struct Pool {
 // SAFETY: the addresses lead to jobs whose callers wait until they are out of the list and unused.
 unsafe impl Send for Pool {}
 
-static POOL: Guarded<Pool> = Guarded::new(Pool { generation: 0, workers: 0, asleep: Vec::new(), jobs: Vec::new() });
+static POOL: Guarded<Pool> =
+    Guarded::new(Pool { generation: 0, workers: 0, asleep: Vec::new(), jobs: Vec::new() });
 /// How many jobs there were so far, for who looks without the lock.
 static PUBLISHED: AtomicUsize = AtomicUsize::new(0);
 /// There is a job.
@@ -186,7 +189,9 @@ fn publish(job: &Job, helpers: usize) -> bool {
     }
     pool.jobs.push(address(job));
     PUBLISHED.fetch_add(1, Ordering::Release);
-    pool.asleep.iter_mut().for_each(Bed::leave_to_caller);
+    if pool.workers < FEW {
+        pool.asleep.iter_mut().for_each(Bed::keep_off_caller);
+    }
     let asleep = pool.asleep.len().min(helpers);
     drop(lock);
     for _ in 0..asleep {

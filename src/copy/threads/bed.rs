@@ -1,71 +1,97 @@
-//! Where a worker sleeps, and so where it wakes.
+//! Where a worker sleeps, and where it is not to wake: on the caller's processor, where it would wait for its turn until the
+//! call is over.
 //!
-//! Linux wakes a thread on the processor where it ran last, if that idles. Else it looks for another that does, but not among
-//! few of which one is busy (`SIS_UTIL` in its scheduler, from 5.19 on): a worker that is woken where the caller runs waits
-//! for its turn there while the other processor of two idles, until the call is over. So who wakes it moves it away first.
+//! Linux wakes it there on machines of few processors. It looks for an idle one only among many (`SIS_UTIL` in its scheduler),
+//! and in a virtual machine takes a processor that sleeps for one that the host has taken away.
 
-#[cfg(target_os = "linux")]
-mod linux {
-    use std::mem::{size_of, zeroed};
+use std::mem::{size_of, zeroed};
 
-    pub struct Bed {
-        thread: libc::pid_t,
-        processor: usize,
-        /// Where else the thread may run, where it was moved.
-        before: Option<libc::cpu_set_t>,
+/// A thread that sleeps.
+pub(super) struct Bed {
+    thread: libc::pid_t,
+    /// Where it may run, where that was narrowed.
+    before: Option<libc::cpu_set_t>,
+}
+
+impl Bed {
+    /// Of this thread.
+    pub fn new() -> Bed {
+        Bed { thread: this_thread(), before: None }
     }
 
-    /// The processor that this thread is on.
-    fn here() -> usize {
-        // SAFETY: only tells a number, or -1, which is no processor.
-        unsafe { libc::sched_getcpu() as usize }
+    pub fn is_of_this_thread(&self) -> bool {
+        self.thread == this_thread()
     }
 
-    impl Bed {
-        /// Of this thread.
-        pub fn new() -> Bed {
-            // SAFETY: only tells a number.
-            Bed { thread: unsafe { libc::gettid() }, processor: here(), before: None }
+    /// The caller is going to wake the thread, which may run on any processor but the caller's then, if there is another.
+    pub fn keep_off_caller(&mut self) {
+        // SAFETY: only tells a number; -1 is that of no processor.
+        let here = unsafe { libc::sched_getcpu() } as usize;
+        if self.before.is_some() || here >= libc::CPU_SETSIZE as usize {
+            return;
         }
-
-        pub fn is_of_this_thread(&self) -> bool {
-            // SAFETY: only tells a number.
-            self.thread == unsafe { libc::gettid() }
-        }
-
-        /// The caller is going to wake the thread: it is not to wake where the caller is, if it may run elsewhere.
-        pub fn leave_to_caller(&mut self) {
-            if self.processor != here() || self.before.is_some() {
+        // SAFETY: all zeros is a set; the functions read and write one of this size, and `here` is within it.
+        unsafe {
+            let mut all = zeroed::<libc::cpu_set_t>();
+            if libc::sched_getaffinity(self.thread, size_of::<libc::cpu_set_t>(), &mut all) != 0 {
                 return;
             }
-            // SAFETY: a set of bits; it is read and written within its size, and the number is that of a processor of it.
-            unsafe {
-                let mut may = zeroed::<libc::cpu_set_t>();
-                let known = libc::sched_getaffinity(self.thread, size_of::<libc::cpu_set_t>(), &mut may) == 0;
-                if !known || self.processor >= libc::CPU_SETSIZE as usize || libc::CPU_COUNT(&may) < 2 {
-                    return;
-                }
-                let mut elsewhere = may;
-                libc::CPU_CLR(self.processor, &mut elsewhere);
-                if libc::sched_setaffinity(self.thread, size_of::<libc::cpu_set_t>(), &elsewhere) == 0 {
-                    self.before = Some(may);
-                }
+            let mut others = all;
+            libc::CPU_CLR(here, &mut others);
+            // The system refuses a set of none.
+            if libc::sched_setaffinity(self.thread, size_of::<libc::cpu_set_t>(), &others) == 0 {
+                self.before = Some(all);
             }
         }
+    }
 
-        /// The thread is awake, and may run wherever it could before.
-        pub fn rise(self) {
-            if let Some(may) = self.before {
-                // SAFETY: reads a set of bits of this size.
-                unsafe { libc::sched_setaffinity(self.thread, size_of::<libc::cpu_set_t>(), &may) };
-            }
+    /// The thread is awake, and may run again wherever it might before.
+    pub fn rise(self) {
+        if let Some(all) = self.before {
+            // SAFETY: reads a set of this size.
+            unsafe { libc::sched_setaffinity(self.thread, size_of::<libc::cpu_set_t>(), &all) };
         }
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-mod linux {
-    pub struct Bed;
+fn this_thread() -> libc::pid_t {
+    // SAFETY: only tells a number.
+    unsafe { libc::gettid() }
 }
 
-pub(super) use linux::Bed;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn processors(thread: libc::pid_t) -> i32 {
+        // SAFETY: as above.
+        unsafe {
+            let mut set = zeroed::<libc::cpu_set_t>();
+            assert_eq!(libc::sched_getaffinity(thread, size_of::<libc::cpu_set_t>(), &mut set), 0);
+            libc::CPU_COUNT(&set)
+        }
+    }
+
+    #[test]
+    fn a_thread_that_was_woken_may_run_wherever_it_might_before() {
+        let (give, bed) = mpsc::channel();
+        let (wake, woken) = mpsc::channel::<Bed>();
+        let worker = std::thread::spawn(move || {
+            give.send(Bed::new()).unwrap();
+            let bed = woken.recv().unwrap();
+            assert!(bed.is_of_this_thread());
+            bed.rise();
+            processors(this_thread())
+        });
+        let mut bed = bed.recv().unwrap();
+        let all = processors(bed.thread);
+        for _ in 0..2 {
+            bed.keep_off_caller();
+            assert_eq!(processors(bed.thread), (all - 1).max(1));
+        }
+        assert!(!bed.is_of_this_thread());
+        wake.send(bed).unwrap();
+        assert_eq!(worker.join().unwrap(), all);
+    }
+}
