@@ -4,15 +4,18 @@
 //! Linux wakes it there on machines of few processors. It looks for an idle one only among many (`SIS_UTIL` in its scheduler),
 //! and in a virtual machine takes a processor that sleeps for one that the host has taken away.
 
+#[cfg(target_os = "linux")]
 use std::mem::{size_of, zeroed};
 
 /// A thread that sleeps.
+#[cfg(target_os = "linux")]
 pub(super) struct Bed {
     thread: libc::pid_t,
     /// Where it may run, where that was narrowed.
     before: Option<libc::cpu_set_t>,
 }
 
+#[cfg(target_os = "linux")]
 impl Bed {
     /// Of this thread.
     pub fn new() -> Bed {
@@ -54,12 +57,32 @@ impl Bed {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn this_thread() -> libc::pid_t {
     // SAFETY: only tells a number.
     unsafe { libc::gettid() }
 }
 
-#[cfg(test)]
+/// Elsewhere the system is left to choose.
+#[cfg(not(target_os = "linux"))]
+pub(super) struct Bed(std::thread::ThreadId);
+
+#[cfg(not(target_os = "linux"))]
+impl Bed {
+    pub fn new() -> Bed {
+        Bed(std::thread::current().id())
+    }
+
+    pub fn is_of_this_thread(&self) -> bool {
+        self.0 == std::thread::current().id()
+    }
+
+    pub fn keep_off_caller(&mut self) {}
+
+    pub fn rise(self) {}
+}
+
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
     use std::sync::mpsc;
