@@ -28,8 +28,8 @@ import dlbridge
 # Long enough for the clock, in nanoseconds.
 LEAST = 200_000
 
-# Seconds of sleep before each contestant, as often as it takes: the threads of torch's OpenMP spin for some milliseconds
-# after their work (15 where `pause` is slow), and would take a core from whoever comes next.
+# Seconds of sleep before each contestant, as often as it takes: the threads of torch's OpenMP spin for some
+# milliseconds after their work (15 where `pause` is slow), and would take a core from whoever comes next.
 REST = 0.005
 
 # Nanoseconds of calls that nobody times, since a machine that rested is slow for some milliseconds: the caches have
