@@ -19,7 +19,11 @@ pub(super) unsafe fn load(level: Level, from: *const u8, to: *mut u8, count: usi
     // SAFETY: promised by the caller.
     in_pieces(count, |at, count| unsafe {
         let (from, to) = (from.add(2 * at), to.add(4 * at));
-        let whole = if level == Level::Portable { None } else { widen(from.cast(), to.cast(), count) };
+        let whole = match level {
+            Level::Avx512 => widen_16(from.cast(), to.cast(), count),
+            Level::Avx2 => widen_8(from.cast(), to.cast(), count),
+            Level::Portable => None,
+        };
         let done = whole.unwrap_or(0);
         load_body::<F16>(from.add(2 * done), to.add(4 * done), count - done)
     })
@@ -40,8 +44,9 @@ pub(super) unsafe fn convert<const SATURATE: bool, const NOTES: u8>(
     in_pieces(count, |at, count| unsafe {
         let (from, to) = (from.add(4 * at), to.add(2 * at));
         let whole = match level {
+            Level::Avx512 => narrow_16::<SATURATE, NOTES>(from.cast(), to.cast(), count),
+            Level::Avx2 => narrow_8::<SATURATE, NOTES>(from.cast(), to.cast(), count),
             Level::Portable => None,
-            _ => narrow::<SATURATE, NOTES>(from.cast(), to.cast(), count),
         };
         let (done, noted) = whole.unwrap_or((0, false));
         noted | convert_body::<f32, F16, SATURATE, NOTES>(from.add(4 * done), to.add(2 * done), count - done)
@@ -57,9 +62,9 @@ pub(super) fn in_pieces(count: usize, mut each: impl FnMut(usize, usize) -> bool
 ///
 /// # Safety
 ///
-/// So many elements on both sides, and the level is more than portable.
+/// So many elements on both sides, and the processor has these instructions.
 #[target_feature(enable = "avx2,f16c")]
-unsafe fn widen(from: *const u16, to: *mut f32, count: usize) -> Option<usize> {
+unsafe fn widen_8(from: *const u16, to: *mut f32, count: usize) -> Option<usize> {
     let mut nan = _mm256_setzero_ps();
     let whole = count / 8 * 8;
     for at in (0..whole).step_by(8) {
@@ -77,9 +82,9 @@ unsafe fn widen(from: *const u16, to: *mut f32, count: usize) -> Option<usize> {
 ///
 /// # Safety
 ///
-/// As for [`widen`].
+/// As for [`widen_8`].
 #[target_feature(enable = "avx2,f16c")]
-unsafe fn narrow<const SATURATE: bool, const NOTES: u8>(
+unsafe fn narrow_8<const SATURATE: bool, const NOTES: u8>(
     from: *const f32,
     to: *mut u16,
     count: usize,
@@ -115,4 +120,64 @@ unsafe fn narrow<const SATURATE: bool, const NOTES: u8>(
         }
     }
     (_mm256_movemask_ps(nan) == 0).then_some((whole, _mm256_movemask_ps(noted) != 0))
+}
+
+/// [`widen_8`] in registers of twice the width.
+///
+/// # Safety
+///
+/// As for [`widen_8`].
+#[target_feature(enable = "avx512f")]
+unsafe fn widen_16(from: *const u16, to: *mut f32, count: usize) -> Option<usize> {
+    let mut nan = 0;
+    let whole = count / 16 * 16;
+    for at in (0..whole).step_by(16) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let wide = _mm512_cvtph_ps(_mm256_loadu_si256(from.add(at).cast()));
+            nan |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(wide, wide);
+            _mm512_storeu_ps(to.add(at), wide);
+        }
+    }
+    (nan == 0).then_some(whole)
+}
+
+/// [`narrow_8`] in registers of twice the width.
+///
+/// # Safety
+///
+/// As for [`widen_8`].
+#[target_feature(enable = "avx512f,avx512dq")]
+unsafe fn narrow_16<const SATURATE: bool, const NOTES: u8>(
+    from: *const f32,
+    to: *mut u16,
+    count: usize,
+) -> Option<(usize, bool)> {
+    let (mut nan, mut noted) = (0, 0);
+    let sign = _mm512_set1_ps(-0.0);
+    let (limit, infinity) = (_mm512_set1_ps(f32::from_bits(F16::BEYOND.0)), _mm512_set1_ps(f32::INFINITY));
+    let whole = count / 16 * 16;
+    for at in (0..whole).step_by(16) {
+        // SAFETY: promised by the caller.
+        let value = unsafe { _mm512_loadu_ps(from.add(at)) };
+        nan |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
+        let size = _mm512_abs_ps(value);
+        let over = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(size, limit);
+        let beyond = _mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(over, size, infinity);
+        let clamped = if SATURATE {
+            let largest = _mm512_or_ps(_mm512_and_ps(sign, value), _mm512_set1_ps(F16::LARGEST));
+            _mm512_mask_mov_ps(value, beyond, largest)
+        } else {
+            value
+        };
+        let made = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(clamped);
+        // SAFETY: promised by the caller.
+        unsafe { _mm256_storeu_si256(to.add(at).cast(), made) };
+        noted |= match NOTES {
+            CHANGES => _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(_mm512_cvtph_ps(made), value),
+            MISFITS => beyond,
+            _ => 0,
+        };
+    }
+    (nan == 0).then_some((whole, noted != 0))
 }

@@ -57,22 +57,23 @@ fn cast_guarded(recipe: Recipe, [from, to]: [Scalar; 2], source: &[u8], side: Si
     (outputs.bytes().to_vec(), noted)
 }
 
+const WAYS: [(bool, Notes); 5] = [
+    (false, Notes::Nothing),
+    (false, Notes::Misfits),
+    (false, Notes::Changes),
+    (true, Notes::Nothing),
+    (true, Notes::Changes),
+];
+
 #[test]
 fn every_level_gives_the_bits_of_single_elements() {
     let mut random = Random::new(5);
-    let ways = [
-        (false, Notes::Nothing),
-        (false, Notes::Misfits),
-        (false, Notes::Changes),
-        (true, Notes::Nothing),
-        (true, Notes::Changes),
-    ];
     for from in Scalar::ALL {
         for to in Scalar::ALL {
             for count in [0, 1, 45, 601] {
                 let mut source = vec![0; count * from.bytes()];
                 fill(&mut random, from, &mut source);
-                for way in ways {
+                for way in WAYS {
                     let mut expected = (Vec::new(), false);
                     for element in source.chunks_exact(from.bytes()).take(45) {
                         let (bytes, noted) = block(Level::Portable, [from, to], way, element, Side::Right);
@@ -95,6 +96,51 @@ fn every_level_gives_the_bits_of_single_elements() {
                         }
                     });
                 }
+            }
+        }
+    }
+}
+
+/// Pieces of usual numbers alone, for which there are faster ways, and with one odd one among them.
+#[test]
+fn short_floats_are_rounded_alike_on_every_level() {
+    let mut random = Random::new(5);
+    let mut usual = |exponents: u64| {
+        let exponent = 127 - exponents / 2 + random.below(exponents as usize) as u64;
+        f32::from_bits((random.next() << 31 | exponent << 23 | random.next() & 0x7f_ffff) as u32)
+    };
+    let mut rows: Vec<Vec<f32>> = vec![vec![1.5; 96]];
+    let (nan, subnormal) =
+        ([0x7fc0_0000, 0xffc0_0000, 0x7f80_0001].map(f32::from_bits), [1e-40, -1e-45, 6e-8]);
+    let others = [0.0, -0.0, 1.0 + f32::EPSILON, f32::MIN_POSITIVE, 65_519.996, 65_520.0, 3.38e38, f32::MAX];
+    for value in nan.into_iter().chain(subnormal).chain(others).chain([f32::INFINITY, f32::NEG_INFINITY]) {
+        for at in [0, 15, 16, 31, 32, 1023, 1024, 2000] {
+            // All of them fit into float16, or only some.
+            let mut row: Vec<f32> = (0..2077).map(|_| usual(if at % 2 == 0 { 28 } else { 250 })).collect();
+            row[at] = value;
+            rows.push(row);
+        }
+    }
+    // Ties of either type, and what rounds beyond the range.
+    rows.push((0..4096_u32).map(|upper| f32::from_bits(upper << 20 | 0x8000)).collect());
+    rows.push((0..4096_u32).map(|upper| f32::from_bits(0x3800_0000 + (upper << 13 | 0x1000))).collect());
+    rows.extend(
+        [0x7f7f_7fff, 0x7f7f_8000, 0xff7f_ffff, 0x477f_efff].map(|bits| vec![f32::from_bits(bits); 33]),
+    );
+    for row in rows {
+        let row: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let short = block(Level::Portable, [Scalar::F32, Scalar::F16], WAYS[0], &row, Side::Left).0;
+        for (source, pair) in [
+            (&row, [Scalar::F32, Scalar::Bf16]),
+            (&row, [Scalar::F32, Scalar::F16]),
+            (&short, [Scalar::F16, Scalar::F32]),
+        ] {
+            for way in WAYS {
+                let expected = block(Level::Portable, pair, way, source, Side::Right);
+                on_every_level(|level| {
+                    let made = block(level, pair, way, source, Side::Right);
+                    assert!(made == expected, "{pair:?}, {way:?}, {level:?}");
+                });
             }
         }
     }
