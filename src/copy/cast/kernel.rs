@@ -5,7 +5,7 @@ use super::convert::{Bool, Load, To};
 use super::scalar::{Kind, Scalar};
 use super::small::{Bf16, E4M3, E5M2, F16};
 #[cfg(target_arch = "x86_64")]
-use super::{brain, byte, half};
+use super::{brain, byte, half, word};
 use crate::copy::level::{Level, per_level};
 
 /// Converts `count` elements that lie one after the other, at any alignment; whether what was to be noted happened.
@@ -150,7 +150,7 @@ pub(super) fn convert_row(wide: Scalar, to: Scalar, saturate: bool, notes: Notes
     };
     #[cfg(target_arch = "x86_64")]
     {
-        macro_rules! by_hand {
+        macro_rules! clamping {
             ($module:ident) => {
                 return Some(match (saturate, notes) {
                     (false, Notes::Nothing) => $module::convert::<false, NOTHING>,
@@ -161,16 +161,20 @@ pub(super) fn convert_row(wide: Scalar, to: Scalar, saturate: bool, notes: Notes
                 })
             };
         }
-        match (wide, to) {
-            (Scalar::F32, Scalar::F16) => by_hand!(half),
-            (Scalar::F32, Scalar::U8) => by_hand!(byte),
-            (Scalar::F32, Scalar::Bf16) if !saturate => {
+        macro_rules! plain {
+            ($module:ident) => {
                 return Some(match notes {
-                    Notes::Nothing => brain::convert::<NOTHING>,
-                    Notes::Misfits => brain::convert::<MISFITS>,
-                    Notes::Changes => brain::convert::<CHANGES>,
-                });
-            }
+                    Notes::Nothing => $module::convert::<NOTHING>,
+                    Notes::Misfits => $module::convert::<MISFITS>,
+                    Notes::Changes => $module::convert::<CHANGES>,
+                })
+            };
+        }
+        match (wide, to) {
+            (Scalar::F32, Scalar::F16) => clamping!(half),
+            (Scalar::F32, Scalar::U8) => clamping!(byte),
+            (Scalar::F32, Scalar::Bf16) if !saturate => plain!(brain),
+            (Scalar::I64, Scalar::I32) if !saturate => plain!(word),
             _ => {}
         }
     }

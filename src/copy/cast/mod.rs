@@ -19,6 +19,8 @@ mod small;
 mod tally;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod word;
 
 use super::level::{Level, level};
 use super::plan::{Axis, Nest, Operand, nest};

@@ -147,6 +147,28 @@ fn short_floats_are_rounded_alike_on_every_level() {
 }
 
 #[test]
+fn one_label_that_int32_has_no_room_for_is_noted_wherever_it_is() {
+    let (least, most) = (i64::from(i32::MIN), i64::from(i32::MAX));
+    for value in [0, -1, least, most, least - 1, most + 1, 1 << 32, i64::MIN, i64::MAX] {
+        for at in [0, 7, 8, 15, 16, 40] {
+            let mut labels: Vec<i64> = (-20..25).map(|label| label * 80_000_000).collect();
+            labels[at] = value;
+            let source: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+            let made: Vec<u8> = labels.iter().flat_map(|label| (*label as i32).to_le_bytes()).collect();
+            let fits = i32::try_from(value).is_ok();
+            on_every_level(|level| {
+                for (notes, noted) in
+                    [(Notes::Nothing, false), (Notes::Misfits, !fits), (Notes::Changes, !fits)]
+                {
+                    let found = block(level, [Scalar::I64, Scalar::I32], (false, notes), &source, Side::Left);
+                    assert!(found == (made.clone(), noted), "{value} at {at}, {notes:?}, {level:?}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
 fn past_the_caches_they_are_the_same() {
     let mut random = Random::new(7);
     for from in Scalar::ALL {
