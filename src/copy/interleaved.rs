@@ -2,6 +2,7 @@
 
 use super::item::Item;
 use super::level::{Level, per_level};
+use super::plan::Axis;
 
 /// Pixels and planes: `count` pixels of `C` items each, and planes `step` bytes apart.
 #[derive(Clone, Copy)]
@@ -10,6 +11,19 @@ pub(super) struct Picture {
     pub to: *mut u8,
     pub step: isize,
     pub count: usize,
+}
+
+impl Picture {
+    /// To be split: the loop over the `channels` is packed in the source, forwards or backwards.
+    pub fn new(from: *const u8, to: *mut u8, channels: Axis<2>, count: usize) -> Picture {
+        let [step, plane] = channels.steps;
+        if step > 0 {
+            return Picture { from, to, step: plane, count };
+        }
+        let last = channels.extent as isize - 1;
+        let (from, to) = (from.wrapping_offset(last * step), to.wrapping_offset(last * plane));
+        Picture { from, to, step: -plane, count }
+    }
 }
 
 /// Splits pixels into planes.

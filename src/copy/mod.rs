@@ -17,7 +17,7 @@ mod item;
 pub(crate) mod level;
 mod movement;
 pub(crate) mod plan;
-mod reversed;
+mod shuffled;
 mod stack;
 mod stepped;
 mod stream;

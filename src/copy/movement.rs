@@ -6,7 +6,7 @@ use super::interleaved::{self, Picture};
 use super::item::with_item;
 use super::level::{Level, level};
 use super::plan::{Axis, Nest, Operand, nest};
-use super::reversed;
+use super::shuffled::{self, Group};
 use super::stepped;
 use super::stream;
 use super::threads;
@@ -24,6 +24,8 @@ pub(crate) enum Kernel {
     Contiguous,
     /// Items that lie the other way round.
     Reversed,
+    /// Groups of a few bytes, as pixels, whose items or which themselves are in another order.
+    Shuffled { group: Group },
     /// One item again and again.
     Repeated,
     /// Items that lie apart.
@@ -47,6 +49,7 @@ impl Kernel {
             Kernel::Nothing => c"nothing",
             Kernel::Contiguous => c"contiguous",
             Kernel::Reversed => c"reversed",
+            Kernel::Shuffled { .. } => c"shuffled",
             Kernel::Repeated => c"repeated",
             Kernel::Stepped => c"stepped",
             Kernel::Swapped => c"byte-swapped",
@@ -73,8 +76,8 @@ const STREAMED_TRANSPOSE: usize = 8 << 20;
 /// From how many bytes on plain copies are shared out: less stays in the caches of one processor.
 pub(super) const SHARED_COPY: usize = 1 << 20;
 
-/// Runs up to this length are turned round by shuffles within a register.
-const REVERSED_RUN: usize = 8;
+/// From how many bytes on transposes are shared out: below, two caches that pass lines to each other take longer.
+const SHARED_TRANSPOSE: usize = 2 << 20;
 
 impl Movement {
     /// The movement from one layout to another of elements of `bytes` bytes. `lane` bytes of them are put in the other
@@ -122,9 +125,7 @@ impl Movement {
         }
         if inner.steps == packed {
             if !(run.is_power_of_two() && run <= 16) {
-                let outer = self.nest.axes[count - 2].steps;
-                let reversed = run <= REVERSED_RUN && outer == [-(run as isize), run as isize];
-                return if reversed { Kernel::Reversed } else { Kernel::Contiguous };
+                return self.shuffled().unwrap_or(Kernel::Contiguous);
             }
             self.item = run;
             self.nest.axes.pop();
@@ -135,9 +136,16 @@ impl Movement {
             [_, to] if to != item => Kernel::Stepped,
             [0, _] => Kernel::Repeated,
             _ => self
-                .crossing(inner)
+                .shuffled()
+                .or_else(|| self.crossing(inner))
                 .unwrap_or_else(|| if inner.steps[0] == -item { Kernel::Reversed } else { Kernel::Stepped }),
         }
+    }
+
+    /// The kernel where the two innermost loops are groups that fit into registers.
+    fn shuffled(&self) -> Option<Kernel> {
+        let groups = *self.nest.outer().last()?;
+        Group::new(self.item, self.nest.inner(), groups).map(|group| Kernel::Shuffled { group })
     }
 
     /// The kernel where one loop is packed in the source and `inner`, another, in the destination.
@@ -146,11 +154,10 @@ impl Movement {
         let outer = self.nest.outer();
         let along = outer.iter().rposition(|axis| axis.steps[0].unsigned_abs() == self.item)?;
         let Axis { extent, steps } = outer[along];
-        let forward = steps[0] == item;
-        if forward && (2..=4).contains(&extent) && inner.steps[0] == extent as isize * item {
+        if (2..=4).contains(&extent) && inner.steps[0] == extent as isize * item {
             return Some(Kernel::Split { channel: along });
         }
-        if forward && (2..=4).contains(&inner.extent) && steps[1] == inner.extent as isize * item {
+        if steps[0] == item && (2..=4).contains(&inner.extent) && steps[1] == inner.extent as isize * item {
             return Some(Kernel::Merged { pixel: along });
         }
         let least = (16 / self.item).max(4);
@@ -182,6 +189,7 @@ impl Movement {
             _ if bytes < threads::WORTHWHILE => 1,
             Kernel::Nothing | Kernel::Bits { .. } => 1,
             Kernel::Contiguous if bytes < SHARED_COPY => 1,
+            Kernel::Transposed { .. } if bytes < SHARED_TRANSPOSE => 1,
             // Long runs of rows, which are read and written in whole lines.
             Kernel::Transposed { .. } => threads::chunks_for(bytes).min(4 * threads::num_threads()),
             _ => threads::chunks_for(bytes),
@@ -204,8 +212,7 @@ impl Movement {
             Kernel::Merged { .. } => Some(self.nest.axes.len() - 1),
             // It would do with a part, but each row of the source is to be read in one go.
             Kernel::Transposed { column } => Some(column),
-            // A run that is turned round.
-            Kernel::Reversed if self.nest.inner().steps[0] > 0 => Some(self.nest.axes.len() - 1),
+            Kernel::Shuffled { .. } => Some(self.nest.axes.len() - 1),
             _ => None,
         }
     }
@@ -321,7 +328,7 @@ unsafe fn move_items(
             Kernel::Split { channel } => {
                 let (pixels, channels) = (nest.take_inner(), nest.take(channel));
                 with_item!(item, T => nest.each(ends, &mut |[from, to]| {
-                    let picture = Picture { from, to, step: channels.steps[1], count: pixels.extent };
+                    let picture = Picture::new(from, to, channels, pixels.extent);
                     interleaved::split::<T>(level, picture, channels.extent);
                 }));
             }
@@ -332,10 +339,12 @@ unsafe fn move_items(
                     interleaved::merge::<T>(level, picture, channels.extent);
                 }));
             }
-            Kernel::Reversed if nest.inner().steps[0] > 0 => {
-                let (run, turns) = (nest.take_inner().extent * item, nest.take_inner());
-                let outer = nest.take_inner();
-                nest.each(ends, &mut |[from, to]| reversed::runs(level, from, to, outer, turns.extent, run));
+            Kernel::Shuffled { group } => {
+                nest.take_inner();
+                let (groups, outer) = (nest.take_inner(), nest.take_inner());
+                nest.each(ends, &mut |[from, to]| {
+                    shuffled::groups(level, from, to, outer, groups.extent, group)
+                });
             }
             Kernel::Reversed | Kernel::Repeated | Kernel::Stepped => {
                 let (inner, outer) = (nest.take_inner(), nest.take_inner());

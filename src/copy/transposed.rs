@@ -49,10 +49,10 @@ per_level! {
 #[inline(always)]
 unsafe fn transpose_body<T: Item, const STREAMING: bool>(plane: Plane) {
     let multiples = |bytes: isize| [plane.from_step, plane.to_step].map(|step| step % bytes == 0);
-    let crowded = multiples(CROWDED) != [false; 2] || (!STREAMING && multiples(CROWDED / 2) == [true; 2]);
+    let crowded = multiples(CROWDED) != [false; 2] || multiples(CROWDED / 2) == [true; 2];
     // SAFETY: promised by the caller.
     unsafe {
-        match crowded {
+        match STREAMING || crowded {
             true => through_columns::<T, STREAMING>(plane),
             false => strips::<T>(plane),
         }

@@ -137,9 +137,10 @@ fn every_movement_has_its_kernel_and_does_it() {
         for channels in [2, 3, 4] {
             for pixels in [1, 15, 16, 31, 64, 333] {
                 let split = run(&[channels, pixels], [turned, packed], [ones, &[2, 1]], bytes, 1);
+                let backwards = run(&[channels, pixels], [turned, packed], [&[-1, 1], &[2, 1]], bytes, 1);
                 let merged = run(&[pixels, channels], [turned, packed], [&[1, 2], ones], bytes, 1);
                 if pixels > 4 {
-                    assert_eq!(split, Kernel::Split { channel: 0 });
+                    assert_eq!([split, backwards], [Kernel::Split { channel: 0 }; 2]);
                     assert_eq!(merged, Kernel::Merged { pixel: 0 });
                 }
             }
@@ -149,16 +150,55 @@ fn every_movement_has_its_kernel_and_does_it() {
             assert_eq!(run(&[30, 40], [turned, packed], [ones, ones], bytes, bytes), Kernel::Swapped);
         }
     }
-    for run_bytes in 1..=12 {
-        for pixels in [1, 2, 5, 6, 7, 50] {
-            let shape = [2, pixels, run_bytes];
-            run(&shape, [&[0, 1, 2], &[0, 1, 2]], [&[1, -1, 1], ones], 1, 1);
-        }
-    }
-    let flipped = run(&[2, 50, 3], [&[0, 1, 2], &[0, 1, 2]], [&[1, -1, 1], ones], 1, 1);
-    assert_eq!(flipped, Kernel::Reversed);
     assert_eq!(run(&[3, 0], [&[0, 1], &[0, 1]], [ones, ones], 4, 1), Kernel::Nothing);
     assert_eq!(run(&[], [&[], &[]], [&[], &[]], 4, 1), Kernel::Contiguous);
+}
+
+#[test]
+fn pixels_are_shuffled_whatever_becomes_of_their_channels() {
+    let mut random = Random::new(2);
+    let mut shuffled = 0;
+    // Pixels as they are, which a flip turns round; BGR to RGB; RGBA to RGB and to BGR; two channels of four; ABGR; groups
+    // that are no pixels; sliding windows; groups that lie apart.
+    let groups = [
+        (3, 1, 3),
+        (3, -1, 3),
+        (4, 1, 3),
+        (4, -1, 3),
+        (4, 2, 2),
+        (4, -1, 4),
+        (5, -1, 5),
+        (7, 1, 7),
+        (1, 1, 3),
+        (1, -1, 3),
+        (2, 3, 2),
+        (9, 1, 5),
+    ];
+    for ((pitch, step, channels), bytes) in
+        groups.into_iter().flat_map(|group| [1, 2, 4, 8].map(|bytes| (group, bytes)))
+    {
+        for (pixels, way) in [1, 2, 3, 4, 5, 6, 7, 8, 11, 16, 17, 50]
+            .into_iter()
+            .flat_map(|pixels| [(pixels, 1), (pixels, -1)])
+        {
+            // Two rows with a gap between them.
+            let shape = [2, pixels, channels];
+            let strides = vec![pixels * pitch + 7, way * pitch, step];
+            let ends = shape.iter().zip(&strides).map(|(extent, stride)| (extent - 1) * stride * bytes);
+            let (low, high) = ends.fold((0, bytes), |(low, high), end| (low + end.min(0), high + end.max(0)));
+            let source = Layout { strides, low: -low as usize, high: high as usize };
+            let destination = Layout::new(&shape, &[0, 1, 2], &[1, 1, 1], bytes as usize);
+            let layouts = [source, destination];
+            let case = Case { shape: shape.to_vec(), layouts, bytes: bytes as usize, lane: 1 };
+            let kernel = check_everywhere(&case, &mut random);
+            shuffled += usize::from(matches!(kernel, Kernel::Shuffled { .. }));
+        }
+    }
+    assert!(shuffled > 300, "{shuffled}");
+    let kernel = |strides: &[i64]| Movement::new(&[9, 50, 3], strides, &[150, 3, 1], 1, 1).kernel.name();
+    for strides in [[150, 3, -1], [150, -3, 1], [200, 4, 1], [-200, -4, -1]] {
+        assert_eq!(kernel(&strides), c"shuffled");
+    }
 }
 
 #[test]
@@ -207,6 +247,7 @@ fn random_layouts_arrive_as_a_plain_loop_moves_them() {
         c"contiguous",
         c"repeated",
         c"reversed",
+        c"shuffled",
         c"split channels",
         c"stepped",
         c"transposed",
