@@ -3,6 +3,7 @@
 
 mod bed;
 
+use super::float::Usual;
 use crate::error::{Error, Result};
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::{guard, guard_silent};
@@ -90,6 +91,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// Claims chunks until none is left.
     fn work(&self) {
+        let _usual = Usual::here();
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             if index >= self.chunks {
