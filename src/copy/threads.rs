@@ -130,6 +130,21 @@ struct Pool {
 // SAFETY: the addresses lead to jobs whose callers wait until they are out of the list and unused.
 unsafe impl Send for Pool {}
 
+impl Pool {
+    /// Whether there is room for another worker to sleep: none of them allocates.
+    fn makes_bed(&mut self) -> bool {
+        self.asleep.try_reserve(self.workers + 1 - self.asleep.len()).is_ok()
+    }
+
+    /// Sees to it that the helpers who are going to be woken come at once. Nobody knows whom the system wakes of many, and
+    /// who sleeps on is not to be kept off a processor where there is nobody any more.
+    fn keep_off_caller(&mut self, helpers: usize) {
+        if self.workers < FEW && self.asleep.len() <= helpers {
+            self.asleep.iter_mut().for_each(Bed::keep_off_caller);
+        }
+    }
+}
+
 static POOL: Guarded<Pool> =
     Guarded::new(Pool { generation: 0, workers: 0, asleep: Vec::new(), jobs: Vec::new() });
 /// How many jobs there were so far, for who looks without the lock.
@@ -183,7 +198,10 @@ fn publish(job: &Job, helpers: usize) -> bool {
         pool.asleep.clear();
     }
     let generation = pool.generation;
-    while pool.workers < helpers && spawn("dlbridge worker", move || serve(generation)).is_ok() {
+    while pool.workers < helpers
+        && pool.makes_bed()
+        && spawn("dlbridge worker", move || serve(generation)).is_ok()
+    {
         pool.workers += 1;
     }
     if pool.workers == 0 || pool.jobs.try_reserve(1).is_err() {
@@ -191,9 +209,7 @@ fn publish(job: &Job, helpers: usize) -> bool {
     }
     pool.jobs.push(address(job));
     PUBLISHED.fetch_add(1, Ordering::Release);
-    if pool.workers < FEW {
-        pool.asleep.iter_mut().for_each(Bed::keep_off_caller);
-    }
+    pool.keep_off_caller(helpers);
     let asleep = pool.asleep.len().min(helpers);
     drop(lock);
     for _ in 0..asleep {
@@ -222,7 +238,7 @@ fn withdraw(job: &Job) {
 
 /// What a worker does as long as the process lives.
 fn serve(generation: u64) {
-    let (mut lock, mut worked) = (Lock::take(), false);
+    let (mut lock, mut worked, this) = (Lock::take(), false, bed::this_thread());
     while generation == fork::generation() {
         if let Some(job) = take(&mut lock) {
             drop(lock);
@@ -238,14 +254,21 @@ fn serve(generation: u64) {
             linger(seen);
             lock = Lock::take();
         } else {
-            POOL.get(&mut lock).asleep.push(Bed::new());
-            lock = lock.wait(&WORK, None);
-            let asleep = &mut POOL.get(&mut lock).asleep;
-            if let Some(at) = asleep.iter().position(Bed::is_of_this_thread) {
-                asleep.swap_remove(at).rise();
-            }
+            lock = sleep(lock, this);
         }
     }
+}
+
+/// Waits until there is a job, or for no reason.
+fn sleep(mut lock: Lock, this: bed::Thread) -> Lock {
+    POOL.get(&mut lock).asleep.push(Bed::of(this));
+    lock = lock.wait(&WORK, None);
+    let asleep = &mut POOL.get(&mut lock).asleep;
+    let bed = asleep.iter().position(|bed| bed.is_of(this)).map(|at| asleep.swap_remove(at));
+    let Some(bed) = bed.filter(Bed::is_narrowed) else { return lock };
+    drop(lock);
+    bed.rise();
+    Lock::take()
 }
 
 /// Waits a while for another job than those that were `seen`; other threads may have the processor meanwhile.
