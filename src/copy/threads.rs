@@ -7,7 +7,7 @@ use super::float::Usual;
 use crate::error::{Error, Result};
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::{guard, guard_silent};
-use bed::Bed;
+use bed::{Thread, this_thread, wake_elsewhere};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::Condvar;
@@ -122,7 +122,7 @@ struct Pool {
     generation: u64,
     workers: usize,
     /// Those of them that sleep until they are told of a job.
-    asleep: Vec<Bed>,
+    asleep: Vec<Thread>,
     /// Calls that have chunks left, as addresses of their `Job`: on the stacks of callers that wait.
     jobs: Vec<*mut Job<'static>>,
 }
@@ -132,16 +132,8 @@ unsafe impl Send for Pool {}
 
 impl Pool {
     /// Whether there is room for another worker to sleep: none of them allocates.
-    fn makes_bed(&mut self) -> bool {
+    fn makes_room(&mut self) -> bool {
         self.asleep.try_reserve(self.workers + 1 - self.asleep.len()).is_ok()
-    }
-
-    /// Sees to it that the helpers who are going to be woken come at once. Nobody knows whom the system wakes of many, and
-    /// who sleeps on is not to be kept off a processor where there is nobody any more.
-    fn keep_off_caller(&mut self, helpers: usize) {
-        if self.workers < FEW && self.asleep.len() <= helpers {
-            self.asleep.iter_mut().for_each(Bed::keep_off_caller);
-        }
     }
 }
 
@@ -199,7 +191,7 @@ fn publish(job: &Job, helpers: usize) -> bool {
     }
     let generation = pool.generation;
     while pool.workers < helpers
-        && pool.makes_bed()
+        && pool.makes_room()
         && spawn("dlbridge worker", move || serve(generation)).is_ok()
     {
         pool.workers += 1;
@@ -209,11 +201,15 @@ fn publish(job: &Job, helpers: usize) -> bool {
     }
     pool.jobs.push(address(job));
     PUBLISHED.fetch_add(1, Ordering::Release);
-    pool.keep_off_caller(helpers);
-    let asleep = pool.asleep.len().min(helpers);
+    let few = pool.workers < FEW;
+    let asleep: [_; FEW] = std::array::from_fn(|at| pool.asleep.get(at).copied().filter(|_| few));
+    let woken = pool.asleep.len().min(helpers);
     drop(lock);
-    for _ in 0..asleep {
-        WORK.notify_one();
+    let wake = || (0..woken).for_each(|_| WORK.notify_one());
+    if few {
+        wake_elsewhere(asleep, wake)
+    } else {
+        wake()
     }
     true
 }
@@ -238,7 +234,7 @@ fn withdraw(job: &Job) {
 
 /// What a worker does as long as the process lives.
 fn serve(generation: u64) {
-    let (mut lock, mut worked, this) = (Lock::take(), false, bed::this_thread());
+    let (mut lock, mut worked, this) = (Lock::take(), false, this_thread());
     while generation == fork::generation() {
         if let Some(job) = take(&mut lock) {
             drop(lock);
@@ -260,15 +256,14 @@ fn serve(generation: u64) {
 }
 
 /// Waits until there is a job, or for no reason.
-fn sleep(mut lock: Lock, this: bed::Thread) -> Lock {
-    POOL.get(&mut lock).asleep.push(Bed::of(this));
+fn sleep(mut lock: Lock, this: Thread) -> Lock {
+    POOL.get(&mut lock).asleep.push(this);
     lock = lock.wait(&WORK, None);
     let asleep = &mut POOL.get(&mut lock).asleep;
-    let bed = asleep.iter().position(|bed| bed.is_of(this)).map(|at| asleep.swap_remove(at));
-    let Some(bed) = bed.filter(Bed::is_narrowed) else { return lock };
-    drop(lock);
-    bed.rise();
-    Lock::take()
+    if let Some(at) = asleep.iter().position(|&thread| thread == this) {
+        asleep.swap_remove(at);
+    }
+    lock
 }
 
 /// Waits a while for another job than those that were `seen`; other threads may have the processor meanwhile.

@@ -6,108 +6,8 @@
 
 #[cfg(target_os = "linux")]
 pub(super) use libc::pid_t as Thread;
-#[cfg(target_os = "linux")]
-use libc::{CPU_CLR, CPU_ISSET, cpu_set_t};
-#[cfg(target_os = "linux")]
-use std::mem::{size_of, zeroed};
 #[cfg(not(target_os = "linux"))]
 pub(super) use std::thread::ThreadId as Thread;
-
-/// A thread that sleeps.
-pub(super) struct Bed {
-    thread: Thread,
-    #[cfg(target_os = "linux")]
-    narrowed: Option<Narrowed>,
-}
-
-/// Where a thread might run, and where it may instead.
-#[cfg(target_os = "linux")]
-struct Narrowed {
-    before: cpu_set_t,
-    to: cpu_set_t,
-}
-
-impl Bed {
-    pub fn of(thread: Thread) -> Bed {
-        Bed {
-            thread,
-            #[cfg(target_os = "linux")]
-            narrowed: None,
-        }
-    }
-
-    pub fn is_of(&self, thread: Thread) -> bool {
-        self.thread == thread
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Bed {
-    /// The caller is going to wake the thread, which may run on any processor but the caller's then, if there is another.
-    pub fn keep_off_caller(&mut self) {
-        // SAFETY: only tells a number; -1 is that of no processor.
-        let here = unsafe { libc::sched_getcpu() } as usize;
-        if self.narrowed.is_some() || here >= libc::CPU_SETSIZE as usize {
-            return;
-        }
-        let Some(before) = allowed(self.thread) else { return };
-        let mut to = before;
-        // SAFETY: `here` is within the set.
-        unsafe { CPU_CLR(here, &mut to) };
-        // The system refuses a set of none.
-        if allow(self.thread, &to) {
-            self.narrowed = Some(Narrowed { before, to });
-        }
-    }
-
-    pub fn is_narrowed(&self) -> bool {
-        self.narrowed.is_some()
-    }
-
-    /// The thread is awake, and may run again wherever it might before.
-    pub fn rise(self) {
-        let Some(Narrowed { before, to }) = self.narrowed else { return };
-        let Some(now) = allowed(self.thread) else { return };
-        // Whoever moved it meanwhile has the last word.
-        if lacks(&now, &to) || lacks(&to, &now) {
-            return;
-        }
-        // The system keeps a set that was asked for, also where the machine or the container is given more processors. So all
-        // are asked for, of which it gives what is there; a thread that had been given fewer of those gets them again.
-        // SAFETY: all ones is a set.
-        let all = unsafe {
-            std::mem::transmute::<[u8; size_of::<cpu_set_t>()], cpu_set_t>([0xff; size_of::<cpu_set_t>()])
-        };
-        let given = if allow(self.thread, &all) { allowed(self.thread) } else { None };
-        if given.is_none_or(|given| lacks(&before, &given) && !lacks(&given, &before)) {
-            allow(self.thread, &before);
-        }
-    }
-}
-
-/// Whether a set has not all processors of another one.
-#[cfg(target_os = "linux")]
-fn lacks(some: &cpu_set_t, others: &cpu_set_t) -> bool {
-    // SAFETY: the processors are within the sets.
-    (0..libc::CPU_SETSIZE as usize).any(|each| unsafe { CPU_ISSET(each, others) && !CPU_ISSET(each, some) })
-}
-
-/// Where a thread may run; `None` where that cannot be told, as of more processors than a set has room for.
-#[cfg(target_os = "linux")]
-fn allowed(thread: Thread) -> Option<cpu_set_t> {
-    // SAFETY: all zeros is a set, and the function writes one of this size.
-    unsafe {
-        let mut set = zeroed::<cpu_set_t>();
-        (libc::sched_getaffinity(thread, size_of::<cpu_set_t>(), &mut set) == 0).then_some(set)
-    }
-}
-
-/// Has it run there; whether it may.
-#[cfg(target_os = "linux")]
-fn allow(thread: Thread, set: &cpu_set_t) -> bool {
-    // SAFETY: reads a set of this size.
-    unsafe { libc::sched_setaffinity(thread, size_of::<cpu_set_t>(), set) == 0 }
-}
 
 #[cfg(target_os = "linux")]
 pub(super) fn this_thread() -> Thread {
@@ -115,26 +15,123 @@ pub(super) fn this_thread() -> Thread {
     unsafe { libc::gettid() }
 }
 
-/// Elsewhere the system is left to choose.
-#[cfg(not(target_os = "linux"))]
-impl Bed {
-    pub fn keep_off_caller(&mut self) {}
-
-    pub fn is_narrowed(&self) -> bool {
-        false
-    }
-
-    pub fn rise(self) {}
-}
-
 #[cfg(not(target_os = "linux"))]
 pub(super) fn this_thread() -> Thread {
     std::thread::current().id()
 }
 
+/// Calls `wake`, which is to wake these threads, and has the system choose any processors for them but the caller's.
+#[cfg(target_os = "linux")]
+pub(super) fn wake_elsewhere<const N: usize>(threads: [Option<Thread>; N], wake: impl FnOnce()) {
+    static TURN: narrowed::Turn = narrowed::Turn::new();
+    TURN.wake_elsewhere(threads, wake);
+}
+
+/// Elsewhere the system is left to choose.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn wake_elsewhere<const N: usize>(_: [Option<Thread>; N], wake: impl FnOnce()) {
+    wake();
+}
+
+#[cfg(target_os = "linux")]
+mod narrowed {
+    use super::Thread;
+    use crate::fork;
+    use libc::{CPU_CLR, CPU_ISSET, cpu_set_t};
+    use std::mem::{size_of, transmute, zeroed};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Callers narrow threads one at a time: else they would take what another one left for all that a thread may have. In
+    /// which process one is at it, counted from 1.
+    pub(super) struct Turn(AtomicU64);
+
+    impl Turn {
+        pub const fn new() -> Turn {
+            Turn(AtomicU64::new(0))
+        }
+
+        /// Nobody waits for the turn: who has not got it just wakes.
+        pub fn wake_elsewhere<const N: usize>(&self, threads: [Option<Thread>; N], wake: impl FnOnce()) {
+            let here = fork::generation() + 1;
+            if self.0.swap(here, Ordering::Acquire) == here {
+                return wake();
+            }
+            let narrowed = threads.map(|thread| thread.and_then(Narrowed::off_caller));
+            wake();
+            drop(narrowed);
+            self.0.store(0, Ordering::Release);
+        }
+    }
+
+    /// A thread that may not run on the caller's processor, as long as this is there. The system looks at that where it wakes
+    /// one, and lets it stay where it is afterwards.
+    pub(super) struct Narrowed {
+        thread: Thread,
+        before: cpu_set_t,
+        to: cpu_set_t,
+    }
+
+    impl Narrowed {
+        /// `None` where the thread cannot be kept off, as where it may run nowhere else.
+        pub fn off_caller(thread: Thread) -> Option<Narrowed> {
+            // SAFETY: only tells a number; -1 is that of no processor.
+            let here = unsafe { libc::sched_getcpu() } as usize;
+            let before = allowed(thread).filter(|_| here < libc::CPU_SETSIZE as usize)?;
+            let mut to = before;
+            // SAFETY: `here` is within the set.
+            unsafe { CPU_CLR(here, &mut to) };
+            // The system refuses a set of none.
+            allow(thread, &to).then_some(Narrowed { thread, before, to })
+        }
+    }
+
+    impl Drop for Narrowed {
+        fn drop(&mut self) {
+            let Narrowed { thread, before, to } = self;
+            let Some(now) = allowed(*thread) else { return };
+            // Whoever moved it meanwhile has the last word.
+            if lacks(&now, to) || lacks(to, &now) {
+                return;
+            }
+            // The system keeps a set that was asked for, also where the machine or the container is given more processors. So
+            // all are asked for, of which it gives what is there; a thread that had been given fewer of those gets them again.
+            // SAFETY: all ones is a set.
+            let all = unsafe { transmute::<[u8; size_of::<cpu_set_t>()], cpu_set_t>([0xff; _]) };
+            let given = if allow(*thread, &all) { allowed(*thread) } else { None };
+            if given.is_none_or(|given| lacks(before, &given) && !lacks(&given, before)) {
+                allow(*thread, before);
+            }
+        }
+    }
+
+    /// Whether a set has not all processors of another one.
+    fn lacks(some: &cpu_set_t, others: &cpu_set_t) -> bool {
+        // SAFETY: the processors are within the sets.
+        (0..libc::CPU_SETSIZE as usize)
+            .any(|each| unsafe { CPU_ISSET(each, others) && !CPU_ISSET(each, some) })
+    }
+
+    /// Where a thread may run; `None` where that cannot be told, as of more processors than a set has room for.
+    pub(super) fn allowed(thread: Thread) -> Option<cpu_set_t> {
+        // SAFETY: all zeros is a set, and the function writes one of this size.
+        unsafe {
+            let mut set = zeroed::<cpu_set_t>();
+            (libc::sched_getaffinity(thread, size_of::<cpu_set_t>(), &mut set) == 0).then_some(set)
+        }
+    }
+
+    /// Has it run there; whether it may.
+    pub(super) fn allow(thread: Thread, set: &cpu_set_t) -> bool {
+        // SAFETY: reads a set of this size.
+        unsafe { libc::sched_setaffinity(thread, size_of::<cpu_set_t>(), set) == 0 }
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use super::narrowed::{Narrowed, Turn, allow, allowed};
     use super::*;
+    use libc::{CPU_ISSET, CPU_SET, cpu_set_t};
     use std::sync::mpsc;
 
     fn processors(thread: Thread) -> Vec<usize> {
@@ -146,63 +143,64 @@ mod tests {
     fn only(processors: &[usize]) -> cpu_set_t {
         // SAFETY: all zeros is a set, and the processors are within it.
         unsafe {
-            let mut set = zeroed();
-            processors.iter().for_each(|&each| libc::CPU_SET(each, &mut set));
+            let mut set = std::mem::zeroed();
+            processors.iter().for_each(|&each| CPU_SET(each, &mut set));
             set
         }
     }
 
-    /// Where a thread may run that was put to bed, and rose after `meanwhile`.
-    fn after_a_night(meanwhile: impl FnOnce(&mut Bed)) -> Vec<usize> {
-        let (give, bed) = mpsc::channel();
-        let (wake, woken) = mpsc::channel::<Bed>();
-        let worker = std::thread::spawn(move || {
-            give.send(Bed::of(this_thread())).unwrap();
-            let bed = woken.recv().unwrap();
-            assert!(bed.is_of(this_thread()));
-            bed.rise();
-            processors(this_thread())
+    /// Calls `body` with a thread that sleeps.
+    fn with_sleeper(body: impl FnOnce(Thread)) {
+        let (give, thread) = mpsc::channel();
+        let (wake, woken) = mpsc::channel::<()>();
+        let sleeper = std::thread::spawn(move || {
+            give.send(this_thread()).unwrap();
+            woken.recv().unwrap();
         });
-        let mut bed = bed.recv().unwrap();
-        assert!(!bed.is_of(this_thread()));
-        meanwhile(&mut bed);
-        wake.send(bed).unwrap();
-        worker.join().unwrap()
+        body(thread.recv().unwrap());
+        wake.send(()).unwrap();
+        sleeper.join().unwrap();
     }
 
     #[test]
-    fn a_thread_that_was_woken_may_run_wherever_it_might_before() {
+    fn who_is_woken_may_run_wherever_it_might_before() {
         let all = processors(0);
-        let after = after_a_night(|bed| {
-            for _ in 0..2 {
-                bed.keep_off_caller();
-                assert_eq!(processors(bed.thread).len(), (all.len() - 1).max(1));
-                assert_eq!(bed.is_narrowed(), all.len() > 1);
+        with_sleeper(|thread| {
+            let some = if all.len() > 2 { &all[1..] } else { &all };
+            for allowed in [&all[..], some] {
+                assert!(allow(thread, &only(allowed)));
+                let narrowed = Narrowed::off_caller(thread);
+                assert_eq!(narrowed.is_some(), all.len() > 1);
+                drop(narrowed);
+                assert_eq!(processors(thread), allowed);
             }
         });
-        assert_eq!(after, all);
-        // And where it was given fewer than there are.
-        if let [some @ .., _] = &all[..]
-            && some.len() > 1
-        {
-            let after = after_a_night(|bed| {
-                assert!(allow(bed.thread, &only(some)));
-                bed.keep_off_caller();
-            });
-            assert_eq!(after, some);
-        }
     }
 
     #[test]
     fn who_moves_a_thread_that_is_woken_has_the_last_word() {
         let all = processors(0);
-        let mut here = Vec::new();
-        let after = after_a_night(|bed| {
-            bed.keep_off_caller();
-            let kept = processors(bed.thread);
-            here = all.iter().copied().filter(|each| all.len() == 1 || !kept.contains(each)).collect();
-            assert!(allow(bed.thread, &only(&here)));
+        with_sleeper(|thread| {
+            let narrowed = Narrowed::off_caller(thread);
+            let kept = processors(thread);
+            let here: Vec<_> =
+                all.iter().copied().filter(|each| all.len() == 1 || !kept.contains(each)).collect();
+            assert!(allow(thread, &only(&here)));
+            drop(narrowed);
+            assert_eq!(processors(thread), here);
         });
-        assert_eq!(after, here);
+    }
+
+    #[test]
+    fn callers_do_not_take_what_others_narrow_for_all_there_is() {
+        let (all, turn) = (processors(0), Turn::new());
+        with_sleeper(|thread| {
+            turn.wake_elsewhere([Some(thread)], || {
+                assert_eq!(processors(thread).len(), (all.len() - 1).max(1));
+                turn.wake_elsewhere([Some(thread)], || ());
+                assert_eq!(processors(thread).len(), (all.len() - 1).max(1));
+            });
+            assert_eq!(processors(thread), all);
+        });
     }
 }

@@ -134,17 +134,3 @@ fn a_new_thread_blocks_the_signals_of_the_program() {
     }
     assert!(BLOCKED.load(Ordering::Relaxed));
 }
-
-#[cfg(target_os = "linux")]
-#[test]
-fn nobody_who_sleeps_on_is_kept_off_a_processor() {
-    let processors = std::thread::available_parallelism().unwrap().get();
-    let beds = (0..2).map(|_| Bed::of(bed::this_thread())).collect();
-    let mut pool = Pool { generation: 0, workers: 2, asleep: beds, jobs: Vec::new() };
-    pool.keep_off_caller(1);
-    assert!(!pool.asleep.iter().any(Bed::is_narrowed));
-    pool.keep_off_caller(2);
-    assert_eq!(pool.asleep[0].is_narrowed(), processors > 1);
-    pool.asleep.drain(..).rev().for_each(Bed::rise);
-    assert_eq!(std::thread::available_parallelism().unwrap().get(), processors);
-}
