@@ -197,7 +197,10 @@ mod tests {
         with_sleeper(|thread| {
             turn.wake_elsewhere([Some(thread)], || {
                 assert_eq!(processors(thread).len(), (all.len() - 1).max(1));
-                turn.wake_elsewhere([Some(thread)], || ());
+                with_sleeper(|other| {
+                    let others = || assert_eq!(processors(other), all, "it is not this caller's turn");
+                    turn.wake_elsewhere([Some(other)], others);
+                });
                 assert_eq!(processors(thread).len(), (all.len() - 1).max(1));
             });
             assert_eq!(processors(thread), all);
