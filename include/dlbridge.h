@@ -230,6 +230,9 @@ typedef struct dlb_tensor dlb_tensor;
 /**
  * Lets go of a buffer: called exactly once, when its last user is gone, from whichever thread that is and with no
  * lock held. It must not throw. It may call dlbridge.
+ *
+ * That thread may be a stream's, which does nothing else meanwhile. There it must not wait for another stream whose release
+ * functions wait for this one, in `dlb_event_wait()` or through memory that a copy is under way to: both would wait for ever.
  */
 typedef void (*dlb_release_fn)(void *context);
 
@@ -1006,7 +1009,8 @@ dlb_status dlb_tensor_empty_for(const dlb_tensor *source,
  *
  * Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
  * or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,
- * where it is the destination's, once the event is done. One source may be written sooner: what a CUDA stream uploads from
+ * where it is the destination's, once the event is done. A byte that sub-byte elements of the destination fill in part is the
+ * copy's as a whole until then, as for `dlb_copy()`. One source may be written sooner: what a CUDA stream uploads from
  * memory that is not pinned has been packed into pinned memory when this returns, in one pass. A process that exits does not
  * wait for what is queued.
  *
@@ -1107,6 +1111,8 @@ typedef struct {
  * Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
  * memory the elements go through a temporary, unless they are one packed run: the destination is what it would be if they
  * did not. Waits for asynchronous copies into either, and out of the destination. Bytes between elements are left alone.
+ * Where sub-byte elements end within a byte, its other bits stay as well: it is read and written back, so that two threads
+ * which write slices that share a byte race, whichever bits of it are theirs.
  * From 512 KiB on (1 MiB where both sides are packed) the threads of `dlb_threads_set()` share the work.
  *
  * `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write

@@ -102,6 +102,8 @@ unsafe fn give_report(made: Report, report: *mut dlb_copy_report) {
 /// Strides may be anything: negative, zero (in the source), permuted, with gaps. Both lie in host memory. Where they share
 /// memory the elements go through a temporary, unless they are one packed run: the destination is what it would be if they
 /// did not. Waits for asynchronous copies into either, and out of the destination. Bytes between elements are left alone.
+/// Where sub-byte elements end within a byte, its other bits stay as well: it is read and written back, so that two threads
+/// which write slices that share a byte race, whichever bits of it are theirs.
 /// From 512 KiB on (1 MiB where both sides are packed) the threads of `dlb_threads_set()` share the work.
 ///
 /// `options` is borrowed and may be NULL; `report` is written on success and may be NULL. Meanwhile nobody else may write

@@ -240,7 +240,8 @@ pub unsafe extern "C" fn dlb_tensor_empty_for(
 ///
 /// Memory that is reached otherwise (the pointer that was wrapped, one that was got before; for writing also that of a view
 /// or an export, which wait for copies into the memory only) may be written again, where it is the source's, and read,
-/// where it is the destination's, once the event is done. One source may be written sooner: what a CUDA stream uploads from
+/// where it is the destination's, once the event is done. A byte that sub-byte elements of the destination fill in part is the
+/// copy's as a whole until then, as for `dlb_copy()`. One source may be written sooner: what a CUDA stream uploads from
 /// memory that is not pinned has been packed into pinned memory when this returns, in one pass. A process that exits does not
 /// wait for what is queued.
 ///

@@ -26,6 +26,9 @@ pub struct dlb_tensor {
 
 /// Lets go of a buffer: called exactly once, when its last user is gone, from whichever thread that is and with no
 /// lock held. It must not throw. It may call dlbridge.
+///
+/// That thread may be a stream's, which does nothing else meanwhile. There it must not wait for another stream whose release
+/// functions wait for this one, in `dlb_event_wait()` or through memory that a copy is under way to: both would wait for ever.
 pub type dlb_release_fn = Option<unsafe extern "C" fn(context: *mut c_void)>;
 
 /// A tensor argument, borrowed for the length of the call.

@@ -9,6 +9,7 @@ mod bits;
 mod cast;
 mod compare;
 mod contiguous;
+mod float;
 #[cfg(test)]
 pub(crate) mod guarded;
 mod hypot;

@@ -3,10 +3,11 @@
 
 mod bed;
 
+use super::float::Usual;
 use crate::error::{Error, Result};
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::{guard, guard_silent};
-use bed::Bed;
+use bed::{Thread, this_thread, wake_elsewhere};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::Condvar;
@@ -90,6 +91,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// Claims chunks until none is left.
     fn work(&self) {
+        let _usual = Usual::here();
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             if index >= self.chunks {
@@ -120,13 +122,20 @@ struct Pool {
     generation: u64,
     workers: usize,
     /// Those of them that sleep until they are told of a job.
-    asleep: Vec<Bed>,
+    asleep: Vec<Thread>,
     /// Calls that have chunks left, as addresses of their `Job`: on the stacks of callers that wait.
     jobs: Vec<*mut Job<'static>>,
 }
 
 // SAFETY: the addresses lead to jobs whose callers wait until they are out of the list and unused.
 unsafe impl Send for Pool {}
+
+impl Pool {
+    /// Whether there is room for another worker to sleep: none of them allocates.
+    fn makes_room(&mut self) -> bool {
+        self.asleep.try_reserve(self.workers + 1 - self.asleep.len()).is_ok()
+    }
+}
 
 static POOL: Guarded<Pool> =
     Guarded::new(Pool { generation: 0, workers: 0, asleep: Vec::new(), jobs: Vec::new() });
@@ -181,7 +190,10 @@ fn publish(job: &Job, helpers: usize) -> bool {
         pool.asleep.clear();
     }
     let generation = pool.generation;
-    while pool.workers < helpers && spawn("dlbridge worker", move || serve(generation)).is_ok() {
+    while pool.workers < helpers
+        && pool.makes_room()
+        && spawn("dlbridge worker", move || serve(generation)).is_ok()
+    {
         pool.workers += 1;
     }
     if pool.workers == 0 || pool.jobs.try_reserve(1).is_err() {
@@ -189,13 +201,15 @@ fn publish(job: &Job, helpers: usize) -> bool {
     }
     pool.jobs.push(address(job));
     PUBLISHED.fetch_add(1, Ordering::Release);
-    if pool.workers < FEW {
-        pool.asleep.iter_mut().for_each(Bed::keep_off_caller);
-    }
-    let asleep = pool.asleep.len().min(helpers);
+    let few = pool.workers < FEW;
+    let asleep: [_; FEW] = std::array::from_fn(|at| pool.asleep.get(at).copied().filter(|_| few));
+    let woken = pool.asleep.len().min(helpers);
     drop(lock);
-    for _ in 0..asleep {
-        WORK.notify_one();
+    let wake = || (0..woken).for_each(|_| WORK.notify_one());
+    if few {
+        wake_elsewhere(asleep, wake)
+    } else {
+        wake()
     }
     true
 }
@@ -220,7 +234,7 @@ fn withdraw(job: &Job) {
 
 /// What a worker does as long as the process lives.
 fn serve(generation: u64) {
-    let (mut lock, mut worked) = (Lock::take(), false);
+    let (mut lock, mut worked, this) = (Lock::take(), false, this_thread());
     while generation == fork::generation() {
         if let Some(job) = take(&mut lock) {
             drop(lock);
@@ -236,14 +250,20 @@ fn serve(generation: u64) {
             linger(seen);
             lock = Lock::take();
         } else {
-            POOL.get(&mut lock).asleep.push(Bed::new());
-            lock = lock.wait(&WORK, None);
-            let asleep = &mut POOL.get(&mut lock).asleep;
-            if let Some(at) = asleep.iter().position(Bed::is_of_this_thread) {
-                asleep.swap_remove(at).rise();
-            }
+            lock = sleep(lock, this);
         }
     }
+}
+
+/// Waits until there is a job, or for no reason.
+fn sleep(mut lock: Lock, this: Thread) -> Lock {
+    POOL.get(&mut lock).asleep.push(this);
+    lock = lock.wait(&WORK, None);
+    let asleep = &mut POOL.get(&mut lock).asleep;
+    if let Some(at) = asleep.iter().position(|&thread| thread == this) {
+        asleep.swap_remove(at);
+    }
+    lock
 }
 
 /// Waits a while for another job than those that were `seen`; other threads may have the processor meanwhile.

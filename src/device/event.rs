@@ -31,9 +31,13 @@ impl Event {
         self.outcome(Transfer::not_within(timeout))
     }
 
-    /// [`Event::wait`] that gives up where the work is not done within `slice`; whether it is.
+    /// [`Event::wait`] that gives up where the work is not done within `slice`; whether it is. Fails where it never will be
+    /// for this thread, which would ask again and again.
     pub(crate) fn wait_slice(&self, slice: Duration) -> Result<bool> {
-        if self.0.wait_slice(slice) { self.wait().map(|()| true) } else { Ok(false) }
+        match self.0.wait_slice(slice) {
+            true => self.wait().map(|()| true),
+            false => self.0.failure().map_or(Ok(false), Err),
+        }
     }
 
     /// What stands for it where memory is to be given back behind it.

@@ -55,6 +55,8 @@ test-cpp-headers: | $(CPP_OUT)
 	            $(CPP_HEADER) -std=$$std - 2>&1 | grep -q 'capture the pointer instead' || exit 1; \
 	    done; \
 	done; echo "a deleter as owner is refused in words"
+	@echo 'int main() { struct owned { void operator()() & {} } owner; float samples[2]; dlbridge::tensor::wrap(samples, {2}, owner); }' | \
+	    $(CPP_HEADER) -std=c++11 - 2>&1 | grep -q 'take the & from its' && echo "an owner that is called as an lvalue only is refused in words"
 	@echo 'int main() { struct alignas(64) aligned {} owner; float samples[2]; dlbridge::tensor::wrap(samples, {2}, owner); }' | \
 	    $(CPP_HEADER) -std=c++11 - 2>&1 | grep -q 'compile as C++17' && echo "an owner that C++11 cannot align is refused in words"
 

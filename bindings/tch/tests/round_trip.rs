@@ -39,12 +39,12 @@ fn values(tensor: &tch::Tensor) -> Vec<i32> {
     Vec::try_from(tensor.contiguous().view([-1])).unwrap()
 }
 
-#[track_caller]
 /// One element on a device of this kind, or so it says.
 fn on(device_type: DLDeviceType) -> Sample {
     Sample { device: DLDevice { device_type, device_id: 0 }, ..Sample::of(&[1]) }
 }
 
+#[track_caller]
 fn refused<T>(result: Result<T, Error>, words: &str) {
     match result.map(drop) {
         Err(Error::Refused(text)) if text.contains(words) => {}

@@ -5,7 +5,8 @@ use crate::error::{Cast, Error, Result};
 /// What a cast may do to values. All round to the nearest, ties to even, and cut off the fraction on the way to an
 /// integer. NaNs keep their sign and as much of their payload as there is room for; signed zeros, infinities and
 /// subnormals stay what they are where the target has them. Anything but 0 becomes true, NaN included. What a number has
-/// in its imaginary part is dropped by a real type.
+/// in its imaginary part is dropped by a real type. On x86-64 nothing of this depends on what the thread was told of
+/// floating-point numbers: to take subnormals for 0, to round otherwise, to raise signals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Casting {
     /// NumPy's kinds: bool, unsigned, signed, floating-point, complex, and no way back. Rounding is allowed; a value out of

@@ -16,6 +16,7 @@ pub use close::Tolerance;
 pub use report::{Comparison, Difference, Worst};
 pub use value::Value;
 
+use super::float::Usual;
 use crate::error::{Compare, Error, Result};
 use crate::tensor::{Access, MAX_NDIM, Tensor, device, dtype};
 use pass::Pass;
@@ -71,6 +72,7 @@ impl Tensor {
         if (options.strict && !same_dtype) || (options.rule == Rule::Equal && self.shape() != other.shape()) {
             return readable(self).and(readable(other)).map(|()| false);
         }
+        let _usual = Usual::here();
         // SAFETY: promised by the caller.
         unsafe { Pass::new(self, other, options)?.holds() }
     }
@@ -123,6 +125,7 @@ impl Tensor {
             readable(other)?;
             return Ok(Comparison::of_shapes(self, other, options.rule));
         }
+        let _usual = Usual::here();
         // SAFETY: promised by the caller.
         unsafe { report::scan(&Pass::new(self, other, options)?, self, other, options) }
     }

@@ -1,6 +1,7 @@
 //! Failures and owners' code on the threads of streams: each is told to who waits, once.
 
 use super::*;
+use crate::tensor::Access;
 
 #[test]
 fn a_failure_reaches_everybody_behind_it_until_it_is_reported() {
@@ -49,7 +50,9 @@ fn the_streams_own_thread_is_told_instead_of_waiting_for_itself() {
         let mut answers = answers.lock().unwrap();
         answers.push(inner_stream.record()?.wait().unwrap_err());
         answers.push(inner_stream.record()?.wait_timeout(Duration::from_secs(5)).unwrap_err());
+        answers.push(inner_stream.record()?.wait_slice(Duration::from_millis(20)).unwrap_err());
         answers.push(elements(&inner).unwrap_err());
+        answers.push(inner.settle_slice(Access::Read, Duration::from_millis(20)).unwrap_err());
         Ok(())
     });
     copy(&source, &destination, &stream).unwrap();
@@ -58,7 +61,7 @@ fn the_streams_own_thread_is_told_instead_of_waiting_for_itself() {
     for error in answer.lock().unwrap().iter() {
         assert_eq!(*error, Error::Transfer(Transfer::OwnThread));
     }
-    assert_eq!(answer.lock().unwrap().len(), 3);
+    assert_eq!(answer.lock().unwrap().len(), 5);
     assert_eq!(elements(&destination).unwrap(), [1, 2]);
 }
 

@@ -21,6 +21,12 @@ auto callable(int) -> decltype(static_cast<void>(std::declval<Owner>()()), std::
 template <class Owner>
 std::false_type callable(long);
 
+/** The same as an lvalue. */
+template <class Owner>
+auto callable_in_place(int) -> decltype(static_cast<void>(std::declval<Owner &>()()), std::true_type());
+template <class Owner>
+std::false_type callable_in_place(long);
+
 /** Whether an owner is called with a pointer, as a deleter is. What has several operator(), as a matrix may, is none: of
  * those decltype names no type. */
 template <class Owner, class Result, class Value>
@@ -50,6 +56,9 @@ class slot {
   static_assert(!decltype(deleter<Owner>(0))::value,
                 "an owner is called without arguments, and this one takes a pointer, so that it would never be called; "
                 "capture the pointer instead: [data] { ... }");
+  static_assert(calls::value || !decltype(callable_in_place<Owner>(0))::value,
+                "an owner is called as an rvalue, since that is done once, and this one only as an lvalue, so that it "
+                "would never be called; take the & from its operator()");
 #if !defined(__cpp_aligned_new)
   static_assert(alignof(Owner) <= alignof(std::max_align_t),
                 "this C++ makes no objects of such an alignment; pass a smart pointer to it, or compile as C++17");

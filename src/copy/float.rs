@@ -1,0 +1,129 @@
+//! How a thread reckons with floating-point numbers. Programs have it take subnormal numbers for 0
+//! (`torch.set_flush_denormal(True)`, libraries built with -ffast-math), round elsewhere, or raise a signal at a NaN; results
+//! here depend on none of that, nor on the thread that happens to work out a part of them.
+
+/// While it is there, this thread reckons as every thread does at first. Afterwards as it did before.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Usual {
+    before: u32,
+}
+
+/// Nothing is treated specially, all exceptions are masked, and numbers are rounded to the nearest.
+#[cfg(target_arch = "x86_64")]
+const USUAL: u32 = 0x1f80;
+/// What was noted of exceptions so far: it has no effect.
+#[cfg(target_arch = "x86_64")]
+const NOTED: u32 = 0x3f;
+
+#[cfg(target_arch = "x86_64")]
+impl Usual {
+    pub fn here() -> Usual {
+        let before = control();
+        if before & !NOTED != USUAL {
+            set_control(USUAL);
+        }
+        Usual { before }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Drop for Usual {
+    fn drop(&mut self) {
+        if self.before & !NOTED != USUAL {
+            set_control(self.before);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn control() -> u32 {
+    let mut control = 0_u32;
+    // SAFETY: writes the four bytes.
+    unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut control, options(nostack, preserves_flags)) };
+    control
+}
+
+#[cfg(target_arch = "x86_64")]
+fn set_control(control: u32) {
+    // SAFETY: reads the four bytes, which are what a thread has had, so that no reserved bit is set.
+    unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags)) };
+}
+
+/// Elsewhere the thread is left as it is.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) struct Usual;
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Usual {
+    pub fn here() -> Usual {
+        Usual
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::copy::{self, Casting, CompareOptions, StackOptions, Tolerance};
+    use crate::dlpack::DLDataType;
+    use crate::tensor::{Tensor, dtype};
+
+    /// What `body` gives on a thread that reckons like that, and has to do so afterwards.
+    fn under<T>(unusual: u32, body: impl FnOnce() -> T) -> T {
+        let before = control();
+        set_control(unusual);
+        let made = body();
+        let after = control();
+        set_control(before);
+        assert_eq!(after & !NOTED, unusual & !NOTED);
+        made
+    }
+
+    fn cast(from: &Tensor, dtype: DLDataType, casting: Casting) -> Option<Vec<u8>> {
+        // SAFETY: nobody writes to the tensors.
+        unsafe { copy::cast(from, dtype, casting, None).ok().map(|made| bytes(&made)) }
+    }
+
+    /// # Safety
+    ///
+    /// The tensor is packed, and nobody writes to it.
+    unsafe fn bytes(tensor: &Tensor) -> Vec<u8> {
+        // SAFETY: promised by the caller.
+        unsafe { std::slice::from_raw_parts(tensor.data().cast::<u8>(), tensor.nbytes()) }.to_vec()
+    }
+
+    #[test]
+    fn results_do_not_depend_on_how_the_thread_reckons() {
+        // Subnormal numbers, of which some have a bfloat16, then ties and NaN.
+        let numbers = |index: u32| f32::from_bits(0x8000 * (index + 1));
+        let narrow: Vec<f32> = (0..99).map(numbers).chain([1.0 + f32::EPSILON, -0.1, f32::NAN]).collect();
+        let wide: Vec<f64> = narrow.iter().map(|&number| f64::from(number) * (1.0 + f64::EPSILON)).collect();
+        let shape = [narrow.len() as i64];
+        let narrow = Tensor::from_vec(narrow, &shape).unwrap();
+        let wide = Tensor::from_vec(wide, &shape).unwrap();
+        let zeros = Tensor::zeros(&shape, dtype::F32).unwrap();
+        let all = || {
+            let casts = [dtype::BF16, dtype::F16, dtype::F32, dtype::BOOL].map(|to| {
+                [Casting::Unsafe, Casting::SameValue]
+                    .map(|casting| [&narrow, &wide].map(|x| cast(x, to, casting)))
+            });
+            let options = StackOptions { scale: &[0.7], ..Default::default() };
+            // SAFETY: nobody writes to the tensors.
+            unsafe {
+                let found = narrow.compare(&zeros, CompareOptions::default()).unwrap();
+                let (one, more) =
+                    (Tensor::from_vec(vec![1.0_f32], &[]), Tensor::from_vec(vec![1.7_f32], &[]));
+                let tolerance = Tolerance { rtol: 0.7, atol: 0.0 };
+                let close = more.unwrap().allclose(&one.unwrap(), tolerance, false).unwrap();
+                let batch = copy::stack(&[&narrow], Some(dtype::F32), options).unwrap();
+                (casts, found.differing, close, bytes(&batch))
+            }
+        };
+        let expected = all();
+        const SUBNORMAL_AS_ZERO: u32 = USUAL | 0x8040;
+        const UPWARDS: u32 = USUAL | 0x4000;
+        const SIGNALS_AT_NAN: u32 = USUAL & !0x80;
+        for unusual in [SUBNORMAL_AS_ZERO, UPWARDS, SIGNALS_AT_NAN] {
+            assert!(under(unusual, all) == expected, "{unusual:#x}");
+        }
+    }
+}
