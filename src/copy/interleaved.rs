@@ -65,7 +65,7 @@ const MANY: usize = 512;
 /// The pixels in two parts. The second is written, `bytes` for each from `to` on, to where a cache line begins: registers of
 /// 64 bytes that cross from one line to the next take up to three times as long.
 fn parts(to: *const u8, bytes: usize, count: usize) -> [std::ops::Range<usize>; 2] {
-    let begins = |&pixel: &usize| to.wrapping_add(pixel * bytes).addr() % LINE == 0;
+    let begins = |&pixel: &usize| to.wrapping_add(pixel * bytes).addr().is_multiple_of(LINE);
     let first = if count < MANY { None } else { (0..LINE).find(begins) };
     let first = first.unwrap_or(0);
     [0..first, first..count]

@@ -134,10 +134,11 @@ pub(super) unsafe fn write_pixels(
     // SAFETY: promised by the caller.
     unsafe {
         match array.shape().first() {
-            Some(1) if planes => write_channels::<1>(array, place, affine),
-            Some(2) if planes => write_channels::<2>(array, place, affine),
-            Some(3) if planes => write_channels::<3>(array, place, affine),
-            Some(4) if planes => write_channels::<4>(array, place, affine),
+            Some(1) if planes => write_channels::<1, 1>(array, place, affine),
+            Some(2) if planes => write_channels::<2, 2>(array, place, affine),
+            Some(3) if planes => (write_channels::<3, 3>(array, place, affine))
+                .or_else(|| write_channels::<3, 4>(array, place, affine)),
+            Some(4) if planes => write_channels::<4, 4>(array, place, affine),
             _ => None,
         }
     }
@@ -146,7 +147,7 @@ pub(super) unsafe fn write_pixels(
 /// # Safety
 ///
 /// As for [`write_pixels`]; there are `C` channels.
-unsafe fn write_channels<const C: usize>(
+unsafe fn write_channels<const C: usize, const P: usize>(
     array: &Tensor,
     place: &Tensor,
     affine: Option<&Affine>,
@@ -154,25 +155,30 @@ unsafe fn write_channels<const C: usize>(
     let operand = |strides, item| Operand { strides, item };
     let (from, to) = (array.strides(), place.strides());
     let nest = nest(&array.shape()[1..], [operand(&from[1..], 1), operand(&to[1..], 4)]);
-    if (C != 1 && from[0] != 1) || (!nest.axes.is_empty() && nest.inner().steps != [C as isize, 4]) {
+    // BGR to RGB: the last channel is the first in memory.
+    let backwards = C != 1 && from[0] == -1;
+    let side_by_side = C == 1 || from[0].abs() == 1;
+    if !side_by_side || (!nest.axes.is_empty() && nest.inner().steps != [P as isize, 4]) {
         return None;
     }
+    let channel = |place: usize| if backwards { C - 1 - place } else { place };
     let numbers = |values: fn(&Affine) -> &[f64], default: f32| {
-        std::array::from_fn(|channel| affine.map_or(default, |affine| values(affine)[channel] as f32))
+        std::array::from_fn(|place| affine.map_or(default, |affine| values(affine)[channel(place)] as f32))
     };
     let channels =
         Channels { scale: numbers(|affine| &affine.scale, 1.0), bias: numbers(|affine| &affine.bias, -0.0) };
-    let bases = Bases([array.data().cast(), place.data().cast()]);
+    let first = array.data().cast::<u8>().wrapping_sub(if backwards { C - 1 } else { 0 });
+    let bases = Bases([first, place.data().cast()]);
     let chunks = chunks_for(place.nbytes());
     Some(for_each(chunks, &|index| {
         let part = nest.part(index, chunks);
         let count = part.inner().extent;
         part.rows(bases.get(), &mut |[from, first]| {
             let plane =
-                |channel: usize| first.cast::<f32>().wrapping_offset(channel as isize * to[0] as isize);
+                |place: usize| first.cast::<f32>().wrapping_offset(channel(place) as isize * to[0] as isize);
             let pixels = Pixels { from, planes: std::array::from_fn(plane), count };
             // SAFETY: promised by the caller; this machine has the level.
-            unsafe { pixels::split::<C>(level(), pixels, channels) }
+            unsafe { pixels::split::<C, P>(level(), pixels, channels) }
         });
     }))
 }

@@ -1,10 +1,11 @@
-//! Pixels of 1 to 4 channels, uint8, to planes of float32, each channel with a scale and a bias of its own.
+//! Pixels of 1 to 4 channels, uint8, to planes of float32, each channel with a scale and a bias of its own. `C` is how many
+//! channels are wanted, and `P` the bytes from one pixel to the next: 4 for the first three channels of RGBA.
 //!
 //! Multiplied, rounded, added, rounded: never fused, so that every instruction set gives the bits that NumPy gives.
 
 use crate::copy::level::Level;
 
-/// So many pixels side by side, and where the plane of each channel begins.
+/// So many pixels, and where the plane of each channel begins.
 #[derive(Clone, Copy)]
 pub(super) struct Pixels<const C: usize> {
     pub from: *const u8,
@@ -24,13 +25,17 @@ pub(super) struct Affine<const C: usize> {
 /// # Safety
 ///
 /// The pixels are there, and so is room for them in each plane; they share no memory; the level is available.
-pub(super) unsafe fn split<const C: usize>(level: Level, pixels: Pixels<C>, affine: Affine<C>) {
+pub(super) unsafe fn split<const C: usize, const P: usize>(
+    level: Level,
+    pixels: Pixels<C>,
+    affine: Affine<C>,
+) {
     // SAFETY: promised by the caller.
     unsafe {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 | Level::Avx512 => vectors::split::<C>(pixels, affine),
-            _ => plain::<C>(pixels, affine, 0),
+            Level::Avx2 | Level::Avx512 => vectors::split::<C, P>(pixels, affine),
+            _ => plain::<C, P>(pixels, affine, 0),
         }
     }
 }
@@ -41,7 +46,7 @@ pub(super) unsafe fn split<const C: usize>(level: Level, pixels: Pixels<C>, affi
 ///
 /// As for [`split`].
 #[inline(always)]
-unsafe fn plain<const C: usize>(
+unsafe fn plain<const C: usize, const P: usize>(
     Pixels { from, planes, count }: Pixels<C>,
     Affine { scale, bias }: Affine<C>,
     first: usize,
@@ -50,7 +55,7 @@ unsafe fn plain<const C: usize>(
         for channel in 0..C {
             // SAFETY: promised by the caller.
             unsafe {
-                let value = f32::from(from.add(C * pixel + channel).read());
+                let value = f32::from(from.add(P * pixel + channel).read());
                 let made = value * scale[channel] + bias[channel];
                 planes[channel].add(pixel).write_unaligned(made);
             }
@@ -73,11 +78,11 @@ mod vectors {
     const NOTHING: u8 = 0x80;
 
     /// Where the bytes of a channel go: each to the low end of four.
-    const fn places<const C: usize>(channel: usize) -> [u8; 32] {
+    const fn places<const P: usize>(channel: usize) -> [u8; 32] {
         let mut places = [NOTHING; 32];
         let mut pixel = 0;
         while pixel < STEP {
-            places[4 * pixel] = (C * (pixel % 4) + channel) as u8;
+            places[4 * pixel] = (P * (pixel % 4) + channel) as u8;
             pixel += 1;
         }
         places
@@ -87,14 +92,14 @@ mod vectors {
     ///
     /// As for [`super::split`]; the processor has AVX2.
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn split<const C: usize>(pixels: Pixels<C>, affine: Affine<C>) {
+    pub(super) unsafe fn split<const C: usize, const P: usize>(pixels: Pixels<C>, affine: Affine<C>) {
         let Pixels { from, planes, count } = pixels;
         let load = |at: *const u8| {
             // SAFETY: 16 bytes that are there: see the loop.
             unsafe { _mm_loadu_si128(at.cast::<__m128i>()) }
         };
         let places: [__m256i; C] = std::array::from_fn(|channel| {
-            let places = places::<C>(channel);
+            let places = places::<P>(channel);
             // SAFETY: 32 bytes.
             unsafe { _mm256_loadu_si256(places.as_ptr().cast()) }
         });
@@ -102,9 +107,9 @@ mod vectors {
         let bias = affine.bias.map(|bias| _mm256_set1_ps(bias));
         let mut pixel = 0;
         // The second half is read up to 16 bytes from its first pixel on.
-        while C * (pixel + 4) + 16 <= C * count {
-            let low = load(from.wrapping_add(C * pixel));
-            let both = _mm256_set_m128i(load(from.wrapping_add(C * (pixel + 4))), low);
+        while P * (pixel + 4) + 16 + P - C <= P * count {
+            let low = load(from.wrapping_add(P * pixel));
+            let both = _mm256_set_m128i(load(from.wrapping_add(P * (pixel + 4))), low);
             for channel in 0..C {
                 let value = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(both, places[channel]));
                 let made = _mm256_add_ps(_mm256_mul_ps(value, scale[channel]), bias[channel]);
@@ -114,7 +119,7 @@ mod vectors {
             pixel += STEP;
         }
         // SAFETY: promised by the caller.
-        unsafe { plain::<C>(pixels, affine, pixel) }
+        unsafe { plain::<C, P>(pixels, affine, pixel) }
     }
 }
 
@@ -124,9 +129,9 @@ mod tests {
     use crate::copy::guarded::{Guarded, Random, Side};
     use crate::copy::level::on_every_level;
 
-    fn check<const C: usize>(level: Level, count: usize, side: Side, odd: usize) {
+    fn check<const C: usize, const P: usize>(level: Level, count: usize, side: Side, odd: usize) {
         let mut random = Random::new((count * C) as u64);
-        let source = Guarded::new(C * count, side);
+        let source = Guarded::new((P * count).saturating_sub(P - C), side);
         source.bytes().iter_mut().for_each(|byte| *byte = random.next() as u8);
         let target = Guarded::new(4 * C * count + odd, side);
         let affine = Affine {
@@ -135,16 +140,20 @@ mod tests {
         };
         let planes = std::array::from_fn(|channel| target.at(4 * channel * count + odd).cast());
         // SAFETY: the memory of both, which nobody else has; the level is available.
-        unsafe { split::<C>(level, Pixels { from: source.at(0), planes, count }, affine) };
+        unsafe { split::<C, P>(level, Pixels { from: source.at(0), planes, count }, affine) };
         for channel in 0..C {
             for pixel in 0..count {
                 // SAFETY: within the target.
                 let made =
                     unsafe { target.at(4 * (channel * count + pixel) + odd).cast::<f32>().read_unaligned() };
-                let value = f32::from(source.bytes()[C * pixel + channel]);
+                let value = f32::from(source.bytes()[P * pixel + channel]);
                 let product = std::hint::black_box(value * affine.scale[channel]);
                 let expected = product + affine.bias[channel];
-                assert_eq!(made.to_bits(), expected.to_bits(), "{level:?} {C} {count} {channel} {pixel}");
+                assert_eq!(
+                    made.to_bits(),
+                    expected.to_bits(),
+                    "{level:?} {C} of {P} {count} {channel} {pixel}"
+                );
             }
         }
     }
@@ -154,10 +163,11 @@ mod tests {
         on_every_level(|level| {
             for count in (0..40).chain([63, 64, 65, 255, 1000]) {
                 for (side, odd) in [(Side::Left, 0), (Side::Right, 0), (Side::Right, 1)] {
-                    check::<1>(level, count, side, odd);
-                    check::<2>(level, count, side, odd);
-                    check::<3>(level, count, side, odd);
-                    check::<4>(level, count, side, odd);
+                    check::<1, 1>(level, count, side, odd);
+                    check::<2, 2>(level, count, side, odd);
+                    check::<3, 3>(level, count, side, odd);
+                    check::<3, 4>(level, count, side, odd);
+                    check::<4, 4>(level, count, side, odd);
                 }
             }
         });

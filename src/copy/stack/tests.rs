@@ -82,6 +82,29 @@ fn a_batch_is_cast_turned_and_scaled() {
     }
 }
 
+/// float64 is made without the shuffles that float32 has.
+#[test]
+fn channels_may_be_in_any_order_and_some_left_out() {
+    for (height, width, channels) in [(1, 1, 4), (5, 17, 3), (5, 17, 4), (30, 41, 4)] {
+        let array = pictures(1, &[height, width, channels], 9).remove(0);
+        let ways = [(None, None, -1), (None, Some(3), 1), (Some(2), None, -1), (Some(1), None, 1)];
+        let mut views = ways.map(|(start, stop, step)| array.slice(2, start, stop, step).unwrap()).to_vec();
+        // Planes of which every third column is taken: as far apart as pixels of three channels, which they are not.
+        let planes = pictures(1, &[3, height, 3 * width], 10).remove(0);
+        views.push(planes.slice(2, None, None, 3).unwrap().permute(&[1, 2, 0]).unwrap());
+        for view in views {
+            let scale: Vec<f64> = (0..view.shape()[2]).map(|channel| 0.5 + channel as f64).collect();
+            let options =
+                StackOptions { layout: Layout::Chw, scale: &scale, bias: &[-1.0], ..StackOptions::default() };
+            // SAFETY: this test has the memory.
+            let [wide, made] =
+                [F64, F32].map(|dtype| unsafe { stack(&[&view, &view], Some(dtype), options) }.unwrap());
+            let made: Vec<f64> = values::<f32>(&made).into_iter().map(f64::from).collect();
+            assert_eq!(made, values::<f64>(&wide), "{:?} {:?}", view.shape(), view.strides());
+        }
+    }
+}
+
 #[test]
 fn every_array_is_checked_before_anything_is_written() {
     let arrays = pictures(3, &[2, 3], 1);
