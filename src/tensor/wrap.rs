@@ -231,7 +231,7 @@ impl Tensor {
     }
 }
 
-/// Why a tensor's memory cannot be taken out of it, and the tensor, unchanged.
+/// Why a tensor's memory cannot be taken out of it, or frozen, and the tensor, unchanged.
 ///
 /// It converts into the [`Error`] alone, so `?` works where the tensor is not wanted back.
 #[derive(Debug)]
