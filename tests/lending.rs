@@ -5,11 +5,11 @@ mod common;
 use common::{alone, not_exclusive, numbers};
 use dlbridge::copy::{self, Casting, Order, StackOptions};
 use dlbridge::device::{Stream, copy_async};
-use dlbridge::dlpack::DLDevice;
+use dlbridge::dlpack::{DLDevice, DLTensor};
 use dlbridge::memory::{Allocator, Block, Host, Limits, Options, Pool};
 use dlbridge::staging::{self, Batch, Leaf, Ring};
-use dlbridge::tensor::{TakeError, dtype};
-use dlbridge::{Error, Kind, Tensor};
+use dlbridge::tensor::{MAX_NDIM, TakeError, dtype};
+use dlbridge::{DlpackFlags, Error, Kind, Result, Tensor};
 use std::sync::{Arc, Barrier};
 
 /// What the library made and wrote itself is lent: nobody else has it, and each byte has a value.
@@ -124,6 +124,23 @@ fn freezing_waits_for_copies() {
     // SAFETY: as above.
     let refused = unsafe { copy_async(&source, &frozen, &stream) }.map(drop);
     assert_eq!(refused.unwrap_err().kind(), Kind::ReadOnly);
+}
+
+/// Who unwraps an error, or returns it from `main`, reads what mends it; who wraps memory and does not want it back needs
+/// no words for that.
+#[test]
+fn errors_are_printed_with_their_words() {
+    let _alone = alone();
+    let error = numbers().slice(2, None, None, 1).unwrap_err();
+    assert_eq!(format!("{error:?}"), format!("InvalidArgument: {error}"));
+    let refused = numbers().freeze().unwrap().into_vec::<i32>().unwrap_err();
+    assert!(format!("{refused:?}").contains(&refused.error.to_string()), "{refused:?}");
+    fn wrap() -> Result<Tensor> {
+        let malformed = DLTensor { ndim: -1, ..*numbers().view() };
+        // SAFETY: refused before anything is read through it.
+        Ok(unsafe { Tensor::wrap(&malformed, DlpackFlags::empty(), "the owner") }?)
+    }
+    assert_eq!(wrap().unwrap_err(), Error::Ndim { ndim: -1, limit: MAX_NDIM });
 }
 
 /// A shape that does not fit is a mistake of the caller's, not of a producer of DLPack structs.
