@@ -153,6 +153,10 @@ impl Ring {
         self.0.0.held()
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0.0
+    }
+
     #[cfg(test)]
     pub(super) fn target(&self) -> &Target {
         &self.0.0.target

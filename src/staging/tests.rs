@@ -11,6 +11,7 @@ use std::time::Duration;
 
 mod ahead;
 mod checksums;
+mod loops;
 
 const SHORT: Option<Duration> = Some(Duration::from_millis(5));
 const SOON: Option<Duration> = Some(Duration::ZERO);
