@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// A point in a stream. It is done once everything queued before it is; it says then what of that failed, to everybody
 /// who waits.
+///
+/// It is waited for by a thread, which an executor of `async` code has for that: with tokio
+/// `spawn_blocking(move || event.wait()).await`. Tensors need no waiting: their elements wait by themselves.
 #[derive(Clone)]
 pub struct Event(pub(super) Arc<dyn Fence>);
 
