@@ -70,6 +70,7 @@ pub enum Error {
     NegativeCount { what: &'static str, count: i32 },
     UnknownFlags { flags: u64 },
     UnknownDtypeName { name: String },
+    UnknownDeviceName { name: String },
     DtypeMismatch { have: String, asked: String },
     WrongLength { length: usize, size: i64 },
     WrongNdim { have: usize, asked: usize },
@@ -146,6 +147,7 @@ impl Error {
             | ReshapeSize { .. }
             | UnknownFlags { .. }
             | UnknownDtypeName { .. }
+            | UnknownDeviceName { .. }
             | DtypeMismatch { .. }
             | WrongLength { .. }
             | WrongNdim { .. }
