@@ -33,7 +33,7 @@ fn run(load: Duration, compute: Duration) -> dlbridge::Result<()> {
     for batch in ring.batches(None) {
         let batch = batch?;
         sleep(compute);
-        let frame = batch.slice::<u8>(batch.position("frame")?)?;
+        let frame = batch.slice::<u8>("frame")?;
         assert!(frame.iter().all(|&pixel| pixel == seen));
         seen += 1;
     }

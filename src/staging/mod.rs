@@ -79,6 +79,7 @@ mod slot;
 mod state;
 mod target;
 mod wait;
+mod which;
 
 #[cfg(all(test, not(race_checker)))]
 mod model;
@@ -91,6 +92,7 @@ pub use loops::Batches;
 pub use ring::Ring;
 pub use shared::Totals;
 pub use slot::{Leaf, Slot};
+pub use which::Which;
 
 use crate::dlpack::DLDevice;
 
