@@ -4,7 +4,7 @@ mod common;
 
 use common::{alone, not_exclusive, numbers};
 use dlbridge::copy::{self, Casting, Order, StackOptions};
-use dlbridge::device::{Stream, copy_async};
+use dlbridge::device::{Event, Stream, copy_async};
 use dlbridge::dlpack::{DLDevice, DLTensor};
 use dlbridge::memory::{Allocator, Block, Host, Limits, Options, Pool};
 use dlbridge::staging::{self, Batch, Leaf, Ring};
@@ -153,11 +153,11 @@ fn impossible_shapes_are_wrong_arguments() {
     }
 }
 
-/// What a service asks of the types that it keeps: to print them, and to have tensors where a panic is caught.
+/// What a service asks of the types that it keeps: to print them, and to have them where a panic is caught.
 #[test]
 fn types_are_printed_and_caught() {
     fn caught<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
-    caught::<(Tensor, TakeError, Error)>();
+    caught::<(Tensor, TakeError, Error, Stream, Event, Ring)>();
     let pool: Arc<dyn Allocator> = Arc::new(Pool::new(Arc::new(Host), Limits { held: 4096, cached: 0 }));
     let options = Options { allocator: Some(&pool), ..Default::default() };
     let block = Block::new(Some(&pool), 100, 64).unwrap();

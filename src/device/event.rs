@@ -15,6 +15,10 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Event(pub(super) Arc<dyn Fence>);
 
+// A panic of whoever has the handle leaves the queue behind it as it was.
+impl std::panic::UnwindSafe for Event {}
+impl std::panic::RefUnwindSafe for Event {}
+
 impl Event {
     /// Whether it is done, or never will be. Never blocks, and lets go of nothing: what tensors were held for is left to a
     /// thread of the library.
