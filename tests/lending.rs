@@ -4,10 +4,12 @@ mod common;
 
 use common::{alone, not_exclusive, numbers};
 use dlbridge::copy::{self, Casting, Order, StackOptions};
+use dlbridge::device::{Event, Stream, copy_async};
+use dlbridge::dlpack::{DLDevice, DLTensor};
 use dlbridge::memory::{Allocator, Block, Host, Limits, Options, Pool};
 use dlbridge::staging::{self, Batch, Leaf, Ring};
-use dlbridge::tensor::{TakeError, dtype};
-use dlbridge::{Error, Kind, Tensor};
+use dlbridge::tensor::{MAX_NDIM, TakeError, dtype};
+use dlbridge::{DlpackFlags, Error, Kind, Result, Tensor};
 use std::sync::{Arc, Barrier};
 
 /// What the library made and wrote itself is lent: nobody else has it, and each byte has a value.
@@ -29,7 +31,7 @@ fn results_of_copies_casts_and_stacks_are_lent() {
         let view = made.select(0, 0).unwrap();
         not_exclusive(made.get_mut::<i32>(), "still in use elsewhere");
         drop(made);
-        not_exclusive(view.get::<i32>(), "call get_mut() on the last reference");
+        not_exclusive(view.get::<i32>(), "call get_mut() or freeze() on the last reference");
     }
     // SAFETY: as above.
     let mut kept = unsafe { copy::new(&transposed, Order::K) }.unwrap().permute(&[1, 0]).unwrap();
@@ -66,6 +68,81 @@ fn what_cannot_be_taken_names_what_can_be_done() {
     assert!(lent.get::<u8>().is_ok(), "an export of ours");
 }
 
+/// What was filled by one is read by many: through clones, views and exports, which all know that nobody may write.
+#[test]
+fn what_is_frozen_is_lent_to_readers_for_good() {
+    let _alone = alone();
+    let turned = numbers().permute(&[1, 0]).unwrap();
+    // SAFETY: nobody writes to the numbers.
+    let made = unsafe { copy::new(&turned, Order::C) }.unwrap();
+    let frozen = made.freeze().unwrap();
+    let row = frozen.select(0, 1).unwrap();
+    // SAFETY: an export that nobody else takes.
+    let back = unsafe { Tensor::import(frozen.export().unwrap()) }.unwrap();
+    for tensor in [&frozen, &frozen.clone(), &back] {
+        assert_eq!(tensor.get::<i32>().unwrap(), [1, 4, 2, 5, 3, 6]);
+        assert_eq!(tensor.share_writable().unwrap_err().kind(), Kind::ReadOnly);
+        assert_eq!(tensor.data_mut_as(dtype::I32).unwrap_err().kind(), Kind::ReadOnly);
+    }
+    drop((frozen, back));
+    assert_eq!(row.get::<i32>().unwrap(), [2, 5], "a view is lent after the tensor is gone");
+    let TakeError { error, tensor: mut row } = row.into_vec::<i32>().unwrap_err();
+    not_exclusive::<()>(Err(error), "others may read the memory");
+    not_exclusive(row.get_mut::<i32>(), "others may read the memory");
+    assert!(row.freeze().is_ok(), "it is so already");
+}
+
+/// Who might still write, or has not written, is in the way, and the tensor comes back as it was.
+#[test]
+fn what_others_may_write_to_is_not_frozen() {
+    let _alone = alone();
+    let tensor = numbers();
+    let view = tensor.select(0, 1).unwrap();
+    let TakeError { error, mut tensor } = tensor.freeze().unwrap_err();
+    not_exclusive::<()>(Err(error), "still in use elsewhere");
+    drop(view);
+    assert_eq!(tensor.get_mut::<i32>().unwrap().len(), 6, "nothing was frozen");
+    let unwritten = Tensor::empty(&[2], dtype::I32).unwrap().freeze().unwrap_err();
+    not_exclusive::<()>(Err(unwritten.error), "make it with Tensor::zeros()");
+    // What was only marked is no dead end: the last reference may be read, too.
+    let marked = tensor.read_only().unwrap();
+    drop(tensor);
+    not_exclusive(marked.get::<i32>(), "freeze() on the last reference");
+    assert_eq!(marked.freeze().unwrap().get::<i32>().unwrap(), [1, 2, 3, 4, 5, 6]);
+}
+
+/// A copy that is on its way into the memory is over before it is read.
+#[test]
+fn freezing_waits_for_copies() {
+    let _alone = alone();
+    let (source, target) = (numbers(), Tensor::zeros(&[2, 3], dtype::I32).unwrap());
+    let stream = Stream::new(DLDevice::CPU).unwrap();
+    // SAFETY: both are reached through tensors only.
+    unsafe { copy_async(&source, &target, &stream) }.unwrap();
+    let frozen = target.freeze().unwrap();
+    assert_eq!(frozen.get::<i32>().unwrap(), [1, 2, 3, 4, 5, 6]);
+    // SAFETY: as above.
+    let refused = unsafe { copy_async(&source, &frozen, &stream) }.map(drop);
+    assert_eq!(refused.unwrap_err().kind(), Kind::ReadOnly);
+}
+
+/// Who unwraps an error, or returns it from `main`, reads what mends it; who wraps memory and does not want it back needs
+/// no words for that.
+#[test]
+fn errors_are_printed_with_their_words() {
+    let _alone = alone();
+    let error = numbers().slice(2, None, None, 1).unwrap_err();
+    assert_eq!(format!("{error:?}"), format!("InvalidArgument: {error}"));
+    let refused = numbers().freeze().unwrap().into_vec::<i32>().unwrap_err();
+    assert!(format!("{refused:?}").contains(&refused.error.to_string()), "{refused:?}");
+    fn wrap() -> Result<Tensor> {
+        let malformed = DLTensor { ndim: -1, ..*numbers().view() };
+        // SAFETY: refused before anything is read through it.
+        Ok(unsafe { Tensor::wrap(&malformed, DlpackFlags::empty(), "the owner") }?)
+    }
+    assert_eq!(wrap().unwrap_err(), Error::Ndim { ndim: -1, limit: MAX_NDIM });
+}
+
 /// A shape that does not fit is a mistake of the caller's, not of a producer of DLPack structs.
 #[test]
 fn impossible_shapes_are_wrong_arguments() {
@@ -76,11 +153,11 @@ fn impossible_shapes_are_wrong_arguments() {
     }
 }
 
-/// What a service asks of the types that it keeps: to print them, and to have tensors where a panic is caught.
+/// What a service asks of the types that it keeps: to print them, and to have them where a panic is caught.
 #[test]
 fn types_are_printed_and_caught() {
     fn caught<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
-    caught::<(Tensor, TakeError, Error)>();
+    caught::<(Tensor, TakeError, Error, Stream, Event, Ring)>();
     let pool: Arc<dyn Allocator> = Arc::new(Pool::new(Arc::new(Host), Limits { held: 4096, cached: 0 }));
     let options = Options { allocator: Some(&pool), ..Default::default() };
     let block = Block::new(Some(&pool), 100, 64).unwrap();

@@ -3,7 +3,6 @@
 //!
 //!     cargo run --example overlap
 
-use dlbridge::Kind;
 use dlbridge::staging::{Leaf, Options, Ring};
 use dlbridge::tensor::dtype;
 use std::thread::{self, sleep};
@@ -20,7 +19,6 @@ fn record(ring: &Ring, each: Duration) -> dlbridge::Result<()> {
         slot.submit()?;
         // slot.get_mut::<u8>(0) here is what the compiler refuses: the slot was moved.
     }
-    ring.close();
     Ok(())
 }
 
@@ -29,16 +27,13 @@ fn run(load: Duration, compute: Duration) -> dlbridge::Result<()> {
     let begin = Instant::now();
     let camera = thread::spawn({
         let ring = ring.clone();
-        move || record(&ring, load).inspect_err(|error| ring.abort(&error.to_string()))
+        move || ring.produce(|ring| record(ring, load)) // whose end, good or bad, is the consumer's too
     });
     let mut seen = 0;
-    loop {
-        let batch = match ring.next(None, None) {
-            Err(end) if end.kind() == Kind::Closed && !ring.is_aborted() => break,
-            next => next?,
-        };
+    for batch in ring.batches(None) {
+        let batch = batch?;
         sleep(compute);
-        let frame = batch.slice::<u8>(batch.position("frame")?)?;
+        let frame = batch.slice::<u8>("frame")?;
         assert!(frame.iter().all(|&pixel| pixel == seen));
         seen += 1;
     }

@@ -9,8 +9,15 @@ use std::time::Duration;
 
 /// A point in a stream. It is done once everything queued before it is; it says then what of that failed, to everybody
 /// who waits.
+///
+/// It is waited for by a thread, which an executor of `async` code has for that: with tokio
+/// `spawn_blocking(move || event.wait()).await`. Tensors need no waiting: their elements wait by themselves.
 #[derive(Clone)]
 pub struct Event(pub(super) Arc<dyn Fence>);
+
+// A panic of whoever has the handle leaves the queue behind it as it was.
+impl std::panic::UnwindSafe for Event {}
+impl std::panic::RefUnwindSafe for Event {}
 
 impl Event {
     /// Whether it is done, or never will be. Never blocks, and lets go of nothing: what tensors were held for is left to a

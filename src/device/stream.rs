@@ -21,6 +21,10 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Stream(Arc<Handle>);
 
+// A panic of whoever has the handle leaves the queue as it was.
+impl std::panic::UnwindSafe for Stream {}
+impl std::panic::RefUnwindSafe for Stream {}
+
 struct Handle {
     device: DLDevice,
     queue: Box<dyn Queue>,

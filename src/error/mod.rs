@@ -27,6 +27,7 @@ pub use staging::{Reason, Staging};
 pub use transfer::Transfer;
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// The result of every fallible function of the crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -36,7 +37,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A program decides by [`Error::kind`], of which there are few. The variants say in their names what is wrong and carry
 /// the values that the words are made of, for who reports them in words of their own; there may be more of them in a later
 /// version. `Display` has the words, which end with the call that mends it: that of the crate. A program that hands errors
-/// on to callers of the C API or of the Python package gets the words in their names from [`Error::words`].
+/// on to callers of the C API or of the Python package gets the words in their names from [`Error::words`]. `Debug` has the
+/// kind before the words, for it is what `unwrap` prints, and `main` where it returns the error.
 ///
 /// ```
 /// use dlbridge::{Kind, Tensor};
@@ -44,9 +46,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// let error = Tensor::from_vec(vec![1.0_f32, 2.0, 3.0], &[2, 2]).unwrap_err();
 /// assert_eq!(error.kind(), Kind::InvalidArgument);
 /// assert_eq!(error.to_string(), "3 elements were given for a shape of 4; make the two agree");
+/// assert_eq!(format!("{error:?}"), format!("InvalidArgument: {error}"));
 /// assert!(matches!(error, dlbridge::Error::WrongLength { length: 3, size: 4 }));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant's words are in words.rs")]
 pub enum Error {
@@ -67,6 +70,7 @@ pub enum Error {
     NegativeCount { what: &'static str, count: i32 },
     UnknownFlags { flags: u64 },
     UnknownDtypeName { name: String },
+    UnknownDeviceName { name: String },
     DtypeMismatch { have: String, asked: String },
     WrongLength { length: usize, size: i64 },
     WrongNdim { have: usize, asked: usize },
@@ -143,6 +147,7 @@ impl Error {
             | ReshapeSize { .. }
             | UnknownFlags { .. }
             | UnknownDtypeName { .. }
+            | UnknownDeviceName { .. }
             | DtypeMismatch { .. }
             | WrongLength { .. }
             | WrongNdim { .. }
@@ -188,6 +193,13 @@ impl Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Where nobody handles an error this is all that a person sees of it, so it has what mends it.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.kind())
+    }
+}
 
 #[cfg(test)]
 mod tests {

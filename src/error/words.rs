@@ -104,6 +104,10 @@ impl Error {
                     "{name:?} names no dtype; write it as NumPy does: float32, uint8, bfloat16, float8_e4m3fn"
                 ),
             },
+            UnknownDeviceName { name } => write!(
+                f,
+                "{name:?} names no device; write its type, and its number where there are several: cpu, cuda:1"
+            ),
             DtypeMismatch { have, asked } => {
                 write!(
                     f,

@@ -25,7 +25,7 @@
 
 use crate::dlpack::{DLDevice, DLTensor};
 use crate::error::{Error, Result};
-use crate::staging::Batch;
+use crate::staging::{Batch, Which};
 use crate::tensor::{self, Element, Reach, TakeError, Tensor};
 use dlpark::DlpackFlags;
 use ndarray::{ArcArray, Array, Array1, ArrayBase, ArrayD, ArrayView, ArrayViewMut};
@@ -167,8 +167,8 @@ impl Tensor {
 }
 
 impl Batch {
-    /// A tensor of the batch as a view, without `unsafe`; refused where [`Batch::slice`] would be, and where it has another
-    /// number of dimensions.
+    /// The tensor of this number or name as a view, without `unsafe`; refused where [`Batch::slice`] would be, and where it
+    /// has another number of dimensions.
     ///
     /// ```
     /// use dlbridge::staging::{Leaf, Options, Ring};
@@ -182,8 +182,8 @@ impl Batch {
     /// assert_eq!(ring.next(None, None)?.array::<i32, Ix2>(0)?.row(1).sum(), 15);
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
-    pub fn array<T: Element, D: Dimension>(&self, index: usize) -> Result<ArrayView<'_, T, D>> {
-        let tensor = self.tensor(index)?;
+    pub fn array<T: Element, D: Dimension>(&self, which: impl Which) -> Result<ArrayView<'_, T, D>> {
+        let tensor = self.tensor(which)?;
         tensor.data_as(T::DTYPE)?;
         tensor.lend()?;
         // SAFETY: as for `Batch::slice`: every element has a value, and nobody writes to what was lent.

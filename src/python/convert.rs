@@ -303,7 +303,7 @@ fn is_reached(have: DLDevice, wanted: DLDevice) -> bool {
 fn is_there(gil: &Gil, source: Object, wanted: Object) -> Result<bool> {
     let Some(wanted) = gil.given(wanted) else { return Ok(true) };
     let have = gil.attribute_text(source, c"device");
-    Ok(have == gil.text(wanted) || device::parse(&have) == Some(device_of(gil, wanted)?))
+    Ok(have == gil.text(wanted) || device::parse(&have).ok() == Some(device_of(gil, wanted)?))
 }
 
 /// A device that was asked for.

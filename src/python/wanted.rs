@@ -82,7 +82,7 @@ pub(super) fn device_of(gil: &Gil, spelling: Object) -> Result<DLDevice> {
         let pair = u32::try_from(kind).ok().zip(i32::try_from(id).ok());
         pair.map(|(kind, device_id)| DLDevice { device_type: DLDeviceType(kind), device_id })
     } else {
-        device::parse(&gil.utf8(spelling).unwrap_or_else(|| gil.text(spelling)))
+        device::parse(&gil.utf8(spelling).unwrap_or_else(|| gil.text(spelling))).ok()
     };
     // The host is one device, whatever number a framework gives it.
     read.and_then(|device| device::check(device).ok()).ok_or_else(|| unknown_device(gil, spelling))

@@ -2,6 +2,7 @@
 
 use super::shared::Shared;
 use super::slot::Filled;
+use super::which::{Among, Which};
 use crate::device::Stream;
 use crate::error::{Reason, Result};
 use crate::tensor::{Element, Tensor};
@@ -53,22 +54,22 @@ impl Batch {
         &self.filled.names
     }
 
-    /// The tensor of this number.
-    pub fn tensor(&self, index: usize) -> Result<&Tensor> {
-        self.filled.at(index)
+    /// The tensor of this number or name.
+    pub fn tensor(&self, which: impl Which) -> Result<&Tensor> {
+        self.filled.at(which)
     }
 
     /// The tensor of this name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
-        self.filled.at(self.filled.position(name)?)
+        self.filled.at(name)
     }
 
     /// The position of a tensor.
     pub fn position(&self, name: &str) -> Result<usize> {
-        self.filled.position(name)
+        name.among(&self.filled.names)
     }
 
-    /// The elements of a tensor of this number, in row-major order, without `unsafe`: nobody writes to a batch.
+    /// The elements of the tensor of this number or name, in row-major order, without `unsafe`: nobody writes to a batch.
     ///
     /// Waits until they are there. Refused where the host cannot read the memory, where it holds another dtype, and, when it
     /// is called first, while another reference to the tensor, a view or an export is alive. Those that are made later are
@@ -83,12 +84,12 @@ impl Batch {
     /// slot.get_mut::<i64>(0)?.copy_from_slice(&[4, 2, 7]);
     /// slot.submit()?;
     /// let batch = ring.next(None, None)?;
-    /// assert_eq!(batch.slice::<i64>(batch.position("label")?)?, [4, 2, 7]);
+    /// assert_eq!(batch.slice::<i64>("label")?, [4, 2, 7]);
     /// assert!(batch.slice::<f32>(0).is_err(), "the tensor holds int64");
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
-    pub fn slice<T: Element>(&self, index: usize) -> Result<&[T]> {
-        let tensor = self.filled.at(index)?;
+    pub fn slice<T: Element>(&self, which: impl Which) -> Result<&[T]> {
+        let tensor = self.filled.at(which)?;
         tensor.data_as(T::DTYPE)?;
         tensor.lend()?;
         // SAFETY: each byte has a value, which `Slot::submit` has seen to. The slot is gone, nobody had the tensor to write

@@ -17,30 +17,34 @@
 //! use dlbridge::tensor::dtype;
 //!
 //! let ring = Ring::new(Options::default())?;
-//! let producer = ring.clone();
-//! let camera = std::thread::spawn(move || -> dlbridge::Result<()> {
-//!     let filled = (0..5).try_for_each(|number| {
-//!         let mut slot = producer.acquire(&[Leaf::new("frame", &[480, 640], dtype::U8)], None)?;
-//!         slot.get_mut::<u8>(0)?.fill(number); // nobody else can reach it
-//!         slot.submit()
-//!     });
-//!     match &filled {
-//!         Ok(()) => producer.close(),
-//!         Err(error) => producer.abort(&error.to_string()), // or the consumer would wait for ever
+//! let camera = std::thread::spawn({
+//!     let ring = ring.clone();
+//!     move || -> dlbridge::Result<()> {
+//!         ring.produce(|ring| {
+//!             for number in 0..5 {
+//!                 let mut slot = ring.acquire(&[Leaf::new("frame", &[480, 640], dtype::U8)], None)?;
+//!                 slot.get_mut::<u8>(0)?.fill(number); // nobody else can reach it
+//!                 slot.submit()?;
+//!             }
+//!             Ok(())
+//!         })
 //!     }
-//!     filled
 //! });
-//! for number in 0..5_u8 {
-//!     let batch = ring.next(None, None)?;
+//! let mut number = 0;
+//! for batch in ring.batches(None) {
+//!     let batch = batch?;
 //!     assert!(batch.slice::<u8>(0)?.iter().all(|&pixel| pixel == number));
+//!     number += 1;
 //! }
-//! assert_eq!(ring.next(None, None).unwrap_err().kind(), dlbridge::Kind::Closed);
+//! assert_eq!(number, 5);
 //! camera.join().unwrap()?;
 //! # Ok::<(), dlbridge::Error>(())
 //! ```
 //!
-//! A handle that is dropped, but the last one, says nothing: whoever is the last to produce closes the ring, and whoever
-//! leaves early for an error aborts it. Only a thread that panics with a slot or a batch in its hands does that by itself.
+//! Somebody has to say that it is over, or the other side waits for ever: a handle that is dropped, but the last one, says
+//! nothing. [`Ring::produce`] does it for producers, also where they fail or panic; without it the last one
+//! [closes](Ring::close) the ring, and who leaves early for an error [aborts](Ring::abort) it, as a consumer does. A thread that
+//! panics with a slot or a batch in its hands does that by itself.
 //!
 //! A slot that was submitted cannot be touched any more:
 //!
@@ -68,12 +72,14 @@
 mod ask;
 mod batch;
 mod lease;
+mod loops;
 mod ring;
 mod shared;
 mod slot;
 mod state;
 mod target;
 mod wait;
+mod which;
 
 #[cfg(all(test, not(race_checker)))]
 mod model;
@@ -82,9 +88,11 @@ mod tests;
 
 pub(crate) use ask::AskBatch;
 pub use batch::Batch;
+pub use loops::Batches;
 pub use ring::Ring;
 pub use shared::Totals;
 pub use slot::{Leaf, Slot};
+pub use which::Which;
 
 use crate::dlpack::DLDevice;
 

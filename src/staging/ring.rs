@@ -23,6 +23,10 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Ring(Arc<Handle>);
 
+// A panic leaves the ring whole: at most it is aborted, which everybody is told.
+impl std::panic::UnwindSafe for Ring {}
+impl std::panic::RefUnwindSafe for Ring {}
+
 /// What handles share. Slots and batches have the part in it only, so that batches which nobody can ask for any more do
 /// not keep the ring that keeps them.
 struct Handle(Arc<Shared>);
@@ -151,6 +155,10 @@ impl Ring {
     /// The batches, by number, that consumers have or keep, and the slots that were given up while tensors of them live.
     pub fn held(&self) -> Vec<u64> {
         self.0.0.held()
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0.0
     }
 
     #[cfg(test)]

@@ -127,6 +127,11 @@ impl Shared {
         self.inner.get(&mut Lock::take()).reason.clone()
     }
 
+    /// Whether it was closed or aborted.
+    pub fn is_over(&self) -> bool {
+        self.inner.get(&mut Lock::take()).state.is_over()
+    }
+
     /// There are to be so many slots, where there are fewer.
     pub fn widen(&self, slots: usize) {
         self.change(|inner| inner.state.widen(slots));

@@ -1,10 +1,11 @@
 //! A slot: memory that is a producer's alone until it is submitted.
 
 use super::lease::Lease;
+use super::which::{Among, Which};
 use crate::copy;
 use crate::device::{Stream, copy_async};
 use crate::dlpack::DLDataType;
-use crate::error::{Error, Reason, Result, Staging};
+use crate::error::{Error, Reason, Result};
 use crate::tensor::{Element, Tensor, dtype};
 use std::fmt;
 use std::sync::Arc;
@@ -40,18 +41,9 @@ impl Filled {
         self.tensors.iter().map(|tensor| tensor.nbytes() as u64).sum()
     }
 
-    /// The position of a tensor of this name.
-    pub fn position(&self, name: &str) -> Result<usize> {
-        self.names
-            .iter()
-            .position(|own| own == name)
-            .ok_or_else(|| Error::Staging(Staging::Name { name: name.to_owned(), names: self.names.clone() }))
-    }
-
-    /// The tensor of this number.
-    pub fn at(&self, index: usize) -> Result<&Tensor> {
-        let count = self.tensors.len();
-        self.tensors.get(index).ok_or(Error::Staging(Staging::Index { index, count }))
+    /// The tensor that is asked for.
+    pub fn at(&self, which: impl Which) -> Result<&Tensor> {
+        Ok(&self.tensors[which.among(&self.names)?])
     }
 }
 
@@ -91,11 +83,11 @@ impl Slot {
         &self.filled().tensors
     }
 
-    /// The tensor of this number; what tensors are there was said to [`acquire`](super::Ring::acquire).
-    pub fn tensor(&self, index: usize) -> Result<&Tensor> {
-        let tensor = self.filled().at(index)?;
+    /// The tensor of this number or name; what tensors are there was said to [`acquire`](super::Ring::acquire).
+    pub fn tensor(&self, which: impl Which) -> Result<&Tensor> {
+        let index = which.among(&self.filled().names)?;
         self.initialise(index);
-        Ok(tensor)
+        self.filled().at(index)
     }
 
     /// The tensor of this number, whose bytes may have no value yet: for batches that are never read as slices.
@@ -117,15 +109,16 @@ impl Slot {
 
     /// The position of a tensor.
     pub fn position(&self, name: &str) -> Result<usize> {
-        self.filled().position(name)
+        name.among(&self.filled().names)
     }
 
-    /// The elements of a tensor, in row-major order. What they were before is anything.
+    /// The elements of the tensor of this number or name, in row-major order. What they were before is anything.
     ///
     /// Refused while another reference to the tensor, a view or an export is alive: another framework writes without
     /// `unsafe`, too.
-    pub fn get_mut<T: Element>(&mut self, index: usize) -> Result<&mut [T]> {
+    pub fn get_mut<T: Element>(&mut self, which: impl Which) -> Result<&mut [T]> {
         let filled = self.filled();
+        let index = which.among(&filled.names)?;
         let tensor = filled.at(index)?;
         tensor.data_as(T::DTYPE)?;
         tensor.check_alone("an exclusive borrow")?;
@@ -134,13 +127,14 @@ impl Slot {
         unsafe { tensor.as_mut_slice::<T>() }
     }
 
-    /// Copies the elements of `source`, of the same shape and dtype and with any strides, into a tensor of the slot, on
-    /// this thread.
+    /// Copies the elements of `source`, of the same shape and dtype and with any strides, into the tensor of this number or
+    /// name, on this thread.
     ///
     /// # Safety
     ///
     /// The memory of `source` is what the tensor says, with a value in every element, and nobody writes to it meanwhile.
-    pub unsafe fn fill(&mut self, index: usize, source: &Tensor) -> Result<()> {
+    pub unsafe fn fill(&mut self, which: impl Which, source: &Tensor) -> Result<()> {
+        let index = which.among(&self.filled().names)?;
         // SAFETY: the slot's memory is nobody else's, and the caller vouches for the source.
         unsafe { copy::copy(source, self.bare(index)?, copy::Options::default()) }?;
         let filled = self.filled();

@@ -324,6 +324,11 @@ impl State {
         self.arrived.drain(..).collect()
     }
 
+    /// Whether no further slots are given.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// A thread begins to wait. Where all is held, the other side may be told so now.
     pub fn waits(&mut self, side: Side, who: Who) {
         match side {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 mod ahead;
 mod checksums;
+mod loops;
 
 const SHORT: Option<Duration> = Some(Duration::from_millis(5));
 const SOON: Option<Duration> = Some(Duration::ZERO);
@@ -295,15 +296,24 @@ fn a_batch_is_read_without_unsafe_and_what_it_is_not_is_refused() {
     let ring = ring(1, 0);
     let leaves = [Leaf::new("pixels", &[2, 2], dtype::U8), Leaf::new("untouched", &[3], dtype::F32)];
     let mut slot = ring.acquire(&leaves, SOON).unwrap();
-    slot.get_mut::<u8>(0).unwrap().copy_from_slice(&[1, 2, 3, 4]);
+    slot.get_mut::<u8>("pixels").unwrap().copy_from_slice(&[1, 2, 3, 4]);
+    assert_eq!(kind(slot.get_mut::<u8>(2)), Kind::InvalidArgument);
     slot.submit().unwrap();
     let batch = ring.next(None, SOON).unwrap();
+    assert_eq!(batch.slice::<u8>("pixels").unwrap(), [1, 2, 3, 4]);
     assert_eq!(batch.slice::<u8>(batch.position("pixels").unwrap()).unwrap(), [1, 2, 3, 4]);
     assert_eq!(batch.slice::<f32>(1).unwrap(), [0.0; 3]);
     let words = |error: Error| error.to_string();
     assert!(words(batch.slice::<i8>(0).unwrap_err()).starts_with("the tensor holds uint8, not int8"));
     assert_eq!(kind(batch.slice::<u8>(2)), Kind::InvalidArgument);
     assert_eq!(kind(batch.position("labels")), Kind::InvalidArgument);
+    let names: Vec<String> = batch.names().to_vec();
+    for (index, name) in names.iter().enumerate() {
+        let [by_name, by_number] =
+            [batch.tensor(name), batch.tensor(index)].map(|tensor| tensor.unwrap().data());
+        assert_eq!(by_name, by_number);
+    }
+    assert!(words(batch.tensor("labels").unwrap_err()).contains("it has [\"pixels\", \"untouched\"]"));
 }
 
 #[test]

@@ -20,9 +20,10 @@
 //! values[0] = 7;
 //! ```
 
-use super::{Access, Element, Reach, Tensor, device, dtype, layout};
+use super::{Access, Element, Reach, TakeError, Tensor, device, dtype, layout};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result};
+use dlpark::DlpackFlags;
 use std::ffi::c_void;
 
 /// Why memory that came from elsewhere is not lent.
@@ -131,8 +132,8 @@ impl Tensor {
         (at(low), at(high))
     }
 
-    /// The elements as a slice, where nobody can write to them: the tensor came from [`Tensor::from_owner`] or a
-    /// shared ndarray array.
+    /// The elements as a slice, where nobody can write to them: the tensor came from [`Tensor::from_owner`],
+    /// [`Tensor::freeze`] or a shared ndarray array.
     ///
     /// Refused besides what [`Tensor::data_as`] refuses: elements that do not lie packed in row-major order, and all
     /// other memory. That is for [`Tensor::get_mut`] or, with `unsafe`, [`Tensor::as_slice`].
@@ -178,6 +179,37 @@ impl Tensor {
         unsafe { self.as_mut_slice() }
     }
 
+    /// The same tensor, read-only from now on: nobody can write to the memory any more, so [`Tensor::get`] lends it, to
+    /// any number of threads.
+    ///
+    /// It is for what is filled by one and read by many. Refused where others reach the memory, or it may have no values
+    /// yet, as [`Tensor::get_mut`] is; the error hands the tensor back. A view freezes all of its memory: nobody else has it.
+    ///
+    /// ```
+    /// use dlbridge::{Tensor, tensor::dtype};
+    ///
+    /// let mut table = Tensor::zeros(&[2, 2], dtype::F32)?;
+    /// table.get_mut::<f32>()?.copy_from_slice(&[1.0, 2.0, 3.0, 4.0]);
+    /// let table = table.freeze()?;
+    /// let sum = |row| -> dlbridge::Result<f32> { Ok(table.select(0, row)?.get::<f32>()?.iter().sum()) };
+    /// let sums = std::thread::scope(|scope| [0, 1].map(|row| scope.spawn(move || sum(row)).join().unwrap()));
+    /// assert_eq!(sums, [Ok(3.0), Ok(7.0)]);
+    /// # Ok::<(), dlbridge::Error>(())
+    /// ```
+    pub fn freeze(mut self) -> std::result::Result<Tensor, TakeError> {
+        if self.inner().reach == Reach::Readers {
+            return Ok(self);
+        }
+        if let Err(error) = self.check_exclusive("freezing it") {
+            return Err(TakeError { error, tensor: self });
+        }
+        // SAFETY: the last reference, so nobody looks at the block meanwhile.
+        let inner = unsafe { self.0.as_mut() };
+        inner.reach = Reach::Readers;
+        inner.flags |= DlpackFlags::READ_ONLY;
+        Ok(self)
+    }
+
     /// Refuses memory that anybody may write to. The rest was taken as if by a shared borrow that lasts as long as its
     /// owner does, and the read-only flag, which no view and no export loses, binds everybody to it.
     pub(crate) fn check_immutable(&self) -> Result<()> {
@@ -185,7 +217,7 @@ impl Tensor {
             Reach::Readers => return Ok(()),
             Reach::Nobody => (
                 "others may write to the memory",
-                "call get_mut() on the last reference, or as_slice(), where you promise that nobody does",
+                "call get_mut() or freeze() on the last reference, or as_slice(), where you promise that nobody does",
             ),
             Reach::Unwritten => UNWRITTEN,
             Reach::Unknown => (LENT, "call as_slice(), where you promise that nobody writes to it"),

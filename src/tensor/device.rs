@@ -79,11 +79,19 @@ impl fmt::Display for Name {
 }
 
 /// Reads a name as [`Name`] writes it, and as PyTorch's users do: no id means 0, and the host may be given one.
-pub fn parse(name: &str) -> Option<DLDevice> {
+///
+/// ```
+/// use dlbridge::{dlpack::DLDevice, tensor::device};
+///
+/// assert_eq!(device::parse("cuda:1")?, DLDevice::cuda(1));
+/// # Ok::<(), dlbridge::Error>(())
+/// ```
+pub fn parse(name: &str) -> Result<DLDevice> {
     let (kind, id) = name.split_once(':').unwrap_or((name, "0"));
-    let &(device_type, _) = NAMES.iter().find(|(_, known)| *known == kind)?;
-    let digits = id.bytes().all(|byte| byte.is_ascii_digit());
-    Some(DLDevice { device_type, device_id: id.parse().ok().filter(|_| digits)? })
+    let known = NAMES.iter().find(|(_, known)| *known == kind);
+    let id = id.bytes().all(|byte| byte.is_ascii_digit()).then(|| id.parse().ok()).flatten();
+    let device = known.zip(id).map(|(&(device_type, _), device_id)| DLDevice { device_type, device_id });
+    device.ok_or_else(|| Error::UnknownDeviceName { name: name.to_owned() })
 }
 
 #[cfg(test)]
@@ -110,13 +118,13 @@ mod tests {
     fn names_are_read_back_with_or_without_an_id() {
         for (device_type, _) in NAMES {
             let device = DLDevice { device_type, device_id: 0 };
-            assert_eq!(parse(&Name(device).to_string()), Some(device));
+            assert_eq!(parse(&Name(device).to_string()), Ok(device));
         }
-        assert_eq!(parse("cuda:3"), Some(DLDevice::cuda(3)));
-        assert_eq!(parse("cuda"), Some(DLDevice::cuda(0)));
-        assert_eq!(parse("cpu:0"), Some(DLDevice::CPU));
+        assert_eq!(parse("cuda:3"), Ok(DLDevice::cuda(3)));
+        assert_eq!(parse("cuda"), Ok(DLDevice::cuda(0)));
+        assert_eq!(parse("cpu:0"), Ok(DLDevice::CPU));
         for name in ["", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:x", "cuda:99999999999", "CPU"] {
-            assert_eq!(parse(name), None, "{name:?}");
+            assert_eq!(parse(name), Err(Error::UnknownDeviceName { name: name.into() }));
         }
     }
 

@@ -47,6 +47,14 @@ pub const F64: DLDataType = of(DLDataTypeCode::FLOAT, 64);
 pub const F16: DLDataType = of(DLDataTypeCode::FLOAT, 16);
 /// `bfloat16`.
 pub const BF16: DLDataType = of(DLDataTypeCode::BFLOAT, 16);
+/// `float8_e4m3fn`: no infinity, and up to 448.
+pub const F8_E4M3FN: DLDataType = of(DLDataTypeCode::FLOAT8_E4M3FN, 8);
+/// `float8_e5m2`: with infinities, and up to 57344.
+pub const F8_E5M2: DLDataType = of(DLDataTypeCode::FLOAT8_E5M2, 8);
+/// `complex64`: two `float32`.
+pub const C64: DLDataType = of(DLDataTypeCode::COMPLEX, 64);
+/// `complex128`: two `float64`.
+pub const C128: DLDataType = of(DLDataTypeCode::COMPLEX, 128);
 /// `bool`: one byte an element; any byte other than 0 counts as true, so it is read as `u8`.
 pub const BOOL: DLDataType = of(DLDataTypeCode::BOOL, 8);
 
@@ -229,6 +237,22 @@ mod tests {
         assert_eq!(Name(dtype(17, 4, 2)).to_string(), "float4_e2m1fnx2");
         assert_eq!(Name(dtype(42, 8, 1)).to_string(), "dtype(code=42, bits=8, lanes=1)");
         assert_eq!(Name(dtype(6, 1, 1)).to_string(), "dtype(code=6, bits=1, lanes=1)");
+    }
+
+    #[test]
+    fn constants_are_what_their_names_say() {
+        let constants = [
+            (F16, "float16"),
+            (BF16, "bfloat16"),
+            (F8_E4M3FN, "float8_e4m3fn"),
+            (F8_E5M2, "float8_e5m2"),
+            (C64, "complex64"),
+            (C128, "complex128"),
+            (BOOL, "bool"),
+        ];
+        for (constant, name) in constants {
+            assert_eq!(parse(name), Ok(constant));
+        }
     }
 
     #[test]

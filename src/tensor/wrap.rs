@@ -94,8 +94,9 @@ impl Tensor {
 
     /// Wraps memory that somebody else owns; `owner` is dropped when the last tensor on it is gone.
     ///
-    /// NULL strides mean row-major. On failure nothing is taken: `owner` comes back inside the error pair. Where the
-    /// owner can show a slice, [`Tensor::from_owner`] does it without `unsafe`.
+    /// NULL strides mean row-major. On failure nothing is taken: `owner` comes back beside the error, and where it is not
+    /// wanted `?` makes the [`Error`] alone of the pair. Where the owner can show a slice, [`Tensor::from_owner`] does it
+    /// without `unsafe`.
     ///
     /// ```
     /// use dlbridge::{DlpackFlags, Tensor, dlpack::{DLDevice, DLTensor}, tensor::dtype};
@@ -113,7 +114,7 @@ impl Tensor {
     ///     byte_offset: 0,
     /// };
     /// // SAFETY: all six elements lie in the vector, which is the owner.
-    /// let tensor = unsafe { Tensor::wrap(&description, DlpackFlags::empty(), padded) }.map_err(|(error, _)| error)?;
+    /// let tensor = unsafe { Tensor::wrap(&description, DlpackFlags::empty(), padded) }?;
     /// assert_eq!(tensor.size(), 6);
     /// # Ok::<(), dlbridge::Error>(())
     /// ```
@@ -231,7 +232,7 @@ impl Tensor {
     }
 }
 
-/// Why a tensor's memory cannot be taken out of it, and the tensor, unchanged.
+/// Why a tensor's memory cannot be taken out of it, or frozen, and the tensor, unchanged.
 ///
 /// It converts into the [`Error`] alone, so `?` works where the tensor is not wanted back.
 #[derive(Debug)]
@@ -253,6 +254,13 @@ impl std::error::Error for TakeError {}
 impl From<TakeError> for Error {
     fn from(refused: TakeError) -> Error {
         refused.error
+    }
+}
+
+/// What [`Tensor::wrap`] refuses, for who does not want the owner back.
+impl<O> From<(Error, O)> for Error {
+    fn from((error, _): (Error, O)) -> Error {
+        error
     }
 }
 

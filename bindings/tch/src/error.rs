@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// Why a tensor is not handed over: what is wrong, with the values, then the call that mends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a tensor is not handed over: what is wrong, with the values, then the call that mends it. `Debug` has the words, too,
+/// for it is what `unwrap` prints, and `main` where it returns the error.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The tensor is read-only, and torch could write to it.
@@ -26,6 +27,17 @@ impl fmt::Display for Error {
             Error::Refused(words) => f.write_str(words),
             Error::Torch(words) => write!(f, "libtorch: {words}"),
             Error::Dlbridge(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::ReadOnly => write!(f, "ReadOnly: {self}"),
+            Error::Refused(words) => write!(f, "Refused: {words}"),
+            Error::Torch(words) => write!(f, "Torch: {words}"),
+            Error::Dlbridge(error) => fmt::Debug::fmt(error, f),
         }
     }
 }

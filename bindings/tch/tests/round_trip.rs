@@ -236,6 +236,8 @@ fn what_dlbridge_says_keeps_its_kind() {
     let error = Error::from(Tensor::from_vec(vec![1_u8], &[2]).unwrap_err());
     assert!(matches!(&error, Error::Dlbridge(inner) if inner.kind() == ErrorKind::InvalidArgument));
     assert!(error.to_string().contains("1 elements were given for a shape of 2"));
+    assert_eq!(format!("{error:?}"), format!("InvalidArgument: {error}"), "what unwrap prints");
+    assert_eq!(format!("{:?}", Error::ReadOnly), format!("ReadOnly: {}", Error::ReadOnly));
 }
 
 /// torch writes in place without `unsafe`: not while a batch is read as a slice.

@@ -107,6 +107,13 @@ fn a_reshape_says_what_is_wrong_with_the_sizes() {
 }
 
 #[test]
+fn a_name_of_no_device_says_what_names_are_like() {
+    let error = Error::UnknownDeviceName { name: "gpu".into() };
+    assert!(error.to_string().starts_with("\"gpu\" names no device; write"), "{error}");
+    assert_eq!(error.kind(), crate::error::Kind::InvalidArgument);
+}
+
+#[test]
 fn a_name_that_others_have_for_a_dtype_is_understood() {
     let said = |name: &str| Error::UnknownDtypeName { name: name.into() }.to_string();
     assert_eq!(said("f4"), "\"f4\" names no dtype; write float32");
