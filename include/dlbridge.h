@@ -1084,7 +1084,7 @@ typedef struct {
   size_t struct_size;
   /**
    * What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
-   * "reversed", "byte-swapped", "packed bits" or "nothing"; later versions may have more. Static.
+   * "reversed", "shuffled", "byte-swapped", "packed bits" or "nothing"; later versions may have more. Static.
    */
   const char *kernel;
   /**

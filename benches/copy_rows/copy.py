@@ -132,6 +132,17 @@ def pictures() -> Iterator[Row]:
             flips["cv2.flip"] = Contestant(lambda p=picture, o=flipped: cv2.flip(p, 1, o))  # type: ignore[misc]
         goal = 1.5 if label != "1079x1917" else None
         yield moved(f"flip HWC uint8 {label}", picture[:, ::-1], goal, flips)
+        yield from channels(label, picture, numbers((height, width, 4), "uint8"))
+
+
+def channels(label: str, bgr: np.ndarray, rgba: np.ndarray) -> Iterator[Row]:
+    turned, cut = {}, {}
+    if cv2 is not None:
+        there = np.zeros_like(bgr)
+        turned["cv2.cvtColor"] = Contestant(lambda: cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, there))
+        cut["cv2.cvtColor"] = Contestant(lambda: cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB, there))
+    yield moved(f"BGR to RGB uint8 {label}", bgr[..., ::-1], None, turned)
+    yield moved(f"RGBA to RGB uint8 {label}", rgba[..., :3], None, cut)
 
 
 def steps() -> Iterator[Row]:

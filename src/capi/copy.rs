@@ -35,7 +35,7 @@ pub struct dlb_copy_report {
     /// `sizeof(dlb_copy_report)`.
     pub struct_size: usize,
     /// What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
-    /// "reversed", "byte-swapped", "packed bits" or "nothing"; later versions may have more. Static.
+    /// "reversed", "shuffled", "byte-swapped", "packed bits" or "nothing"; later versions may have more. Static.
     pub kernel: *const c_char,
     /// Bytes that are written to the destination.
     pub bytes: usize,

@@ -49,7 +49,7 @@ pub struct Report {
 
 impl Report {
     /// What moves the elements: "contiguous", "transposed", "split channels", "merged channels", "stepped", "repeated",
-    /// "reversed", "byte-swapped", "packed bits" or "nothing"; "cast" of [`plan_cast`](super::plan_cast).
+    /// "reversed", "shuffled", "byte-swapped", "packed bits" or "nothing"; "cast" of [`plan_cast`](super::plan_cast).
     pub fn kernel(&self) -> &'static str {
         self.kernel.to_str().unwrap_or_default()
     }
