@@ -173,7 +173,8 @@ def test_every_level_gives_the_same_bits(level: str) -> None:
         "r = np.random.default_rng(5); found = hashlib.sha256()\n"
         "for d in ('u1', 'u2', 'f4', 'f8', 'c16'):\n"
         "    a = r.integers(0, 256, 40 * 37 * 3 * np.dtype(d).itemsize, np.uint8).view(d).reshape(40, 37, 3)\n"
-        "    for v in (a, a.T, a[:, ::-1], a[..., ::-1], a[..., 2::-1], a[::2, ::2], a.transpose(2, 0, 1), a[..., 0].T, a.transpose(1, 0, 2)):\n"
+        "    for v in (a, a.T, a[:, ::-1], a[..., ::-1], a[..., :2], a[::2, ::2],\n"
+        "              a.transpose(2, 0, 1), a[..., 0].T, a.transpose(1, 0, 2)):\n"
         "        found.update(dlbridge.copy(v).numpy().tobytes())\n"
         "print(dlbridge.simd_level(), found.hexdigest())\n"
     )
