@@ -1,13 +1,13 @@
 //! Runs that lie packed on both sides.
 
-use super::level::Level;
+use super::level::{Level, per_level};
 use super::plan::Axis;
 use super::stream::{self, STREAMED};
 
 /// Runs shorter than this are not worth a call of the C library's copy.
-const SHORT: usize = 64;
+const SHORT: usize = 512;
 
-/// Copies `run` bytes for every turn of `axis`; `streaming` past the caches.
+/// Copies `run` bytes for every turn of two loops, the outer one first; `streaming` past the caches.
 ///
 /// # Safety
 ///
@@ -16,59 +16,82 @@ pub(super) unsafe fn runs(
     level: Level,
     from: *const u8,
     to: *mut u8,
-    axis: Axis<2>,
+    loops: [Axis<2>; 2],
     run: usize,
     streaming: bool,
 ) {
-    let turn =
-        |turn: isize| (from.wrapping_offset(turn * axis.steps[0]), to.wrapping_offset(turn * axis.steps[1]));
-    let turns = (0..axis.extent as isize).map(turn);
     // SAFETY: promised by the caller, for every turn.
     unsafe {
         if streaming && run >= STREAMED {
-            turns.for_each(|(from, to)| stream::copy(level, from, to, run));
+            each(from, to, loops, |from, to| stream::copy(level, from, to, run));
             stream::finish();
         } else if run < SHORT {
-            turns.for_each(|(from, to)| short(from, to, run));
+            short(level, from, to, loops, run);
         } else {
-            turns.for_each(|(from, to)| long(level, from, to, run));
+            each(from, to, loops, |from, to| long(level, from, to, run));
         }
     }
 }
 
-/// Copies less than [`SHORT`] bytes: pieces that overlap where the run is no multiple of them.
-///
+/// Calls `copy` with where each turn of the loops is.
+#[inline(always)]
+fn each(from: *const u8, to: *mut u8, [outer, inner]: [Axis<2>; 2], copy: impl Fn(*const u8, *mut u8)) {
+    let step = |(from, to): (*const u8, *mut u8), axis: Axis<2>, turn: usize| {
+        let [read, write] = axis.steps.map(|step| turn as isize * step);
+        (from.wrapping_offset(read), to.wrapping_offset(write))
+    };
+    for turn in 0..outer.extent {
+        let row = step((from, to), outer, turn);
+        for turn in 0..inner.extent {
+            let (from, to) = step(row, inner, turn);
+            copy(from, to);
+        }
+    }
+}
+
+per_level! {
+    /// Copies runs of less than [`SHORT`] bytes.
+    unsafe fn short[](from: *const u8, to: *mut u8, loops: [Axis<2>; 2], run: usize) = short_body;
+}
+
 /// # Safety
 ///
 /// As for [`runs`].
 #[inline(always)]
-unsafe fn short(from: *const u8, to: *mut u8, run: usize) {
-    macro_rules! both_ends {
-        ($piece:ty) => {{
-            let last = run - size_of::<$piece>();
-            let ends =
-                (from.cast::<$piece>().read_unaligned(), from.add(last).cast::<$piece>().read_unaligned());
-            to.cast::<$piece>().write_unaligned(ends.0);
-            to.add(last).cast::<$piece>().write_unaligned(ends.1);
-        }};
-    }
-    // SAFETY: no piece reaches beyond the run, which is promised by the caller.
+unsafe fn short_body(from: *const u8, to: *mut u8, loops: [Axis<2>; 2], run: usize) {
+    // SAFETY: promised by the caller; no piece is longer than a run.
     unsafe {
         match run {
-            16.. => {
-                for at in (0..run - 15).step_by(16) {
-                    to.add(at).cast::<u128>().write_unaligned(from.add(at).cast::<u128>().read_unaligned());
-                }
-                let (from, to) = (from.add(run - 16), to.add(run - 16));
-                to.cast::<u128>().write_unaligned(from.cast::<u128>().read_unaligned());
-            }
-            8..16 => both_ends!(u64),
-            4..8 => both_ends!(u32),
-            2..4 => both_ends!(u16),
-            1 => to.write(from.read()),
-            0 => {}
+            32.. => pieces::<32>(from, to, loops, run),
+            16.. => pieces::<16>(from, to, loops, run),
+            8.. => pieces::<8>(from, to, loops, run),
+            4.. => pieces::<4>(from, to, loops, run),
+            2.. => pieces::<2>(from, to, loops, run),
+            _ => pieces::<1>(from, to, loops, run),
         }
     }
+}
+
+/// Copies runs in pieces of so many bytes, of which the last two overlap where a run is no multiple of them.
+///
+/// # Safety
+///
+/// As for [`runs`]; a run has as many bytes as a piece, or none.
+#[inline(always)]
+unsafe fn pieces<const PIECE: usize>(from: *const u8, to: *mut u8, loops: [Axis<2>; 2], run: usize) {
+    let whole = run / PIECE * PIECE;
+    each(from, to, loops, |from, to| {
+        // SAFETY: promised by the caller; pieces lie within the run.
+        unsafe {
+            for at in (0..whole).step_by(PIECE) {
+                to.add(at).copy_from_nonoverlapping(from.add(at), PIECE);
+            }
+            if whole != run {
+                let last = run - PIECE;
+                to.add(last).copy_from_nonoverlapping(from.add(last), PIECE);
+            }
+        }
+    });
 }
 
 /// From so many bytes on plain vectors are faster than the string instructions that the C library takes (measured).
@@ -130,9 +153,20 @@ mod tests {
 
     #[test]
     fn runs_of_any_length_and_alignment_are_copied_and_nothing_beside_them() {
-        let once = Axis { extent: 1, steps: [0; 2] };
+        let once = [Axis { extent: 1, steps: [0; 2] }; 2];
         on_every_level(|level| {
-            for run in (1..70).chain([127, LONG - 1, LONG, LONG + 1, LONG + 95, 3 * LONG + 127, 9001]) {
+            for run in (1..70).chain([
+                127,
+                480,
+                SHORT - 1,
+                SHORT,
+                LONG - 1,
+                LONG,
+                LONG + 1,
+                LONG + 95,
+                3 * LONG + 127,
+                9001,
+            ]) {
                 for (side, odd) in [(Side::Left, 0), (Side::Right, 0), (Side::Left, 1), (Side::Left, 31)] {
                     let (source, target) = (Guarded::new(run, side), Guarded::new(run + odd, side));
                     let mut random = Random::new(run as u64);

@@ -251,7 +251,7 @@ impl Movement {
         let &Movement { kernel, item, .. } = self;
         let streaming = self.streaming(together);
         if chunks == 1 && kernel == Kernel::Contiguous && self.is_one_run() {
-            let (once, [from, to]) = (Axis { extent: 1, steps: [0; 2] }, self.nest.begin(ends.0));
+            let (once, [from, to]) = ([Axis { extent: 1, steps: [0; 2] }; 2], self.nest.begin(ends.0));
             // SAFETY: promised by the caller.
             unsafe { contiguous::runs(level, from, to, once, self.bytes(), streaming) };
             return Ok(());
@@ -311,9 +311,10 @@ unsafe fn move_items(
             Kernel::Nothing => {}
             Kernel::Bits { bits } => bits::copy(ends[0], ends[1], bits),
             Kernel::Contiguous => {
+                let run = nest.take_inner().extent * item;
                 let (inner, outer) = (nest.take_inner(), nest.take_inner());
-                let run = inner.extent * item;
-                nest.each(ends, &mut |[from, to]| contiguous::runs(level, from, to, outer, run, streaming));
+                let loops = [outer, inner];
+                nest.each(ends, &mut |[from, to]| contiguous::runs(level, from, to, loops, run, streaming));
             }
             Kernel::Transposed { column } => {
                 let (rows, columns) = (nest.take_inner(), nest.take(column));
