@@ -317,12 +317,12 @@ unsafe fn move_items(
                 nest.each(ends, &mut |[from, to]| contiguous::runs(level, from, to, loops, run, streaming));
             }
             Kernel::Transposed { column } => {
-                let (rows, columns) = (nest.take_inner(), nest.take(column));
+                let (rows, columns, outer) = (nest.take_inner(), nest.take(column), nest.take_inner());
                 with_item!(item, T => nest.each(ends, &mut |[from, to]| {
                     let plane = Plane::new(from, to, columns, rows);
                     match streaming {
-                        true => transposed::transpose::<T, true>(level, plane),
-                        false => transposed::transpose::<T, false>(level, plane),
+                        true => transposed::transpose::<T, true>(level, plane, outer),
+                        false => transposed::transpose::<T, false>(level, plane, outer),
                     }
                 }));
             }

@@ -39,22 +39,30 @@ const STRIP: (usize, usize) = (512, 2 * LINE);
 struct Columns([MaybeUninit<u8>; LINE * (RUN + LINE)]);
 
 per_level! {
-    /// Transposes a plane; with `STREAMING` past the caches.
-    pub(super) unsafe fn transpose[T: Item, const STREAMING: bool](plane: Plane) = transpose_body;
+    /// Transposes a plane for every turn of `outer`; with `STREAMING` past the caches.
+    pub(super) unsafe fn transpose[T: Item, const STREAMING: bool](plane: Plane, outer: Axis<2>) = transpose_body;
 }
 
 /// # Safety
 ///
 /// The items of both sides are there, and share no memory.
 #[inline(always)]
-unsafe fn transpose_body<T: Item, const STREAMING: bool>(plane: Plane) {
+unsafe fn transpose_body<T: Item, const STREAMING: bool>(plane: Plane, outer: Axis<2>) {
     let multiples = |bytes: isize| [plane.from_step, plane.to_step].map(|step| step % bytes == 0);
     let crowded = multiples(CROWDED) != [false; 2] || multiples(CROWDED / 2) == [true; 2];
-    // SAFETY: promised by the caller.
-    unsafe {
-        match STREAMING || crowded {
-            true => through_columns::<T, STREAMING>(plane),
-            false => strips::<T>(plane),
+    for turn in 0..outer.extent as isize {
+        let [read, write] = outer.steps.map(|step| turn * step);
+        let plane =
+            Plane { from: plane.from.wrapping_offset(read), to: plane.to.wrapping_offset(write), ..plane };
+        // SAFETY: promised by the caller.
+        unsafe {
+            match STREAMING || crowded {
+                true => through_columns::<T, STREAMING>(plane),
+                false if plane.columns * size_of::<T>() <= STRIP.1 && plane.rows <= STRIP.0 => {
+                    blocks::<T>(plane, false)
+                }
+                false => strips::<T>(plane),
+            }
         }
     }
 }
