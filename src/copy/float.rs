@@ -45,8 +45,9 @@ fn control() -> u32 {
 
 #[cfg(target_arch = "x86_64")]
 fn set_control(control: u32) {
-    // SAFETY: reads the four bytes, which are what a thread has had, so that no reserved bit is set.
-    unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags)) };
+    // SAFETY: reads the four bytes, which are what a thread has had, so that no reserved bit is set. What was noted of
+    // exceptions counts as flags, which it does not preserve.
+    unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack)) };
 }
 
 /// Elsewhere the thread is left as it is.
@@ -58,6 +59,17 @@ impl Usual {
     pub fn here() -> Usual {
         Usual
     }
+}
+
+/// What `body` gives where this thread reckons as every thread does at first: it is a call of its own, so the compiler, to
+/// whom numbers depend on no such thing, works none of them out before or afterwards.
+pub(crate) fn usually<T>(body: impl FnOnce() -> T) -> T {
+    #[inline(never)]
+    fn apart<T>(body: impl FnOnce() -> T) -> T {
+        body()
+    }
+    let _usual = Usual::here();
+    apart(body)
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -78,9 +90,12 @@ mod tests {
         made
     }
 
-    fn cast(from: &Tensor, dtype: DLDataType, casting: Casting) -> Option<Vec<u8>> {
+    /// The elements, or the words of the error.
+    fn cast(from: &Tensor, dtype: DLDataType, casting: Casting) -> Result<Vec<u8>, String> {
         // SAFETY: nobody writes to the tensors.
-        unsafe { copy::cast(from, dtype, casting, None).ok().map(|made| bytes(&made)) }
+        let made = unsafe { copy::cast(from, dtype, casting, None) };
+        // SAFETY: packed, and of this function alone.
+        made.map(|made| unsafe { bytes(&made) }).map_err(|error| error.to_string())
     }
 
     /// # Safety
@@ -101,21 +116,32 @@ mod tests {
         let narrow = Tensor::from_vec(narrow, &shape).unwrap();
         let wide = Tensor::from_vec(wide, &shape).unwrap();
         let zeros = Tensor::zeros(&shape, dtype::F32).unwrap();
+        let tiny = Tensor::from_vec(vec![5e-324_f64, -1e-310], &[2]).unwrap();
         let all = || {
             let casts = [dtype::BF16, dtype::F16, dtype::F32, dtype::BOOL].map(|to| {
                 [Casting::Unsafe, Casting::SameValue]
-                    .map(|casting| [&narrow, &wide].map(|x| cast(x, to, casting)))
+                    .map(|casting| [&narrow, &wide, &tiny].map(|x| cast(x, to, casting)))
             });
             let options = StackOptions { scale: &[0.7], ..Default::default() };
             // SAFETY: nobody writes to the tensors.
             unsafe {
                 let found = narrow.compare(&zeros, CompareOptions::default()).unwrap();
+                let none = Tensor::zeros(&[2], dtype::F64).unwrap();
+                let words = tiny.compare(&none, CompareOptions::default()).unwrap().to_string();
+                let mut report = copy::LossReport::default();
+                copy::cast(&tiny, dtype::F32, Casting::Unsafe, Some(&mut report)).unwrap();
                 let (one, more) =
                     (Tensor::from_vec(vec![1.0_f32], &[]), Tensor::from_vec(vec![1.7_f32], &[]));
                 let tolerance = Tolerance { rtol: 0.7, atol: 0.0 };
                 let close = more.unwrap().allclose(&one.unwrap(), tolerance, false).unwrap();
                 let batch = copy::stack(&[&narrow], Some(dtype::F32), options).unwrap();
-                (casts, found.differing, close, bytes(&batch))
+                // A number that float32 rounds to its largest, and one that it has no room for.
+                let scaled = [1.0 + f64::EPSILON, 2.0].map(|factor| {
+                    let options = StackOptions { scale: &[f64::from(f32::MAX) * factor], ..options };
+                    copy::stack(&[&zeros], Some(dtype::F32), options).is_ok()
+                });
+                assert_eq!(scaled, [true, false]);
+                (casts, found.differing, words, report.to_string(), close, bytes(&batch))
             }
         };
         let expected = all();

@@ -30,6 +30,7 @@ pub use crate::error::{FirstLoss, LossReport};
 pub(crate) use cast::cast_in;
 pub use cast::{Casting, cast, cast_into, plan_cast};
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
+pub(crate) use float::usually;
 pub use level::{complaint as simd_complaint, simd_level};
 pub(crate) use movement::carry_out_bytes;
 pub(crate) use stack::batch_shape;

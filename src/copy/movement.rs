@@ -340,6 +340,12 @@ unsafe fn move_items(
                     interleaved::merge::<T>(level, picture, channels.extent);
                 }));
             }
+            // Without registers that are shuffled, items and runs are moved sooner than bytes.
+            Kernel::Shuffled { .. } if level == Level::Portable => {
+                let apart = nest.inner().steps[0] != item as isize;
+                let kernel = if apart { Kernel::Stepped } else { Kernel::Contiguous };
+                move_items(kernel, item, nest, level, &Ends(ends), streaming);
+            }
             Kernel::Shuffled { group } => {
                 nest.take_inner();
                 let (groups, outer) = (nest.take_inner(), nest.take_inner());

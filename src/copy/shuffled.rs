@@ -58,20 +58,25 @@ impl Group {
         if self.step < 0 { self.width() - self.item } else { 0 }
     }
 
-    /// Where byte `byte` of a group comes from, from its lowest byte in the source on.
-    fn source(&self, byte: usize) -> usize {
-        self.first().wrapping_add_signed((byte / self.item) as isize * self.step) + byte % self.item
+    /// Where the bytes of a group come from, from its lowest byte in the source on.
+    fn places(&self) -> [u8; REGISTER] {
+        let of = |byte: usize| {
+            self.first().wrapping_add_signed((byte / self.item) as isize * self.step) + byte % self.item
+        };
+        std::array::from_fn(|byte| if byte < self.run() { of(byte) as u8 } else { NOTHING })
     }
 
     /// The bytes of the destination, as places in a register. That begins with the lowest byte of the groups, or with
     /// `ends`, it ends with the highest.
+    #[cfg(target_arch = "x86_64")]
     fn order(&self, ends: bool) -> [u8; REGISTER] {
         let (pitch, last) = (self.pitch.unsigned_abs(), self.together() - 1);
         let start = if ends { REGISTER - self.width() - last * pitch } else { 0 };
+        let places = self.places();
         std::array::from_fn(|byte| {
             let group = byte / self.run();
             let turn = if self.pitch < 0 { last.wrapping_sub(group) } else { group };
-            if group > last { NOTHING } else { (start + turn * pitch + self.source(byte % self.run())) as u8 }
+            if group > last { NOTHING } else { (start + turn * pitch) as u8 + places[byte % self.run()] }
         })
     }
 }
@@ -90,24 +95,32 @@ per_level! {
 /// Both sides have the groups, and share no memory.
 #[inline(always)]
 unsafe fn plain(from: *const u8, to: *mut u8, outer: Axis<2>, count: usize, group: Group) {
+    let places = group.places();
     for turn in 0..outer.extent as isize {
         let (from, to) =
             (from.wrapping_offset(turn * outer.steps[0]), to.wrapping_offset(turn * outer.steps[1]));
         // SAFETY: promised by the caller.
-        unsafe { one_by_one(from, to, 0..count, group) }
+        unsafe { one_by_one(from, to, 0..count, group, &places) }
     }
 }
 
 /// # Safety
 ///
-/// As for [`plain`], for one turn.
-unsafe fn one_by_one(from: *const u8, to: *mut u8, which: std::ops::Range<usize>, group: Group) {
-    let lowest = from.wrapping_sub(group.first());
+/// As for [`plain`], for one turn; the places are those of the group.
+#[inline(always)]
+unsafe fn one_by_one(
+    from: *const u8,
+    to: *mut u8,
+    which: std::ops::Range<usize>,
+    group: Group,
+    places: &[u8; REGISTER],
+) {
+    let (lowest, run) = (from.wrapping_sub(group.first()), group.run());
     for index in which {
         let from = lowest.wrapping_offset(index as isize * group.pitch);
-        for byte in 0..group.run() {
+        for (byte, &place) in places[..run].iter().enumerate() {
             // SAFETY: promised by the caller.
-            unsafe { to.add(index * group.run() + byte).write(from.add(group.source(byte)).read()) }
+            unsafe { to.add(index * run + byte).write(from.add(place.into()).read()) }
         }
     }
 }
@@ -137,13 +150,14 @@ unsafe fn registers(from: *const u8, to: *mut u8, outer: Axis<2>, count: usize, 
     let between = together * whole..count - together;
     // Where the source runs backwards the first register ends with the first group, and the last begins with the last.
     let backwards = group.pitch < 0;
-    let (first, last) = (group.order(backwards), group.order(!backwards));
+    let (first, last, places) = (group.order(backwards), group.order(!backwards), group.places());
     // Bytes 8 to 15 of the last are those before the end, whose first may be among bytes 0 to 7.
     let ending: [u8; REGISTER] =
         std::array::from_fn(|byte| if byte < 8 { last[bytes - 8 + byte] } else { NOTHING });
     // SAFETY: promised by the caller. Register `index` holds the groups from `together * index` on, and 16 bytes from there
     // are within the source, or up to there where it runs backwards; 16 are within the destination. So are the 16 that end
-    // the source, of `together` groups, and the last `bytes` of the destination, which are 8 to 16.
+    // the source, of `together` groups, and the last `bytes` of the destination, which are 8 to 16. Bytes of the source that
+    // are no item's lie between two that are, within a page of both, and are dropped whatever they are.
     unsafe {
         let [first, last, ending] = [first, last, ending].map(|order| _mm_loadu_si128(order.as_ptr().cast()));
         for turn in 0..outer.extent as isize {
@@ -165,7 +179,7 @@ unsafe fn registers(from: *const u8, to: *mut u8, outer: Axis<2>, count: usize, 
                 begin = begin.wrapping_offset(together as isize * group.pitch);
                 at = at.wrapping_add(bytes);
             }
-            one_by_one(from, to, between.clone(), group);
+            one_by_one(from, to, between.clone(), group, &places);
             let (groups, to) = (_mm_loadu_si128(end.cast()), to.add((count - together) * run));
             _mm_storel_epi64(to.cast(), _mm_shuffle_epi8(groups, last));
             _mm_storel_epi64(to.add(bytes - 8).cast(), _mm_shuffle_epi8(groups, ending));

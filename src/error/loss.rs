@@ -1,6 +1,7 @@
 //! What a cast changed, and why it is refused.
 
 use super::{Face, Kind};
+use crate::copy::usually;
 use std::fmt;
 
 /// What a cast changed. Every changed element is counted once, under the first of these that is true of it: NaN, overflow,
@@ -62,6 +63,12 @@ impl LossReport {
 
 impl fmt::Display for LossReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        usually(|| self.say(f))
+    }
+}
+
+impl LossReport {
+    fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = [
             ("changed", self.lost()),
             ("  inexact", self.inexact),
@@ -171,7 +178,9 @@ impl Cast {
     /// The words, in the names of this face.
     pub(super) fn say(&self, face: Face, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cast::Lossy { from, to, casting, report } => lossy(face, f, [from, to], casting, report),
+            Cast::Lossy { from, to, casting, report } => {
+                usually(|| lossy(face, f, [from, to], casting, report))
+            }
             Cast::Kinds { from, to } => write!(
                 f,
                 "{from} is not cast to {to} with {}, which goes from bool to unsigned to signed integers to floating-point to complex numbers, never back; pass {}, which refuses values that would change, {}, which clamps, or {}",

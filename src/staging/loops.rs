@@ -41,11 +41,12 @@ impl Ring {
     ) -> std::result::Result<T, E> {
         let panics = Panics(self);
         let produced = producer(self);
-        std::mem::forget(panics);
         match &produced {
             Ok(_) => self.close(),
             Err(error) => self.fail(error.to_string()),
         }
+        // Not before: the words of an error may panic as well.
+        std::mem::forget(panics);
         produced
     }
 

@@ -16,7 +16,7 @@ pub use close::Tolerance;
 pub use report::{Comparison, Difference, Worst};
 pub use value::Value;
 
-use super::float::Usual;
+use super::float::usually;
 use crate::error::{Compare, Error, Result};
 use crate::tensor::{Access, MAX_NDIM, Tensor, device, dtype};
 use pass::Pass;
@@ -72,9 +72,8 @@ impl Tensor {
         if (options.strict && !same_dtype) || (options.rule == Rule::Equal && self.shape() != other.shape()) {
             return readable(self).and(readable(other)).map(|()| false);
         }
-        let _usual = Usual::here();
         // SAFETY: promised by the caller.
-        unsafe { Pass::new(self, other, options)?.holds() }
+        usually(|| unsafe { Pass::new(self, other, options)?.holds() })
     }
 
     /// Whether all are close, where the shapes broadcast to one: `numpy.allclose`, `|a - b| <= atol + rtol * |b|`.
@@ -125,9 +124,8 @@ impl Tensor {
             readable(other)?;
             return Ok(Comparison::of_shapes(self, other, options.rule));
         }
-        let _usual = Usual::here();
         // SAFETY: promised by the caller.
-        unsafe { report::scan(&Pass::new(self, other, options)?, self, other, options) }
+        usually(|| unsafe { report::scan(&Pass::new(self, other, options)?, self, other, options) })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::pass::{Pass, same};
 use super::value::{self, Value};
 use super::{CompareOptions, Rule, Tolerance};
+use crate::copy::float::usually;
 use crate::copy::level::level;
 use crate::copy::threads::{chunks_for, for_each};
 use crate::error::Result;
@@ -73,6 +74,12 @@ impl Comparison {
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        usually(|| self.say(f))
+    }
+}
+
+impl Comparison {
+    fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ([shape, other], [dtype, other_dtype]) = (&self.shapes, &self.dtypes);
         let Some(Difference { index, values: [a, b], .. }) = &self.first else {
             return match self.equal {

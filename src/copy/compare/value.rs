@@ -2,6 +2,7 @@
 
 use super::close::Tolerance;
 use super::close::round_to_float16;
+use crate::copy::float::usually;
 use crate::copy::hypot::hypot;
 use crate::dlpack::{DLDataType, DLDataTypeCode};
 use std::fmt;
@@ -22,12 +23,12 @@ pub enum Value {
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        usually(|| match self {
             Value::Bool(value) => value.fmt(f),
             Value::Int(value) => value.fmt(f),
             Value::Float(value) => write!(f, "{value:?}"),
             Value::Complex(real, imaginary) => write!(f, "{real:?}{imaginary:+?}j"),
-        }
+        })
     }
 }
 

@@ -16,6 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Elements of a block.
 const BLOCK: usize = 512;
 
+/// The least number that float32 rounds to infinity, however the thread of the caller rounds: half a step, 2 to the 103,
+/// above the largest.
+const BEYOND: f64 = f32::MAX as f64 + (1_u128 << 103) as f64;
+
 /// A scale and a bias for each channel.
 pub(super) struct Affine {
     scale: Vec<f64>,
@@ -46,7 +50,7 @@ impl Affine {
         };
         let (scale, bias) = (spread("scale", scale, 1.0)?, spread("bias", bias, -0.0)?);
         if target != Scalar::F64 {
-            let beyond = |&&value: &&f64| value.is_finite() && !(value as f32).is_finite();
+            let beyond = |value: &&f64| value.is_finite() && value.abs() >= BEYOND;
             for (what, values) in [("scale", &scale), ("bias", &bias)] {
                 if let Some(value) = values.iter().find(beyond) {
                     return Err(Error::Stack(Stack::Beyond { what, value: format!("{value:?}") }));

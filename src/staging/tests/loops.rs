@@ -1,6 +1,6 @@
 //! The loops of both sides: each end is said and heard, so that nobody waits for what does not come.
 
-use super::{PATIENT, kind, put, put_within, ring, values};
+use super::{PATIENT, SOON, kind, put, put_within, ring, values};
 use crate::error::{Kind, Result};
 use crate::staging::Ring;
 
@@ -47,6 +47,22 @@ fn a_producer_that_fails_or_panics_without_a_slot_tells_the_consumer() {
     let produce = move || producer.produce(|_| -> Result<()> { panic!("as asked") });
     assert!(std::thread::spawn(produce).join().is_err());
     assert_eq!(heard(&panicking).1.as_deref(), Some("the ring was aborted: a producer panicked"));
+}
+
+struct Speechless;
+
+impl std::fmt::Display for Speechless {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("as asked")
+    }
+}
+
+#[test]
+fn an_error_that_cannot_say_its_words_tells_the_consumer_too() {
+    let ring = ring(2, 0);
+    let produce = || ring.produce(|_| Err::<(), _>(Speechless)).is_err();
+    assert!(std::panic::catch_unwind(produce).is_err());
+    assert_eq!(kind(ring.next(None, SOON)), Kind::Closed);
 }
 
 /// Whoever closes a ring to stop its producer still wants what is in it.
