@@ -23,14 +23,24 @@ pub(crate) struct Group {
 
 impl Group {
     /// `groups` of `items` of so many bytes; `None` where they are not packed in the destination, or where a register does not
-    /// hold as many as are worth the shuffle.
+    /// hold as many as are worth the shuffle, or all of them are less.
     pub fn new(item: usize, items: Axis<2>, groups: Axis<2>) -> Option<Group> {
         let group = Group { item, count: items.extent, step: items.steps[0], pitch: groups.steps[0] };
         let fits = |bytes: isize| (1..=REGISTER).contains(&bytes.unsigned_abs());
         let small = items.extent <= REGISTER && fits(group.step) && fits(group.pitch);
         let packed = items.steps[1] == item as isize && groups.steps[1] == (item * items.extent) as isize;
         let holds = || group.width() <= REGISTER && group.bytes() >= REGISTER / 2;
-        (small && packed && holds()).then_some(group)
+        (small && packed && holds() && group.fill(groups.extent)).then_some(group)
+    }
+
+    /// Whether so many groups are as long as a register on both sides.
+    fn fill(&self, groups: usize) -> bool {
+        groups != 0 && self.reach(groups) >= REGISTER && groups * self.run() >= REGISTER
+    }
+
+    /// Bytes from the lowest to the highest of so many groups, in the source.
+    fn reach(&self, groups: usize) -> usize {
+        (groups - 1) * self.pitch.unsigned_abs() + self.width()
     }
 
     /// Bytes of a group in the destination.
@@ -139,9 +149,8 @@ use plain as registers;
 unsafe fn registers(from: *const u8, to: *mut u8, outer: Axis<2>, count: usize, group: Group) {
     use std::arch::x86_64::{_mm_loadu_si128, _mm_shuffle_epi8, _mm_storel_epi64, _mm_storeu_si128};
     let (width, run, together, bytes) = (group.width(), group.run(), group.together(), group.bytes());
-    let pitch = group.pitch.unsigned_abs();
-    let reach = (count - 1) * pitch + width;
-    if reach < REGISTER || count * run < REGISTER {
+    let (pitch, reach) = (group.pitch.unsigned_abs(), group.reach(count));
+    if !group.fill(count) {
         // SAFETY: promised by the caller.
         return unsafe { plain(from, to, outer, count, group) };
     }
