@@ -234,7 +234,18 @@ impl Movement {
         unsafe { self.carry_out_among(stream::weight(self.bytes(), place), level, from, to) }
     }
 
-    /// The same for one of several movements that write so many bytes `together`, or to memory where they count for more:
+    /// The same by this thread alone, of little, in memory that is not pinned.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Movement::carry_out`].
+    pub unsafe fn carry_out_alone(&self, level: Level, from: *const u8, to: *mut u8) {
+        let ends = Ends([from.cast_mut(), to]);
+        // SAFETY: promised by the caller.
+        unsafe { move_items(self.kernel, self.item, self.nest.clone(), level, &ends, false) }
+    }
+
+    /// The same as [`Movement::carry_out`] for one of several movements that write so many bytes `together`, or to memory where they count for more:
     /// [`stream::weight`].
     ///
     /// # Safety

@@ -15,6 +15,7 @@ mod half;
 mod kernel;
 mod recipe;
 mod scalar;
+mod short;
 mod small;
 mod tally;
 #[cfg(test)]
@@ -262,6 +263,10 @@ impl Work<'_> {
     ///
     /// As for [`Work::run`].
     unsafe fn part(&self, recipe: &Recipe, nest: &Nest<2>, bases: [*mut u8; 2], tallies: &mut Tallies) {
+        // SAFETY: promised by the caller.
+        if unsafe { self.short_rows(recipe, nest, bases, tallies) } {
+            return;
+        }
         let inner = nest.inner();
         let size = recipe.block_size(inner.steps);
         let mut buffers = Buffers::new();

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::ptr::from_mut;
 
 /// Elements of a block that needs a buffer: few enough that all buffers stay in the first-level cache.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 /// Bytes of the source in a block that needs none: little to look at again where something was lost.
 const DIRECT: usize = 4096;
 /// Bytes of the source in a block whose results go past the caches: so short that reading and writing overlap (measured).

@@ -1,0 +1,95 @@
+//! Rows too short to be cast one by one, as the channels of a pixel: as many as fill a block are copied to lie side by side
+//! first.
+
+use super::recipe::{BLOCK, Buffers, Recipe};
+use super::{Tallies, Work};
+use crate::copy::movement::Movement;
+use crate::copy::plan::Nest;
+use std::mem::MaybeUninit;
+
+/// Longer rows are cast one by one (measured).
+const SHORT: usize = 32;
+
+impl Work<'_> {
+    /// Casts a part whose rows are short and become one run; whether it is one.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Work::run`].
+    pub(super) unsafe fn short_rows(
+        &self,
+        recipe: &Recipe,
+        nest: &Nest<2>,
+        bases: [*mut u8; 2],
+        tallies: &mut Tallies,
+    ) -> bool {
+        let (mut outer, packed) = (nest.clone(), [self.from.bytes() as isize, self.to.bytes() as isize]);
+        let (row, rows) = (outer.take_inner(), outer.take_inner());
+        let one_run = row.steps[1] == packed[1] && rows.steps[1] == row.extent as isize * packed[1];
+        if row.extent > SHORT || rows.extent < 2 || !one_run {
+            return false;
+        }
+        let together = (BLOCK.min(recipe.block_size(packed)) / row.extent).clamp(1, rows.extent);
+        let copy = |count: usize| {
+            let shape = [count as i64, row.extent as i64];
+            let source = [rows, row].map(|axis| (axis.steps[0] / packed[0]) as i64);
+            Movement::new(&shape, &source, &[shape[1], 1], self.from.bytes(), 1)
+        };
+        let (whole, last) = (copy(together), copy(rows.extent % together));
+        let (mut beside, mut buffers) = (MaybeUninit::<[u128; BLOCK]>::uninit(), Buffers::new());
+        let beside = beside.as_mut_ptr().cast::<u8>();
+        outer.each(bases, &mut |bases| {
+            for first in (0..rows.extent).step_by(together) {
+                let count = together.min(rows.extent - first);
+                let copy = if count == together { &whole } else { &last };
+                let at = [0, 1].map(|side| bases[side].wrapping_offset(first as isize * rows.steps[side]));
+                let (block, count) = ([beside, at[1]], count * row.extent);
+                // SAFETY: promised by the caller; a block of any type has room beside.
+                unsafe {
+                    copy.carry_out_alone(self.level, at[0], beside);
+                    if recipe.block(block, packed, count, &mut buffers) {
+                        self.look(block, packed, count, tallies);
+                    }
+                }
+            }
+        });
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Casting, LossReport, cast};
+    use super::*;
+    use crate::copy::guarded::Random;
+    use crate::copy::{self, Order};
+    use crate::tensor::{Tensor, dtype};
+
+    #[test]
+    fn short_rows_become_what_they_become_side_by_side_and_lose_the_same() {
+        let mut random = Random::new(3);
+        let values: Vec<f64> = (0..7 * 300 * 40).map(|_| random.next() as i16 as f64 / 16.0).collect();
+        let all = Tensor::from_vec(values, &[7, 300, 40]).unwrap();
+        for width in [1, 2, 3, 4, 5, 13, SHORT as i64, SHORT as i64 + 1] {
+            for (rows, columns) in [(1, 1), (-1, 1), (1, -1), (-2, -1), (3, 1)] {
+                let view =
+                    all.slice(1, None, None, rows).unwrap().slice(2, Some(2), Some(2 + width), 1).unwrap();
+                let view = view.slice(2, None, None, columns).unwrap();
+                // SAFETY: the vector is ours.
+                let beside = unsafe { copy::new(&view, Order::C) }.unwrap();
+                for to in [dtype::U8, dtype::I32, dtype::F16, dtype::F32, dtype::C64] {
+                    let made = [&view, &beside].map(|source| {
+                        let mut report = LossReport::default();
+                        // SAFETY: as above.
+                        let made = unsafe { cast(source, to, Casting::Unsafe, Some(&mut report)) }.unwrap();
+                        // SAFETY: so many bytes, which nobody else has.
+                        let bytes =
+                            unsafe { std::slice::from_raw_parts(made.data().cast::<u8>(), made.nbytes()) };
+                        (bytes.to_vec(), report)
+                    });
+                    assert!(made[0] == made[1], "{width} {rows} {columns} {to:?}");
+                }
+            }
+        }
+    }
+}
