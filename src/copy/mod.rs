@@ -18,6 +18,7 @@ mod item;
 pub(crate) mod level;
 mod movement;
 pub(crate) mod plan;
+mod rows;
 mod shuffled;
 mod stack;
 mod stepped;

@@ -1,14 +1,10 @@
-//! Rows too short to be cast one by one, as the channels of a pixel: as many as fill a block are copied to lie side by side
-//! first.
+//! Casts of rows too short to be cast one by one.
 
 use super::recipe::{BLOCK, Buffers, Recipe};
 use super::{Tallies, Work};
-use crate::copy::movement::Movement;
 use crate::copy::plan::Nest;
+use crate::copy::rows::{Rows, SHORT};
 use std::mem::MaybeUninit;
-
-/// Longer rows are cast one by one (measured).
-const SHORT: usize = 32;
 
 impl Work<'_> {
     /// Casts a part whose rows are short and become one run; whether it is one.
@@ -30,25 +26,19 @@ impl Work<'_> {
             return false;
         }
         let together = (BLOCK.min(recipe.block_size(packed)) / row.extent).clamp(1, rows.extent);
-        let copy = |count: usize| {
-            let shape = [count as i64, row.extent as i64];
-            let source = [rows, row].map(|axis| (axis.steps[0] / packed[0]) as i64);
-            Movement::new(&shape, &source, &[shape[1], 1], self.from.bytes(), 1)
-        };
-        let (whole, last) = (copy(together), copy(rows.extent % together));
+        let [of_rows, of_row] = [rows, row].map(|axis| (axis.extent, axis.steps[0]));
+        let source = Rows::new(of_rows, of_row, self.from.bytes(), together);
         let (mut beside, mut buffers) = (MaybeUninit::<[u128; BLOCK]>::uninit(), Buffers::new());
         let beside = beside.as_mut_ptr().cast::<u8>();
-        outer.each(bases, &mut |bases| {
+        outer.each(bases, &mut |[from, to]| {
             for first in (0..rows.extent).step_by(together) {
                 let count = together.min(rows.extent - first);
-                let copy = if count == together { &whole } else { &last };
-                let at = [0, 1].map(|side| bases[side].wrapping_offset(first as isize * rows.steps[side]));
-                let (block, count) = ([beside, at[1]], count * row.extent);
+                let block = [beside, to.wrapping_offset(first as isize * rows.steps[1])];
                 // SAFETY: promised by the caller; a block of any type has room beside.
                 unsafe {
-                    copy.carry_out_alone(self.level, at[0], beside);
-                    if recipe.block(block, packed, count, &mut buffers) {
-                        self.look(block, packed, count, tallies);
+                    source.gather(self.level, from, first, count, beside);
+                    if recipe.block(block, packed, count * row.extent, &mut buffers) {
+                        self.look(block, packed, count * row.extent, tallies);
                     }
                 }
             }

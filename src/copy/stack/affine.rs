@@ -6,6 +6,7 @@ use super::{Layout, pixels::Affine as Channels};
 use crate::copy::cast::{Buffers, Casting, Notes, Recipe, Scalar, ScalarKind};
 use crate::copy::level::{level, per_level};
 use crate::copy::plan::{Nest, Operand, nest};
+use crate::copy::rows::{Rows, SHORT};
 use crate::copy::threads::{chunks_for, for_each};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result, Stack};
@@ -92,6 +93,8 @@ impl Affine {
             Casting::Unsafe | Casting::Saturate => (Notes::Nothing, Notes::Nothing),
         };
         let work = Work::<F> {
+            source,
+            target: self.target,
             read: Recipe::new(level(), source, F::SCALAR, saturate, read),
             write: Recipe::new(level(), F::SCALAR, self.target, saturate, write),
             scale: self.scale.iter().map(|&value| F::of(value)).collect(),
@@ -211,6 +214,8 @@ impl Float for f64 {
 
 /// An array on its way.
 struct Work<F> {
+    source: Scalar,
+    target: Scalar,
     read: Recipe,
     write: Recipe,
     scale: Vec<F>,
@@ -226,41 +231,57 @@ impl<F: Float> Work<F> {
     unsafe fn part(&self, nest: &Nest<3>, bases: [*mut u8; 3]) -> bool {
         let mut nest = nest.clone();
         let mut inner = nest.take_inner();
-        let mut period = inner.extent;
-        // Pixels side by side: one row, in which the channels come again and again.
+        let (row, taken) = (inner.extent, self.source.bytes());
+        // In how many elements the channels come again.
+        let period = if inner.steps[1] == 0 { 1 } else { row };
+        let mut short = None;
+        // Pixels side by side, or that can be put there: one row.
         if let Some(outer) = nest.axes.last().copied() {
-            let run = inner.extent as isize;
-            let goes_on = |operand: usize| outer.steps[operand] == inner.steps[operand] * run;
-            if outer.steps[1] == 0 && goes_on(0) && goes_on(2) && inner.extent <= BLOCK {
+            let goes_on = [0, 2].map(|operand| outer.steps[operand] == inner.steps[operand] * row as isize);
+            if outer.steps[1] == 0 && goes_on[1] && row <= BLOCK && (goes_on[0] || row <= SHORT) {
+                if !goes_on[0] {
+                    let [rows, row] = [outer, inner].map(|axis| (axis.extent, axis.steps[0]));
+                    short = Some(Rows::new(rows, row, taken, (BLOCK / row.0).min(rows.0)));
+                    inner.steps[0] = taken as isize;
+                }
                 nest.take_inner();
                 inner.extent *= outer.extent;
             }
         }
-        if inner.steps[1] == 0 {
-            period = 1;
-        }
-        let block = if period <= BLOCK { BLOCK / period * period } else { BLOCK };
+        let whole = if short.is_some() { row } else { period };
+        let block = if whole <= BLOCK { BLOCK / whole * whole } else { BLOCK };
         let (mut buffers, mut lost) = (Buffers::new(), false);
+        let mut beside = MaybeUninit::<[u128; BLOCK]>::uninit();
+        let beside = beside.as_mut_ptr().cast::<u8>();
         let mut values = MaybeUninit::<[F; BLOCK]>::uninit();
         let mut pattern = ([F::of(0.0); BLOCK], [F::of(0.0); BLOCK]);
+        // The channel that the pattern begins with.
+        let mut begins = None;
         nest.each(bases, &mut |[from, channel, to]| {
             let mut done = 0;
             while done < inner.extent {
                 let count = block.min(inner.extent - done);
-                if done == 0 || period > BLOCK {
-                    for index in 0..count {
+                if begins != Some(channel) || period > BLOCK {
+                    for index in 0..block.min(inner.extent) {
                         let step = (done + index) % period;
                         let channel = channel.wrapping_offset(step as isize * inner.steps[1]) as usize;
                         (pattern.0[index], pattern.1[index]) = (self.scale[channel], self.bias[channel]);
                     }
+                    begins = Some(channel);
                 }
                 let offset = |operand: usize| done as isize * inner.steps[operand];
-                let (from, to) = (from.wrapping_offset(offset(0)), to.wrapping_offset(offset(2)));
+                let (mut from_here, to) = (from.wrapping_offset(offset(0)), to.wrapping_offset(offset(2)));
                 let middle = values.as_mut_ptr().cast::<u8>();
                 let width = size_of::<F>() as isize;
-                // SAFETY: promised by the caller; a block of values fits between the two, and the pattern is as long.
+                // SAFETY: promised by the caller; a block of values fits between the two and beside them, and the pattern is
+                // as long.
                 unsafe {
-                    lost |= self.read.block([from, middle], [inner.steps[0], width], count, &mut buffers);
+                    if let Some(rows) = &short {
+                        rows.gather(level(), from, done / row, count / row, beside);
+                        from_here = beside;
+                    }
+                    lost |=
+                        self.read.block([from_here, middle], [inner.steps[0], width], count, &mut buffers);
                     scale_row::<F>(level(), middle.cast(), pattern.0.as_ptr(), pattern.1.as_ptr(), count);
                     lost |= self.write.block([middle, to], [width, inner.steps[2]], count, &mut buffers);
                 }

@@ -2,6 +2,7 @@
 
 use super::affine::{Affine, scale_row};
 use super::*;
+use crate::copy::Order;
 use crate::copy::guarded::{Guarded, Random, Side};
 use crate::copy::level::on_every_level;
 use crate::tensor::dtype::{F16, F32, F64, I8, U8};
@@ -82,25 +83,39 @@ fn a_batch_is_cast_turned_and_scaled() {
     }
 }
 
-/// float64 is made without the shuffles that float32 has.
 #[test]
-fn channels_may_be_in_any_order_and_some_left_out() {
-    for (height, width, channels) in [(1, 1, 4), (5, 17, 3), (5, 17, 4), (30, 41, 4)] {
+fn channels_may_be_in_any_order_and_some_left_out_of_any_part_of_a_picture() {
+    for (height, width, channels) in [(1, 1, 4), (5, 17, 3), (5, 17, 4), (30, 41, 4), (7, 600, 5)] {
         let array = pictures(1, &[height, width, channels], 9).remove(0);
         let ways = [(None, None, -1), (None, Some(3), 1), (Some(2), None, -1), (Some(1), None, 1)];
         let mut views = ways.map(|(start, stop, step)| array.slice(2, start, stop, step).unwrap()).to_vec();
         // Planes of which every third column is taken: as far apart as pixels of three channels, which they are not.
         let planes = pictures(1, &[3, height, 3 * width], 10).remove(0);
         views.push(planes.slice(2, None, None, 3).unwrap().permute(&[1, 2, 0]).unwrap());
-        for view in views {
-            let scale: Vec<f64> = (0..view.shape()[2]).map(|channel| 0.5 + channel as f64).collect();
-            let options =
-                StackOptions { layout: Layout::Chw, scale: &scale, bias: &[-1.0], ..StackOptions::default() };
+        views.push(array.slice(1, None, None, -1).unwrap());
+        views.push(array.slice(0, None, None, -1).unwrap().slice(1, Some(width / 3), None, 1).unwrap());
+        for (view, layout) in views.iter().flat_map(|view| [(view, Layout::Chw), (view, Layout::Same)]) {
+            let scale: Vec<f64> = (0..view.shape()[2]).map(|channel| 0.5 + channel as f64 / 4.0).collect();
+            let options = StackOptions { layout, scale: &scale, bias: &[-1.0], ..StackOptions::default() };
             // SAFETY: this test has the memory.
-            let [wide, made] =
-                [F64, F32].map(|dtype| unsafe { stack(&[&view, &view], Some(dtype), options) }.unwrap());
-            let made: Vec<f64> = values::<f32>(&made).into_iter().map(f64::from).collect();
-            assert_eq!(made, values::<f64>(&wide), "{:?} {:?}", view.shape(), view.strides());
+            let plain = unsafe { crate::copy::new(view, Order::C) }.unwrap();
+            let expected = values::<u8>(&plain).into_iter().zip(scale.iter().cycle());
+            let expected: Vec<f64> = expected.map(|(value, scale)| f64::from(value) * scale - 1.0).collect();
+            for dtype in [F64, F32, F16] {
+                // SAFETY: as above.
+                let made = unsafe { stack(&[view, view], Some(dtype), options) }.unwrap();
+                let axes: &[i64] = if layout == Layout::Chw { &[0, 2, 3, 1] } else { &[0, 1, 2, 3] };
+                let made = made.permute(axes).unwrap();
+                // SAFETY: as above.
+                let made = unsafe { crate::copy::cast(&made, F64, Casting::Unsafe, None) }.unwrap();
+                assert_eq!(
+                    values::<f64>(&made),
+                    [&expected[..], &expected].concat(),
+                    "{:?} {:?} {dtype:?}",
+                    view.shape(),
+                    view.strides()
+                );
+            }
         }
     }
 }
