@@ -94,7 +94,6 @@ impl Affine {
         };
         let work = Work::<F> {
             source,
-            target: self.target,
             read: Recipe::new(level(), source, F::SCALAR, saturate, read),
             write: Recipe::new(level(), F::SCALAR, self.target, saturate, write),
             scale: self.scale.iter().map(|&value| F::of(value)).collect(),
@@ -215,7 +214,6 @@ impl Float for f64 {
 /// An array on its way.
 struct Work<F> {
     source: Scalar,
-    target: Scalar,
     read: Recipe,
     write: Recipe,
     scale: Vec<F>,
