@@ -41,6 +41,7 @@ pub mod capi;
 pub mod copy;
 pub mod device;
 mod error;
+mod float;
 mod fork;
 mod guard;
 pub mod interop;

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 /// The layers, lowest first. Those on one line do not know each other.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
+    &["float"],
     &["error"],
     &["guard", "fork"],
     &["tensor"],

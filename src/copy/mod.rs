@@ -9,7 +9,6 @@ mod bits;
 mod cast;
 mod compare;
 mod contiguous;
-mod float;
 #[cfg(test)]
 pub(crate) mod guarded;
 mod hypot;
@@ -24,6 +23,8 @@ mod stack;
 mod stepped;
 mod stream;
 mod tensors;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;
 pub(crate) mod threads;
 mod transposed;
 
@@ -31,7 +32,6 @@ pub use crate::error::{FirstLoss, LossReport};
 pub(crate) use cast::cast_in;
 pub use cast::{Casting, cast, cast_into, plan_cast};
 pub use compare::{CompareOptions, Comparison, Difference, Rule, Tolerance, Value, Worst};
-pub(crate) use float::usually;
 pub use level::{complaint as simd_complaint, simd_level};
 pub(crate) use movement::carry_out_bytes;
 pub(crate) use stack::batch_shape;

@@ -3,8 +3,8 @@
 
 mod bed;
 
-use super::float::Usual;
 use crate::error::{Error, Result};
+use crate::float::Usual;
 use crate::fork::{self, Guarded, Lock};
 use crate::guard::{guard, guard_silent};
 use bed::{Thread, this_thread, wake_elsewhere};

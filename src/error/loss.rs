@@ -1,7 +1,7 @@
 //! What a cast changed, and why it is refused.
 
 use super::{Face, Kind};
-use crate::copy::usually;
+use crate::float::usually;
 use std::fmt;
 
 /// What a cast changed. Every changed element is counted once, under the first of these that is true of it: NaN, overflow,

@@ -23,7 +23,6 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod word;
 
-use super::float::usually;
 use super::level::{Level, level};
 use super::plan::{Axis, Nest, Operand, nest};
 use super::stream;
@@ -31,6 +30,7 @@ use super::tensors::{Order, Report, check_host, empty_in, shapes_differ};
 use super::threads;
 use crate::dlpack::DLDataType;
 use crate::error::{Cast, Error, LossReport, Result, Transfer};
+use crate::float::usually;
 use crate::tensor::{Access, Tensor, dtype, packed_bytes};
 pub use casting::Casting;
 pub(super) use kernel::Notes;

@@ -16,8 +16,8 @@ pub use close::Tolerance;
 pub use report::{Comparison, Difference, Worst};
 pub use value::Value;
 
-use super::float::usually;
 use crate::error::{Compare, Error, Result};
+use crate::float::usually;
 use crate::tensor::{Access, MAX_NDIM, Tensor, device, dtype};
 use pass::Pass;
 

@@ -3,10 +3,10 @@
 use super::pass::{Pass, same};
 use super::value::{self, Value};
 use super::{CompareOptions, Rule, Tolerance};
-use crate::copy::float::usually;
 use crate::copy::level::level;
 use crate::copy::threads::{chunks_for, for_each};
 use crate::error::Result;
+use crate::float::usually;
 use crate::tensor::{Tensor, dtype};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

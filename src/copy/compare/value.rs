@@ -2,9 +2,9 @@
 
 use super::close::Tolerance;
 use super::close::round_to_float16;
-use crate::copy::float::usually;
 use crate::copy::hypot::hypot;
 use crate::dlpack::{DLDataType, DLDataTypeCode};
+use crate::float::usually;
 use std::fmt;
 
 /// The value of one element.
