@@ -6,7 +6,7 @@ use super::{Layout, pixels::Affine as Channels};
 use crate::copy::cast::{Buffers, Casting, Notes, Recipe, Scalar, ScalarKind};
 use crate::copy::level::{level, per_level};
 use crate::copy::plan::{Nest, Operand, nest};
-use crate::copy::rows::{Rows, SHORT};
+use crate::copy::rows::{FEW, Rows, SHORT};
 use crate::copy::threads::{chunks_for, for_each};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result, Stack};
@@ -236,10 +236,11 @@ impl<F: Float> Work<F> {
         // Pixels side by side, or that can be put there: one row.
         if let Some(outer) = nest.axes.last().copied() {
             let goes_on = [0, 2].map(|operand| outer.steps[operand] == inner.steps[operand] * row as isize);
-            if outer.steps[1] == 0 && goes_on[1] && row <= BLOCK && (goes_on[0] || row <= SHORT) {
+            let worth = goes_on[0] || (row <= SHORT && outer.extent >= 2 * FEW);
+            if outer.steps[1] == 0 && goes_on[1] && row <= BLOCK && worth {
                 if !goes_on[0] {
                     let [rows, row] = [outer, inner].map(|axis| (axis.extent, axis.steps[0]));
-                    short = Some(Rows::new(rows, row, taken, (BLOCK / row.0).min(rows.0)));
+                    short = Some(Rows::new(&[rows, row], taken, (BLOCK / row.0).min(rows.0)));
                     inner.steps[0] = taken as isize;
                 }
                 nest.take_inner();
