@@ -220,6 +220,15 @@ struct Work<F> {
     bias: Vec<F>,
 }
 
+/// A block of values and the numbers for them, where cache lines begin: registers of 64 bytes that cross from one line to the
+/// next take longer.
+#[repr(C, align(64))]
+struct Room<F> {
+    values: MaybeUninit<[F; BLOCK]>,
+    /// Scale and bias of each value.
+    pattern: [[F; BLOCK]; 2],
+}
+
 impl<F: Float> Work<F> {
     /// Writes a part; whether it lost what it must not. The operands are the array, the number of the channel, the place.
     ///
@@ -252,8 +261,8 @@ impl<F: Float> Work<F> {
         let (mut buffers, mut lost) = (Buffers::new(), false);
         let mut beside = MaybeUninit::<[u128; BLOCK]>::uninit();
         let beside = beside.as_mut_ptr().cast::<u8>();
-        let mut values = MaybeUninit::<[F; BLOCK]>::uninit();
-        let mut pattern = ([F::of(0.0); BLOCK], [F::of(0.0); BLOCK]);
+        let mut room = Room { values: MaybeUninit::uninit(), pattern: [[F::of(0.0); BLOCK]; 2] };
+        let Room { values, pattern: [scale, bias] } = &mut room;
         // The channel that the pattern begins with.
         let mut begins = None;
         nest.each(bases, &mut |[from, channel, to]| {
@@ -264,7 +273,7 @@ impl<F: Float> Work<F> {
                     for index in 0..block.min(inner.extent) {
                         let step = (done + index) % period;
                         let channel = channel.wrapping_offset(step as isize * inner.steps[1]) as usize;
-                        (pattern.0[index], pattern.1[index]) = (self.scale[channel], self.bias[channel]);
+                        (scale[index], bias[index]) = (self.scale[channel], self.bias[channel]);
                     }
                     begins = Some(channel);
                 }
@@ -281,7 +290,7 @@ impl<F: Float> Work<F> {
                     }
                     lost |=
                         self.read.block([from_here, middle], [inner.steps[0], width], count, &mut buffers);
-                    scale_row::<F>(level(), middle.cast(), pattern.0.as_ptr(), pattern.1.as_ptr(), count);
+                    scale_row::<F>(level(), middle.cast(), scale.as_ptr(), bias.as_ptr(), count);
                     lost |= self.write.block([middle, to], [width, inner.steps[2]], count, &mut buffers);
                 }
                 done += count;
