@@ -6,6 +6,8 @@ use super::stream::{self, STREAMED};
 
 /// Runs shorter than this are not worth a call of the C library's copy.
 const SHORT: usize = 512;
+/// The same where a piece takes two registers, while that copy uses what the processor has (measured).
+const SHORT_PORTABLE: usize = 128;
 
 /// Copies `run` bytes for every turn of two loops, the outer one first; `streaming` past the caches.
 ///
@@ -20,12 +22,13 @@ pub(super) unsafe fn runs(
     run: usize,
     streaming: bool,
 ) {
+    let least = if level == Level::Portable { SHORT_PORTABLE } else { SHORT };
     // SAFETY: promised by the caller, for every turn.
     unsafe {
         if streaming && run >= STREAMED {
             each(from, to, loops, |from, to| stream::copy(level, from, to, run));
             stream::finish();
-        } else if run < SHORT {
+        } else if run < least {
             short(level, from, to, loops, run);
         } else {
             each(from, to, loops, |from, to| long(level, from, to, run));
@@ -97,7 +100,7 @@ unsafe fn pieces<const PIECE: usize>(from: *const u8, to: *mut u8, loops: [Axis<
 /// From so many bytes on plain vectors are faster than the string instructions that the C library takes (measured).
 const LONG: usize = 2048;
 
-/// Copies at least [`SHORT`] bytes.
+/// Copies runs that are not short.
 ///
 /// # Safety
 ///
@@ -156,7 +159,8 @@ mod tests {
         let once = [Axis { extent: 1, steps: [0; 2] }; 2];
         on_every_level(|level| {
             for run in (1..70).chain([
-                127,
+                SHORT_PORTABLE - 1,
+                SHORT_PORTABLE,
                 480,
                 SHORT - 1,
                 SHORT,

@@ -245,8 +245,8 @@ impl Movement {
         unsafe { move_items(self.kernel, self.item, self.nest.clone(), level, &ends, false) }
     }
 
-    /// The same as [`Movement::carry_out`] for one of several movements that write so many bytes `together`, or to memory where they count for more:
-    /// [`stream::weight`].
+    /// The same as [`Movement::carry_out`] for one of several movements that write so many bytes `together`, or to memory
+    /// where they count for more: [`stream::weight`].
     ///
     /// # Safety
     ///

@@ -6,8 +6,11 @@ use super::movement::Movement;
 
 /// Longer rows are worked on one by one (measured).
 pub(super) const SHORT: usize = 32;
+/// So are fewer rows at a time than these, and fewer than twice as many in all: to copy them is more to do than they are worth
+/// (measured).
+pub(super) const FEW: usize = 12;
 
-/// Rows of one array.
+/// The rows of one array, or groups of them.
 pub(super) struct Rows {
     /// Bytes from one to the next.
     step: isize,
@@ -21,12 +24,19 @@ pub(super) struct Rows {
 pub(super) type Loop = (usize, isize);
 
 impl Rows {
-    /// `rows` of the elements of `row`, of so many bytes each, to be copied `together`.
-    pub fn new(rows: Loop, row: Loop, bytes: usize, together: usize) -> Rows {
-        let copy = |count: usize| {
-            let shape = [count as i64, row.0 as i64];
-            let steps = [rows, row].map(|(_, step)| step as i64 / bytes as i64);
-            Movement::new(&shape, &steps, &[shape[1], 1], bytes, 1)
+    /// The turns of the first of `loops`, of elements of so many bytes, to be copied `together`. The others, if any, are within
+    /// it, outermost first.
+    pub fn new(loops: &[Loop], bytes: usize, together: usize) -> Rows {
+        let (rows, extents) = (loops[0], loops.iter().map(|&(extent, _)| extent as i64));
+        let steps: Vec<i64> = loops.iter().map(|&(_, step)| step as i64 / bytes as i64).collect();
+        let mut packed: Vec<i64> = vec![1; loops.len()];
+        let mut shape: Vec<i64> = extents.collect();
+        for axis in (1..loops.len()).rev() {
+            packed[axis - 1] = packed[axis] * shape[axis];
+        }
+        let mut copy = |count: usize| {
+            shape[0] = count as i64;
+            Movement::new(&shape, &steps, &packed, bytes, 1)
         };
         Rows { step: rows.1, together, whole: copy(together), last: copy(rows.0 % together) }
     }

@@ -3,7 +3,7 @@
 use super::recipe::{BLOCK, Buffers, Recipe};
 use super::{Tallies, Work};
 use crate::copy::plan::Nest;
-use crate::copy::rows::{Rows, SHORT};
+use crate::copy::rows::{FEW, Rows, SHORT};
 use std::mem::MaybeUninit;
 
 impl Work<'_> {
@@ -19,15 +19,30 @@ impl Work<'_> {
         bases: [*mut u8; 2],
         tallies: &mut Tallies,
     ) -> bool {
-        let (mut outer, packed) = (nest.clone(), [self.from.bytes() as isize, self.to.bytes() as isize]);
-        let (row, rows) = (outer.take_inner(), outer.take_inner());
-        let one_run = row.steps[1] == packed[1] && rows.steps[1] == row.extent as isize * packed[1];
-        if row.extent > SHORT || rows.extent < 2 || !one_run {
+        let (row, packed) = (nest.inner(), [self.from.bytes() as isize, self.to.bytes() as isize]);
+        let few = nest.size() < 2 * FEW * row.extent;
+        if few || !(1..=SHORT).contains(&row.extent) || row.steps[1] != packed[1] {
             return false;
         }
-        let together = (BLOCK.min(recipe.block_size(packed)) / row.extent).clamp(1, rows.extent);
-        let [of_rows, of_row] = [rows, row].map(|axis| (axis.extent, axis.steps[0]));
-        let source = Rows::new(of_rows, of_row, self.from.bytes(), together);
+        // As many loops as are one run, and are needed to fill a block; `turn` elements are in a turn of the first of them.
+        let mut outer = nest.clone();
+        outer.take_inner();
+        let block = BLOCK.min(recipe.block_size(packed));
+        let (mut loops, mut rows, mut turn) = (vec![(row.extent, row.steps[0])], row, 1);
+        while let Some(&next) = outer.axes.last() {
+            let run = turn * rows.extent;
+            if run > block / 2 || next.steps[1] != run as isize * packed[1] {
+                break;
+            }
+            loops.insert(0, (next.extent, next.steps[0]));
+            (rows, turn) = (next, run);
+            outer.take_inner();
+        }
+        let together = (block / turn).min(rows.extent);
+        if together * turn < FEW * row.extent {
+            return false;
+        }
+        let source = Rows::new(&loops, self.from.bytes(), together);
         let (mut beside, mut buffers) = (MaybeUninit::<[u128; BLOCK]>::uninit(), Buffers::new());
         let beside = beside.as_mut_ptr().cast::<u8>();
         outer.each(bases, &mut |[from, to]| {
@@ -37,8 +52,8 @@ impl Work<'_> {
                 // SAFETY: promised by the caller; a block of any type has room beside.
                 unsafe {
                     source.gather(self.level, from, first, count, beside);
-                    if recipe.block(block, packed, count * row.extent, &mut buffers) {
-                        self.look(block, packed, count * row.extent, tallies);
+                    if recipe.block(block, packed, count * turn, &mut buffers) {
+                        self.look(block, packed, count * turn, tallies);
                     }
                 }
             }
@@ -60,7 +75,10 @@ mod tests {
         let mut random = Random::new(3);
         let values: Vec<f64> = (0..7 * 300 * 40).map(|_| random.next() as i16 as f64 / 16.0).collect();
         let all = Tensor::from_vec(values, &[7, 300, 40]).unwrap();
-        for width in [1, 2, 3, 4, 5, 13, SHORT as i64, SHORT as i64 + 1] {
+        // Of few rows each, which are copied with those around them.
+        let groups = all.reshape(&[700, 3, 40]).unwrap();
+        let widths = [1, 2, 3, 4, 5, 13, SHORT as i64, SHORT as i64 + 1];
+        for (all, width) in widths.into_iter().flat_map(|width| [(&all, width), (&groups, width)]) {
             for (rows, columns) in [(1, 1), (-1, 1), (1, -1), (-2, -1), (3, 1)] {
                 let view =
                     all.slice(1, None, None, rows).unwrap().slice(2, Some(2), Some(2 + width), 1).unwrap();

@@ -6,7 +6,7 @@ use super::{Layout, pixels::Affine as Channels};
 use crate::copy::cast::{Buffers, Casting, Notes, Recipe, Scalar, ScalarKind};
 use crate::copy::level::{level, per_level};
 use crate::copy::plan::{Nest, Operand, nest};
-use crate::copy::rows::{Rows, SHORT};
+use crate::copy::rows::{FEW, Rows, SHORT};
 use crate::copy::threads::{chunks_for, for_each};
 use crate::dlpack::DLDataType;
 use crate::error::{Error, Result, Stack};
@@ -220,6 +220,15 @@ struct Work<F> {
     bias: Vec<F>,
 }
 
+/// A block of values and the numbers for them, where cache lines begin: registers of 64 bytes that cross from one line to the
+/// next take longer.
+#[repr(C, align(64))]
+struct Room<F> {
+    values: MaybeUninit<[F; BLOCK]>,
+    /// Scale and bias of each value.
+    pattern: [[F; BLOCK]; 2],
+}
+
 impl<F: Float> Work<F> {
     /// Writes a part; whether it lost what it must not. The operands are the array, the number of the channel, the place.
     ///
@@ -236,10 +245,11 @@ impl<F: Float> Work<F> {
         // Pixels side by side, or that can be put there: one row.
         if let Some(outer) = nest.axes.last().copied() {
             let goes_on = [0, 2].map(|operand| outer.steps[operand] == inner.steps[operand] * row as isize);
-            if outer.steps[1] == 0 && goes_on[1] && row <= BLOCK && (goes_on[0] || row <= SHORT) {
+            let worth = goes_on[0] || (row <= SHORT && outer.extent >= 2 * FEW);
+            if outer.steps[1] == 0 && goes_on[1] && row <= BLOCK && worth {
                 if !goes_on[0] {
                     let [rows, row] = [outer, inner].map(|axis| (axis.extent, axis.steps[0]));
-                    short = Some(Rows::new(rows, row, taken, (BLOCK / row.0).min(rows.0)));
+                    short = Some(Rows::new(&[rows, row], taken, (BLOCK / row.0).min(rows.0)));
                     inner.steps[0] = taken as isize;
                 }
                 nest.take_inner();
@@ -251,8 +261,8 @@ impl<F: Float> Work<F> {
         let (mut buffers, mut lost) = (Buffers::new(), false);
         let mut beside = MaybeUninit::<[u128; BLOCK]>::uninit();
         let beside = beside.as_mut_ptr().cast::<u8>();
-        let mut values = MaybeUninit::<[F; BLOCK]>::uninit();
-        let mut pattern = ([F::of(0.0); BLOCK], [F::of(0.0); BLOCK]);
+        let mut room = Room { values: MaybeUninit::uninit(), pattern: [[F::of(0.0); BLOCK]; 2] };
+        let Room { values, pattern: [scale, bias] } = &mut room;
         // The channel that the pattern begins with.
         let mut begins = None;
         nest.each(bases, &mut |[from, channel, to]| {
@@ -263,7 +273,7 @@ impl<F: Float> Work<F> {
                     for index in 0..block.min(inner.extent) {
                         let step = (done + index) % period;
                         let channel = channel.wrapping_offset(step as isize * inner.steps[1]) as usize;
-                        (pattern.0[index], pattern.1[index]) = (self.scale[channel], self.bias[channel]);
+                        (scale[index], bias[index]) = (self.scale[channel], self.bias[channel]);
                     }
                     begins = Some(channel);
                 }
@@ -280,7 +290,7 @@ impl<F: Float> Work<F> {
                     }
                     lost |=
                         self.read.block([from_here, middle], [inner.steps[0], width], count, &mut buffers);
-                    scale_row::<F>(level(), middle.cast(), pattern.0.as_ptr(), pattern.1.as_ptr(), count);
+                    scale_row::<F>(level(), middle.cast(), scale.as_ptr(), bias.as_ptr(), count);
                     lost |= self.write.block([middle, to], [width, inner.steps[2]], count, &mut buffers);
                 }
                 done += count;
