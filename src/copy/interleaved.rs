@@ -17,13 +17,8 @@ pub(super) struct Picture {
 impl Picture {
     /// To be split: the loop over the `channels` is packed in the source, forwards or backwards.
     pub fn new(from: *const u8, to: *mut u8, channels: Axis<2>, count: usize) -> Picture {
-        let [step, plane] = channels.steps;
-        if step > 0 {
-            return Picture { from, to, step: plane, count };
-        }
-        let last = channels.extent as isize - 1;
-        let (from, to) = (from.wrapping_offset(last * step), to.wrapping_offset(last * plane));
-        Picture { from, to, step: -plane, count }
+        let (channels, from, to) = channels.forwards(from, to);
+        Picture { from, to, step: channels.steps[1], count }
     }
 }
 

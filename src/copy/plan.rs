@@ -10,6 +10,18 @@ pub(crate) struct Axis<const N: usize> {
     pub steps: [isize; N],
 }
 
+impl Axis<2> {
+    /// The same turns so that the first operand is stepped forwards through, and where the first of them is.
+    pub fn forwards(self, from: *const u8, to: *mut u8) -> (Axis<2>, *const u8, *mut u8) {
+        if self.steps[0] >= 0 {
+            return (self, from, to);
+        }
+        let [read, write] = self.steps.map(|step| (self.extent as isize - 1) * step);
+        let axis = Axis { steps: self.steps.map(|step| -step), ..self };
+        (axis, from.wrapping_offset(read), to.wrapping_offset(write))
+    }
+}
+
 /// What an operand looks like: strides in elements, and the bytes of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {

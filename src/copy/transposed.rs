@@ -1,7 +1,8 @@
 //! Transposes: one loop is packed in the source, another in the destination. Whole cache lines on both sides.
 //!
-//! Lines whose distance is a large power of two have few places in the caches and push each other out. Where they have,
-//! columns are put together between the two and written as runs; where not, blocks go from one side to the other.
+//! Lines whose distance is a large power of two have few places in the caches and push each other out. Where they have, and
+//! where the result goes past the caches, columns are put together between the two and written as runs; else blocks go from
+//! one side to the other.
 
 use super::item::Item;
 use super::level::per_level;
@@ -27,8 +28,7 @@ const LINE: usize = 64;
 /// nothing more).
 const RUN: usize = 512;
 
-/// Lines that are a multiple of this apart push each other out of the caches; on both sides half of it is enough, but for
-/// planes that come from memory, of which less stays there anyway (measured).
+/// Lines that are a multiple of this apart push each other out of the caches; on both sides half of it is enough (measured).
 const CROWDED: isize = 1024;
 /// Rows and bytes of a strip: two neighbouring lines of each row, which the processor likes to fetch together, stay in
 /// the second-level cache beside what is written meanwhile (measured).
@@ -49,14 +49,14 @@ per_level! {
 #[inline(always)]
 unsafe fn transpose_body<T: Item, const STREAMING: bool>(plane: Plane, outer: Axis<2>) {
     let multiples = |bytes: isize| [plane.from_step, plane.to_step].map(|step| step % bytes == 0);
-    let crowded = multiples(CROWDED) != [false; 2] || multiples(CROWDED / 2) == [true; 2];
+    let runs = STREAMING || multiples(CROWDED) != [false; 2] || multiples(CROWDED / 2) == [true; 2];
     for turn in 0..outer.extent as isize {
         let [read, write] = outer.steps.map(|step| turn * step);
         let plane =
             Plane { from: plane.from.wrapping_offset(read), to: plane.to.wrapping_offset(write), ..plane };
         // SAFETY: promised by the caller.
         unsafe {
-            match STREAMING || crowded {
+            match runs {
                 true => through_columns::<T, STREAMING>(plane),
                 false if plane.columns * size_of::<T>() <= STRIP.1 && plane.rows <= STRIP.0 => {
                     blocks::<T>(plane, false)
@@ -128,24 +128,14 @@ unsafe fn through_columns<T: Item, const STREAMING: bool>(plane: Plane) {
 impl Plane {
     /// The plane of two loops: `columns` is packed in the source, forwards or backwards, and `rows` in the destination.
     pub fn new(from: *const u8, to: *mut u8, columns: Axis<2>, rows: Axis<2>) -> Plane {
-        let plane = Plane {
+        let (columns, from, to) = columns.forwards(from, to);
+        Plane {
             from,
             to,
             from_step: rows.steps[0],
             to_step: columns.steps[1],
             columns: columns.extent,
             rows: rows.extent,
-        };
-        if columns.steps[0] > 0 {
-            return plane;
-        }
-        // The other way round it is packed forwards.
-        let last = columns.extent as isize - 1;
-        Plane {
-            from: from.wrapping_offset(last * columns.steps[0]),
-            to: to.wrapping_offset(last * columns.steps[1]),
-            to_step: -plane.to_step,
-            ..plane
         }
     }
 

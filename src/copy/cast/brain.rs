@@ -3,7 +3,7 @@
 //! for it take for 0.
 
 use super::half::in_pieces;
-use super::kernel::{self, CHANGES, MISFITS};
+use super::kernel::{CHANGES, MISFITS, finish};
 use super::small::{Bf16, Small};
 use crate::copy::level::Level;
 use std::arch::x86_64::*;
@@ -33,9 +33,7 @@ pub(super) unsafe fn convert<const NOTES: u8>(
             Level::Portable => None,
             _ => narrow::<NOTES>(from.cast(), to.cast(), count),
         });
-        let (done, noted) = whole.unwrap_or((0, false));
-        let (from, to) = (from.add(4 * done), to.add(2 * done));
-        noted | kernel::convert::<f32, Bf16, false, NOTES>(level, from, to, count - done)
+        finish::<f32, Bf16, false, NOTES>(level, from, to, count, whole.unwrap_or((0, false)))
     })
 }
 

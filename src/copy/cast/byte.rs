@@ -1,7 +1,7 @@
 //! float32 to uint8, as pictures need it. The compiler packs 32 bits into 8 badly; and the processor's conversion has the
 //! results that are asked for where there is no integer, which no Rust expression that vectorises has without a detour.
 
-use super::kernel::{CHANGES, convert_body};
+use super::kernel::{CHANGES, finish};
 use crate::copy::level::Level;
 use std::arch::x86_64::*;
 
@@ -18,11 +18,11 @@ pub(super) unsafe fn convert<const SATURATE: bool, const NOTES: u8>(
 ) -> bool {
     // SAFETY: promised by the caller.
     unsafe {
-        let (done, noted) = match level {
+        let done = match level {
             Level::Portable => (0, false),
             _ => lines::<SATURATE, NOTES>(from.cast(), to, count),
         };
-        noted | convert_body::<f32, u8, SATURATE, NOTES>(from.add(4 * done), to.add(done), count - done)
+        finish::<f32, u8, SATURATE, NOTES>(level, from, to, count, done)
     }
 }
 

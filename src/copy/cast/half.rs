@@ -2,7 +2,7 @@
 //! free of branches do not: a piece in which there is a NaN is done again with those, so that every level gives the same
 //! bits.
 
-use super::kernel::{CHANGES, MISFITS, convert_body, load_body};
+use super::kernel::{CHANGES, MISFITS, finish, load_body};
 use super::small::{F16, Small};
 use crate::copy::level::Level;
 use std::arch::x86_64::*;
@@ -48,8 +48,7 @@ pub(super) unsafe fn convert<const SATURATE: bool, const NOTES: u8>(
             Level::Avx2 => narrow_8::<SATURATE, NOTES>(from.cast(), to.cast(), count),
             Level::Portable => None,
         };
-        let (done, noted) = whole.unwrap_or((0, false));
-        noted | convert_body::<f32, F16, SATURATE, NOTES>(from.add(4 * done), to.add(2 * done), count - done)
+        finish::<f32, F16, SATURATE, NOTES>(level, from, to, count, whole.unwrap_or((0, false)))
     })
 }
 

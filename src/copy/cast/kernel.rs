@@ -47,7 +47,7 @@ pub(super) unsafe fn load_body<S: Load>(from: *const u8, to: *mut u8, count: usi
 ///
 /// As for [`Row`].
 #[inline(always)]
-pub(super) unsafe fn convert_body<W: To<D>, D, const SATURATE: bool, const NOTES: u8>(
+unsafe fn convert_body<W: To<D>, D, const SATURATE: bool, const NOTES: u8>(
     from: *const u8,
     to: *mut u8,
     count: usize,
@@ -79,9 +79,27 @@ per_level! {
 }
 per_level! {
     /// Converts a row from the wider type.
-    pub(super) unsafe fn convert[W: To<D>, D: Copy, const SATURATE: bool, const NOTES: u8](
+    unsafe fn convert[W: To<D>, D: Copy, const SATURATE: bool, const NOTES: u8](
         from: *const u8, to: *mut u8, count: usize
     ) -> bool = convert_body;
+}
+
+/// Converts what a faster way has left of a row: it tells how many elements it has done, and what it noted.
+///
+/// # Safety
+///
+/// As for [`Row`], of the whole row.
+#[cfg(target_arch = "x86_64")]
+pub(super) unsafe fn finish<W: To<D>, D: Copy, const SATURATE: bool, const NOTES: u8>(
+    level: Level,
+    from: *const u8,
+    to: *mut u8,
+    count: usize,
+    (done, noted): (usize, bool),
+) -> bool {
+    let (from, to) = (from.wrapping_add(done * size_of::<W>()), to.wrapping_add(done * size_of::<D>()));
+    // SAFETY: promised by the caller.
+    noted | unsafe { convert::<W, D, SATURATE, NOTES>(level, from, to, count - done) }
 }
 
 impl Scalar {

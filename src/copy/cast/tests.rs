@@ -109,7 +109,9 @@ fn short_floats_are_rounded_alike_on_every_level() {
         let exponent = 127 - exponents / 2 + random.below(exponents as usize) as u64;
         f32::from_bits((random.next() << 31 | exponent << 23 | random.next() & 0x7f_ffff) as u32)
     };
-    let mut rows: Vec<Vec<f32>> = vec![vec![1.5; 96]];
+    // Those that stay the same, alone and with one that does not.
+    let mut rows: Vec<Vec<f32>> = vec![vec![1.5; 96]; 2];
+    rows[1][80] = 1.0 + f32::EPSILON;
     let (nan, subnormal) =
         ([0x7fc0_0000, 0xffc0_0000, 0x7f80_0001].map(f32::from_bits), [1e-40, -1e-45, 6e-8]);
     let others = [0.0, -0.0, 1.0 + f32::EPSILON, f32::MIN_POSITIVE, 65_519.996, 65_520.0, 3.38e38, f32::MAX];

@@ -1,7 +1,7 @@
 //! int64 to int32, as labels and indices take it. AVX-512 has an instruction for it, which the compiler takes, and which
 //! stores half as much in a cycle as a permutation of two registers does.
 
-use super::kernel::{self, NOTHING};
+use super::kernel::{NOTHING, finish};
 use crate::copy::level::Level;
 use std::arch::x86_64::*;
 
@@ -18,17 +18,11 @@ pub(super) unsafe fn convert<const NOTES: u8>(
 ) -> bool {
     // SAFETY: promised by the caller.
     unsafe {
-        let (done, noted) = match level {
+        let done = match level {
             Level::Avx512 => permuted::<NOTES>(from.cast(), to.cast(), count),
             _ => (0, false),
         };
-        noted
-            | kernel::convert::<i64, i32, false, NOTES>(
-                level,
-                from.add(8 * done),
-                to.add(4 * done),
-                count - done,
-            )
+        finish::<i64, i32, false, NOTES>(level, from, to, count, done)
     }
 }
 
